@@ -1,0 +1,92 @@
+//! What can be wrong with bytes on disk: facts, comparable, without place and without judgement.
+//!
+//! A decoder returns a `Defect`; the segment that asked adds where; the journey adds what it was
+//! doing. Whether a defect is a torn tail or damage is decided by recovery, never here.
+
+use std::fmt;
+
+/// One way in which stored bytes fail to be what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Defect {
+    /// Only zero bytes where something had to be. Zero is never valid in this format.
+    Zeroed,
+    /// The first eight bytes are not those of the expected structure.
+    BadMagic {
+        /// The bytes found, read as a little-endian number.
+        found: u64,
+    },
+    /// Written by a version of the format that this library does not read.
+    UnknownVersion(u16),
+    /// Uses features, a bit each, that this library must understand and does not.
+    UnknownFeature(u32),
+    /// The stored checksum is not the one that the bytes give.
+    BadChecksum {
+        /// The checksum found on disk.
+        stored: u32,
+        /// The checksum computed from the bytes found on disk.
+        computed: u32,
+    },
+    /// A length points past the end of what is there.
+    Truncated {
+        /// Bytes that the structure needs.
+        needed_bytes: u64,
+        /// Bytes that are there.
+        available_bytes: u64,
+    },
+    /// A record does not follow its predecessor.
+    SequenceGap {
+        /// The number that had to come next.
+        expected: u64,
+        /// The number found.
+        found: u64,
+    },
+    /// A well-formed structure that belongs somewhere else: a swapped, stale or copied file.
+    WrongIdentity {
+        /// Which field disagrees.
+        field: &'static str,
+        /// Its value according to the manifest.
+        expected: u64,
+        /// Its value in the file.
+        found: u64,
+    },
+    /// The checksum holds and yet a field has a value that no writer produces.
+    Malformed(&'static str),
+    /// A file that the manifest names is not there.
+    MissingFile,
+    /// A file is there that the manifest should know and does not.
+    UnknownFile,
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zeroed => write!(f, "only zeros"),
+            Self::BadMagic { found } => write!(f, "unknown magic {found:#018x}"),
+            Self::UnknownVersion(version) => write!(f, "unknown format version {version}"),
+            Self::UnknownFeature(bits) => write!(f, "unknown required features {bits:#010x}"),
+            Self::BadChecksum { stored, computed } => {
+                write!(f, "checksum is {computed:#010x}, stored is {stored:#010x}")
+            }
+            Self::Truncated {
+                needed_bytes,
+                available_bytes,
+            } => {
+                write!(f, "needs {needed_bytes} bytes, {available_bytes} are there")
+            }
+            Self::SequenceGap { expected, found } => {
+                write!(f, "seq {found} where {expected} was expected")
+            }
+            Self::WrongIdentity {
+                field,
+                expected,
+                found,
+            } => {
+                write!(f, "{field} is {found:#x}, expected {expected:#x}")
+            }
+            Self::Malformed(what) => write!(f, "malformed {what}"),
+            Self::MissingFile => write!(f, "the file is missing"),
+            Self::UnknownFile => write!(f, "the file is not in the manifest"),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The only door to the operating system: files, directories, the lock, clocks, randomness.
+//!
+//! Everything above works on these two traits, so the whole engine runs unchanged over the real
+//! file system ([`RealFs`]) and over a simulated disk that loses power ([`sim::SimFs`]).
+//!
+//! INVARIANT: nothing outside this room names `std::fs`, a clock or a source of randomness; a test
+//! (`tests/tidy.rs`) holds that. The traits promise no more than POSIX does: a write may be short,
+//! nothing is durable before [`VfsFile::sync`], and no name before [`Vfs::sync_dir`].
+
+mod lock;
+mod map;
+mod real;
+pub mod sim;
+
+pub use real::RealFs;
+
+use bytes::Bytes;
+use std::{fmt::Debug, io, path::Path, sync::Arc, time::Duration};
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name, without its directory. Names that are not UTF-8 are given lossily.
+    pub name: String,
+    /// The size in bytes; 0 for what is not a regular file.
+    pub size_bytes: u64,
+    /// Whether it is a regular file (not a directory, link or device).
+    pub is_file: bool,
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// What became of an attempt to take a directory's lock.
+#[derive(Debug)]
+pub enum LockAttempt {
+    /// It is ours until the guard is dropped.
+    Held(Box<dyn VfsLock>),
+    /// Somebody else has it; the process id is theirs, if they left it readable.
+    Busy(Option<u32>),
+}
+
+/// Holds a directory's exclusive lock for as long as it lives.
+pub trait VfsLock: Debug + Send + Sync {}
+
+/// A file system, with a clock and a source of randomness beside it.
+///
+/// Implementations promise POSIX and no more: what was not synced may be lost, whole or in part.
+pub trait Vfs: Debug + Send + Sync + 'static {
+    /// Creates a directory, mode 0700. True if it was not there before.
+    fn create_dir(&self, path: &Path) -> io::Result<bool>;
+    /// The names in a directory, in no particular order.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Creates a file that must not exist yet, mode 0600, for reading and writing.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+    /// Opens a regular file without following a link in its last component.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>>;
+    /// Gives a file another name, replacing whatever had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Tries to take the exclusive lock of a directory, through the file `LOCK` inside it.
+    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt>;
+    /// Wall-clock time in milliseconds since 1970-01-01 UTC.
+    fn unix_time_ms(&self) -> i64;
+    /// Time since some fixed moment; never goes back.
+    fn monotonic(&self) -> Duration;
+    /// Lets time pass.
+    fn sleep(&self, time: Duration);
+    /// An unpredictable number.
+    fn random(&self) -> u64;
+}
+
+/// An open file. All access is positional, so one handle serves any number of threads.
+#[allow(clippy::len_without_is_empty, reason = "a file is not a collection")]
+pub trait VfsFile: Debug + Send + Sync {
+    /// Reads at most `buf.len()` bytes at `offset`; 0 means the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at most `buf.len()` bytes at `offset`, extending the file as needed.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+    /// The size in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts or extends (with zeros) to a size in bytes.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes content and size durable. After an error nothing is known about either.
+    fn sync(&self) -> io::Result<()>;
+    /// The first `len` bytes as shared memory, or `None` if this file system does not map files.
+    fn map(&self, _len: usize) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+}
+
+/// Writes all of `buf`, going on after short writes and interruptions.
+pub(crate) fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match file.write_at(buf, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                buf = buf.get(n..).ok_or(io::ErrorKind::InvalidData)?;
+                offset += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Fills as much of `buf` as the file has at `offset`; the count is short only at its end.
+pub(crate) fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buf.get_mut(done..)
+        && !rest.is_empty()
+    {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
