@@ -34,7 +34,7 @@ pub(super) fn try_lock(dir: &Path) -> io::Result<LockAttempt> {
     for lock in [&handle, &file] {
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Busy(holder(&mut file))),
+            Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Busy(holder(&file))),
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
@@ -48,8 +48,9 @@ pub(super) fn try_lock(dir: &Path) -> io::Result<LockAttempt> {
     })))
 }
 
-fn holder(file: &mut File) -> Option<u32> {
+fn holder(file: &File) -> Option<u32> {
     let mut text = String::new();
+    // The other process may hold the file open anywhere; our own handle starts at its beginning.
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
