@@ -1,0 +1,215 @@
+//! The 24-byte batch header and the walk over a batch's records. Layout: `format.md`, "Batch".
+//!
+//! A batch is in the log if and only if its header and every record of it verify.
+
+use super::u32_at;
+use super::{RecordRef, SegmentContext, at, check_crc, checksum, checksum::Kind, fixed, record};
+use crate::{error::Defect, types::Seq};
+
+/// The size of a batch header in bytes.
+pub const BATCH_HEADER_BYTES: usize = 24;
+/// The most records in one batch: 24 bits of count.
+pub const COUNT_MAX: u32 = (1 << 24) - 1;
+
+const COUNT_MASK: u32 = COUNT_MAX;
+/// Bits 28 to 31 of the last word: the pattern that makes zero invalid and a search fast.
+const PATTERN: u32 = 0xA << 28;
+const PATTERN_MASK: u32 = 0xF << 28;
+const SPARSE: u32 = 1 << 24;
+const WATERMARK: u32 = 1 << 25;
+const RESERVED: u32 = 0b11 << 26;
+
+/// The header of a batch, or a watermark when `count` is 0: then it only states `durable_seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// Bytes of records after the header.
+    pub body_bytes: u32,
+    /// The seq of its first record; for a watermark, the next seq to be given.
+    pub first_seq: Seq,
+    /// The seq below which a sync had returned success when it was written.
+    pub durable_seq: Seq,
+    /// The time of those records that carry none of their own, in milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// Records in it.
+    pub count: u32,
+    /// Whether each record carries its seq (after compaction) instead of following its neighbour.
+    pub sparse: bool,
+}
+
+impl BatchHeader {
+    /// Header and records together, in bytes.
+    #[must_use]
+    pub fn batch_bytes(&self) -> u64 {
+        BATCH_HEADER_BYTES as u64 + u64::from(self.body_bytes)
+    }
+
+    /// The seq after the last record of a dense batch.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.first_seq.saturating_add(self.count.into())
+    }
+
+    /// Whether a batch with this time can state it: at most 24 days from the segment's own.
+    #[must_use]
+    pub fn timestamp_fits(context: &SegmentContext, timestamp_ms: i64) -> bool {
+        i32::try_from(timestamp_ms.wrapping_sub(context.base_timestamp_ms)).is_ok()
+    }
+
+    /// The header as stored at `offset` of the segment.
+    ///
+    /// INVARIANT: seqs lie within `u32` of the segment's base, and so does the time: a segment is
+    /// rotated before they do not.
+    #[must_use]
+    pub fn encode(&self, context: &SegmentContext, offset: u64) -> [u8; BATCH_HEADER_BYTES] {
+        let delta = |from: u64, to: u64| {
+            debug_assert!(
+                from <= to && to - from <= u32::MAX.into(),
+                "seq delta out of range"
+            );
+            u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX)
+        };
+        let time = self.timestamp_ms.wrapping_sub(context.base_timestamp_ms);
+        let time = i32::try_from(time).unwrap_or(if time < 0 { i32::MIN } else { i32::MAX });
+        let mut last = PATTERN | (self.count & COUNT_MASK);
+        last |= if self.sparse { SPARSE } else { 0 };
+        last |= if self.count == 0 { WATERMARK } else { 0 };
+        let mut out = [0; BATCH_HEADER_BYTES];
+        let fields = [
+            [0; 4],
+            self.body_bytes.to_le_bytes(),
+            delta(context.base_seq, self.first_seq).to_le_bytes(),
+            delta(self.durable_seq, self.first_seq).to_le_bytes(),
+            time.to_le_bytes(),
+            last.to_le_bytes(),
+        ];
+        for (slot, field) in out.chunks_exact_mut(4).zip(fields) {
+            slot.copy_from_slice(&field);
+        }
+        let crc = checksum::crc32c(seed(context, offset), &at::<20>(&out, 4));
+        if let Some(slot) = out.first_chunk_mut() {
+            *slot = crc.to_le_bytes();
+        }
+        out
+    }
+
+    /// Reads the header at `offset`, the start of `bytes`.
+    ///
+    /// # Errors
+    /// Zeros, a checksum that does not match, or a value that no writer produces.
+    #[inline]
+    pub fn decode(bytes: &[u8], context: &SegmentContext, offset: u64) -> Result<Self, Defect> {
+        let bytes: &[u8; BATCH_HEADER_BYTES] = fixed(bytes)?;
+        if bytes == &[0; BATCH_HEADER_BYTES] {
+            return Err(Defect::Zeroed);
+        }
+        check_crc(
+            at::<20>(bytes, 4).as_slice(),
+            seed(context, offset),
+            u32_at(bytes, 0),
+        )?;
+        let last = u32_at(bytes, 20);
+        let count = last & COUNT_MASK;
+        let body_bytes = u32_at(bytes, 4);
+        let sparse = last & SPARSE != 0;
+        let first_seq = context.base_seq.checked_add(u32_at(bytes, 8).into());
+        let durable_seq = first_seq.and_then(|seq| seq.checked_sub(u32_at(bytes, 12).into()));
+        let (Some(first_seq), Some(durable_seq)) = (first_seq, durable_seq) else {
+            return Err(Defect::Malformed("batch seq"));
+        };
+        if last & PATTERN_MASK != PATTERN || last & RESERVED != 0 {
+            return Err(Defect::Malformed("batch flags"));
+        }
+        let least = u64::from(count) * record_bytes_min(sparse);
+        if (last & WATERMARK != 0) != (count == 0)
+            || u64::from(body_bytes) < least
+            || (count == 0 && (body_bytes != 0 || sparse))
+            || first_seq.checked_add(count.into()).is_none()
+        {
+            return Err(Defect::Malformed("batch counts"));
+        }
+        let time = i32::from_le_bytes(at(bytes, 16));
+        let timestamp_ms = context.base_timestamp_ms.saturating_add(time.into());
+        Ok(Self {
+            body_bytes,
+            first_seq,
+            durable_seq,
+            timestamp_ms,
+            count,
+            sparse,
+        })
+    }
+}
+
+/// A quick "surely not a batch header" for searching; `bytes` start at the candidate.
+#[inline]
+#[must_use]
+pub fn cannot_be_header(bytes: &[u8]) -> bool {
+    u32_at(bytes, 20) & (PATTERN_MASK | RESERVED) != PATTERN
+}
+
+fn record_bytes_min(sparse: bool) -> u64 {
+    record::RECORD_BYTES_MIN as u64 + if sparse { 4 } else { 0 }
+}
+
+fn seed(context: &SegmentContext, offset: u64) -> u32 {
+    checksum::seed(Kind::Batch, context.salt, offset)
+}
+
+/// Walks the records of a batch, verifying each. Ends after the first defect.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    body: &'a [u8],
+    context: SegmentContext,
+    batch: BatchHeader,
+    dense_seq: Seq,
+    left: u32,
+    consumed_bytes: usize,
+}
+
+impl<'a> Records<'a> {
+    /// The records in `body`, the bytes after the header of `batch`.
+    #[must_use]
+    pub fn new(body: &'a [u8], context: SegmentContext, batch: BatchHeader) -> Self {
+        let (dense_seq, left) = (batch.first_seq, batch.count);
+        Self {
+            body,
+            context,
+            batch,
+            dense_seq,
+            left,
+            consumed_bytes: 0,
+        }
+    }
+
+    /// How far into the body the walk has come, in bytes.
+    #[must_use]
+    pub fn consumed_bytes(&self) -> usize {
+        self.consumed_bytes
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<RecordRef<'a>, Defect>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            let rest_bytes = std::mem::take(&mut self.body).len();
+            return (rest_bytes != 0).then_some(Err(Defect::Malformed("batch length")));
+        }
+        match record::decode(self.body, &self.context, &self.batch, self.dense_seq) {
+            Ok((record, frame_bytes)) => {
+                self.left -= 1;
+                self.consumed_bytes += frame_bytes;
+                self.dense_seq = record.seq.saturating_add(1);
+                self.body = self.body.get(frame_bytes..).unwrap_or_default();
+                Some(Ok(record))
+            }
+            Err(defect) => {
+                self.left = 0;
+                self.body = &[];
+                Some(Err(defect))
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The manifest: which segments are the log. Layout: `format.md`, "Manifest".
+
+use super::{VERSION, at, check_crc, check_preamble, check_version, checksum, fixed};
+use super::{i64_at, u16_at, u32_at, u64_at};
+use crate::{
+    error::Defect,
+    types::{LogId, SegmentId, Seq},
+};
+
+/// The size of a manifest without its list of sealed segments, in bytes.
+pub const MANIFEST_BYTES: usize = 144;
+/// The size of the entry of one sealed segment in bytes.
+pub const SEALED_BYTES: usize = 64;
+const MAGIC: [u8; 8] = *b"CAIRNMAN";
+const SEED: u32 = 0x4d41_4e49;
+const SEED_ENTRIES: u32 = 0x4d45_4e54;
+const CLEAN: u32 = 1;
+
+/// A sealed segment as the manifest knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedEntry {
+    /// Its id.
+    pub id: SegmentId,
+    /// Its salt: a file with another salt is not this segment.
+    pub salt: u64,
+    /// The lowest seq it may hold.
+    pub base_seq: Seq,
+    /// The seq after its last record.
+    pub next_seq: Seq,
+    /// Where its frames end, in bytes.
+    pub frames_end: u64,
+    /// The latest time of a record in it, in milliseconds since 1970.
+    pub max_timestamp_ms: i64,
+    /// Records in it.
+    pub record_count: u32,
+    /// Records in it that are tombstones.
+    pub tombstone_count: u32,
+}
+
+/// The writable segment as the manifest knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TailEntry {
+    /// Its id.
+    pub id: SegmentId,
+    /// Its salt.
+    pub salt: u64,
+    /// The lowest seq it may hold.
+    pub base_seq: Seq,
+}
+
+/// The file prepared for the next rotation; it has no header yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpareEntry {
+    /// Its id.
+    pub id: SegmentId,
+    /// The salt that it will have.
+    pub salt: u64,
+}
+
+/// Which segments are the log, and what is known to be durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The log's identity.
+    pub log_id: LogId,
+    /// Counts the commits.
+    pub generation: u64,
+    /// When the log was created, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// The oldest record that is kept; lower ones are trimmed even where a segment still has them.
+    pub head_seq: Seq,
+    /// The id that the next new segment gets.
+    pub next_segment_id: SegmentId,
+    /// The seq below which everything was durable at this commit.
+    pub durable_seq: Seq,
+    /// Where that was in the tail, in bytes.
+    pub durable_end: u64,
+    /// Whether the log was closed in order, so that the tail ends exactly at `durable_end`.
+    pub clean: bool,
+    /// The sealed segments in the order of their seqs.
+    pub sealed: Vec<SealedEntry>,
+    /// The writable segment.
+    pub tail: TailEntry,
+    /// The file prepared for the next rotation.
+    pub spare: Option<SpareEntry>,
+}
+
+impl Manifest {
+    /// The manifest as stored.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let entries: Vec<u8> = self.sealed.iter().flat_map(SealedEntry::encode).collect();
+        let spare = self.spare.unwrap_or(SpareEntry {
+            id: SegmentId(0),
+            salt: 0,
+        });
+        let count = u32::try_from(self.sealed.len()).unwrap_or(u32::MAX);
+        let mut out = Vec::with_capacity(MANIFEST_BYTES + entries.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&0u32.to_le_bytes()); // required features
+        out.extend_from_slice(&0u32.to_le_bytes()); // optional features
+        out.extend_from_slice(&(if self.clean { CLEAN } else { 0 }).to_le_bytes());
+        out.extend_from_slice(&self.log_id.0);
+        for field in [
+            self.generation,
+            self.head_seq,
+            self.next_segment_id.0,
+            self.durable_seq,
+            self.durable_end,
+        ] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out.extend_from_slice(&count.to_le_bytes());
+        out.extend_from_slice(&checksum::crc32c(SEED_ENTRIES, &entries).to_le_bytes());
+        for field in [
+            spare.id.0,
+            spare.salt,
+            self.tail.id.0,
+            self.tail.salt,
+            self.tail.base_seq,
+        ] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out.extend_from_slice(&self.created_ms.to_le_bytes());
+        out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
+        out.extend_from_slice(&entries);
+        out
+    }
+
+    /// Reads a whole manifest file.
+    ///
+    /// # Errors
+    /// The first [`Defect`] found. A list that is shorter or longer than stated is one.
+    pub fn decode(file: &[u8]) -> Result<Self, Defect> {
+        let head: &[u8; MANIFEST_BYTES] = fixed(file)?;
+        check_preamble(head, MAGIC)?;
+        check_crc(
+            at::<{ MANIFEST_BYTES - 4 }>(head, 0).as_slice(),
+            SEED,
+            u32_at(head, 140),
+        )?;
+        check_version(u16_at(head, 8), u32_at(head, 12))?;
+        let entries = file.get(MANIFEST_BYTES..).unwrap_or_default();
+        let needed_bytes = u64::from(u32_at(head, 80)) * SEALED_BYTES as u64;
+        if entries.len() as u64 != needed_bytes {
+            let available_bytes = entries.len() as u64;
+            return Err(Defect::Truncated {
+                needed_bytes,
+                available_bytes,
+            });
+        }
+        check_crc(entries, SEED_ENTRIES, u32_at(head, 84))?;
+        let spare = SpareEntry {
+            id: SegmentId(u64_at(head, 88)),
+            salt: u64_at(head, 96),
+        };
+        let manifest = Self {
+            log_id: LogId(at(head, 24)),
+            generation: u64_at(head, 40),
+            head_seq: u64_at(head, 48),
+            next_segment_id: SegmentId(u64_at(head, 56)),
+            durable_seq: u64_at(head, 64),
+            durable_end: u64_at(head, 72),
+            clean: u32_at(head, 20) & CLEAN != 0,
+            sealed: entries
+                .chunks_exact(SEALED_BYTES)
+                .map(SealedEntry::read)
+                .collect(),
+            tail: TailEntry {
+                id: SegmentId(u64_at(head, 104)),
+                salt: u64_at(head, 112),
+                base_seq: u64_at(head, 120),
+            },
+            spare: (spare.id.0 != 0).then_some(spare),
+            created_ms: i64_at(head, 128),
+        };
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The rules between fields, which a checksum cannot hold.
+    fn check(&self) -> Result<(), Defect> {
+        let ids = self
+            .sealed
+            .iter()
+            .map(|entry| entry.id)
+            .chain([self.tail.id]);
+        let ids = ids.chain(self.spare.map(|spare| spare.id));
+        if ids
+            .clone()
+            .any(|id| id.0 == 0 || id >= self.next_segment_id)
+        {
+            return Err(Defect::Malformed("manifest: segment id"));
+        }
+        let mut sorted: Vec<SegmentId> = ids.collect();
+        sorted.sort_unstable();
+        if sorted
+            .windows(2)
+            .any(|pair| matches!(pair, [a, b] if a == b))
+        {
+            return Err(Defect::Malformed("manifest: a segment named twice"));
+        }
+        let mut floor = 0;
+        for entry in &self.sealed {
+            if entry.base_seq < floor || entry.next_seq < entry.base_seq {
+                return Err(Defect::Malformed("manifest: order of segments"));
+            }
+            floor = entry.next_seq;
+        }
+        if self.tail.base_seq < floor {
+            return Err(Defect::Malformed("manifest: order of segments"));
+        }
+        Ok(())
+    }
+}
+
+impl SealedEntry {
+    fn encode(&self) -> [u8; SEALED_BYTES] {
+        let mut out = [0; SEALED_BYTES];
+        let fields = [
+            self.id.0.to_le_bytes(),
+            self.salt.to_le_bytes(),
+            self.base_seq.to_le_bytes(),
+            self.next_seq.to_le_bytes(),
+            self.frames_end.to_le_bytes(),
+            self.max_timestamp_ms.to_le_bytes(),
+            (u64::from(self.record_count) | u64::from(self.tombstone_count) << 32).to_le_bytes(),
+        ];
+        for (slot, field) in out.chunks_exact_mut(8).zip(fields) {
+            slot.copy_from_slice(&field);
+        }
+        out
+    }
+
+    fn read(bytes: &[u8]) -> Self {
+        Self {
+            id: SegmentId(u64_at(bytes, 0)),
+            salt: u64_at(bytes, 8),
+            base_seq: u64_at(bytes, 16),
+            next_seq: u64_at(bytes, 24),
+            frames_end: u64_at(bytes, 32),
+            max_timestamp_ms: i64_at(bytes, 40),
+            record_count: u32_at(bytes, 48),
+            tombstone_count: u32_at(bytes, 52),
+        }
+    }
+}

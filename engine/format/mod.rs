@@ -1,0 +1,111 @@
+//! Bytes to facts and back: pure and total, the executable half of `format.md`.
+//!
+//! Every decoder takes any bytes and gives a value or a [`Defect`](crate::Defect): no I/O, no panic,
+//! no allocation that a count on disk could drive. The encoders of the same structures stand beside
+//! them. The layouts are written down in `format.md` and nowhere else; a test compares the two.
+//!
+//! Public for tools that look at bytes (`cairn inspect`, fuzzers). An application needs none of it.
+//!
+//! Called by segment, manifest and the journeys; calls nothing but the checksum.
+
+pub mod batch;
+mod checksum;
+pub mod cursor;
+pub mod footer;
+pub mod header;
+pub mod manifest;
+pub mod names;
+pub mod record;
+
+pub use batch::BatchHeader;
+pub use checksum::crc32c;
+pub use footer::{Footer, IndexEntry};
+pub use header::SegmentHeader;
+pub use manifest::Manifest;
+pub use record::{Producer, RecordRef};
+
+use crate::error::Defect;
+
+/// The version of the format that this library writes, and the newest that it reads.
+pub const VERSION: u16 = 1;
+
+/// What every frame of a segment is decoded against; taken from the segment's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentContext {
+    /// The random number of this incarnation of the file.
+    pub salt: u64,
+    /// The seq that the frames' seq fields count from.
+    pub base_seq: u64,
+    /// The time that the batches' timestamps count from, in milliseconds since 1970.
+    pub base_timestamp_ms: i64,
+}
+
+/// The bytes of a fixed-size structure, or how many are missing.
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], Defect> {
+    bytes.first_chunk().ok_or(Defect::Truncated {
+        needed_bytes: N as u64,
+        available_bytes: bytes.len() as u64,
+    })
+}
+
+/// The `N` bytes at a place inside `bytes`.
+/// INVARIANT: callers have checked the length; past the end it gives zeros, which are never valid.
+fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .unwrap_or([0; N])
+}
+
+fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_le_bytes(at(bytes, offset))
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes(at(bytes, offset))
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(at(bytes, offset))
+}
+
+fn i64_at(bytes: &[u8], offset: usize) -> i64 {
+    i64::from_le_bytes(at(bytes, offset))
+}
+
+/// The checks that every self-describing structure begins with.
+fn check_preamble(bytes: &[u8], magic: [u8; 8]) -> Result<(), Defect> {
+    let found = at::<8>(bytes, 0);
+    if found != magic {
+        return Err(if bytes.iter().all(|byte| *byte == 0) {
+            Defect::Zeroed
+        } else {
+            Defect::BadMagic {
+                found: u64::from_le_bytes(found),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Checks a checksum that stands right behind the bytes it covers.
+fn check_crc(bytes: &[u8], seed: u32, stored: u32) -> Result<(), Defect> {
+    let computed = checksum::crc32c(seed, bytes);
+    if stored == computed {
+        Ok(())
+    } else {
+        Err(Defect::BadChecksum { stored, computed })
+    }
+}
+
+/// Checks version and required features; done after the checksum, so that damage is called damage.
+fn check_version(version: u16, required_features: u32) -> Result<(), Defect> {
+    if version != VERSION {
+        return Err(Defect::UnknownVersion(version));
+    }
+    if required_features != 0 {
+        return Err(Defect::UnknownFeature(required_features));
+    }
+    Ok(())
+}

@@ -1,0 +1,39 @@
+//! Names on disk, derived from numbers: no path is ever read from a file.
+//!
+//! A segment is named by its id alone and not by its base seq as well: the file of the next segment
+//! exists, durably, before its base is known, and renaming it then would put a directory sync into
+//! an append's way.
+
+use crate::types::SegmentId;
+
+/// The manifest.
+pub const MANIFEST: &str = "MANIFEST";
+/// The manifest being written.
+pub const MANIFEST_NEW: &str = "MANIFEST.new";
+/// The lock file.
+pub const LOCK: &str = "LOCK";
+/// Room kept for a manifest commit on a full disk.
+pub const RESERVE: &str = "RESERVE";
+/// The directory of the bytes that recovery or repair cut.
+pub const QUARANTINE: &str = "quarantine";
+/// The directory of the cursor files.
+pub const CURSORS: &str = "cursors";
+
+/// The name of a segment's file: its id in 20 decimal digits and `.seg`.
+#[must_use]
+pub fn segment(id: SegmentId) -> String {
+    format!("{:020}.seg", id.0)
+}
+
+/// The id in a segment file's name, if it is one in exactly our form.
+#[must_use]
+pub fn parse_segment(name: &str) -> Option<SegmentId> {
+    let digits = name.strip_suffix(".seg")?;
+    let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let id = if all_digits {
+        digits.parse().ok()?
+    } else {
+        return None;
+    };
+    (id != 0).then_some(SegmentId(id))
+}

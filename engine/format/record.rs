@@ -1,0 +1,268 @@
+//! A record frame: checksum, lengths and flags, then key and value. Layout: `format.md`, "Record".
+
+use super::{BatchHeader, SegmentContext, at, checksum, checksum::Kind};
+use super::{i64_at, u16_at, u32_at, u64_at};
+use crate::{error::Defect, types::Seq};
+
+/// The longest value in bytes: 27 bits of length.
+pub const VALUE_BYTES_MAX: usize = (1 << 27) - 1;
+/// The longest key in bytes: 16 bits of length.
+pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
+/// The smallest record frame in bytes: checksum and meta.
+pub const RECORD_BYTES_MIN: usize = 8;
+
+const VALUE_MASK: u32 = (1 << 27) - 1;
+const KEY: u32 = 1 << 27;
+const TOMBSTONE: u32 = 1 << 28;
+const TIMESTAMP: u32 = 1 << 29;
+const PRODUCER: u32 = 1 << 30;
+const MARKER: u32 = 1 << 31;
+
+/// Who appended a record, and as which of its own: the identity of an idempotent append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Producer {
+    /// The producer's id, chosen by the application.
+    pub id: u64,
+    /// The producer's incarnation; a higher one fences off the lower ones.
+    pub epoch: u32,
+    /// The producer's own number for the record.
+    pub number: u64,
+}
+
+/// A record that borrows its bytes from wherever they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    /// Its number.
+    pub seq: Seq,
+    /// Its time, in milliseconds since 1970: the caller's, or when it was appended.
+    pub timestamp_ms: i64,
+    /// Its key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// Its value; `None` makes it a tombstone, which says that the key has no value any more.
+    pub value: Option<&'a [u8]>,
+    /// Who appended it, if that was said.
+    pub producer: Option<Producer>,
+}
+
+/// What an encoder needs to know of a record beyond the batch it goes into.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordParts<'a> {
+    /// Its key, at most [`KEY_BYTES_MAX`].
+    pub key: Option<&'a [u8]>,
+    /// Its value, at most [`VALUE_BYTES_MAX`]; `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Its own time, if that is not the batch's.
+    pub timestamp_ms: Option<i64>,
+    /// Who appended it.
+    pub producer: Option<Producer>,
+}
+
+impl RecordParts<'_> {
+    /// The size of the frame in bytes, in a dense batch.
+    #[must_use]
+    pub fn frame_bytes(&self) -> usize {
+        RECORD_BYTES_MIN
+            + self.key.map_or(0, |key| 2 + key.len())
+            + self.timestamp_ms.map_or(0, |_| 8)
+            + self.producer.map_or(0, |_| 20)
+            + self.value.map_or(0, <[u8]>::len)
+    }
+}
+
+/// Appends a record frame to `out`. `seq_delta` is the distance from the batch's first seq and is
+/// stored only in a sparse batch.
+///
+/// INVARIANT: key and value are within their limits; `append` checks before anything is queued.
+pub fn encode(
+    out: &mut Vec<u8>,
+    salt: u64,
+    seq: Seq,
+    seq_delta: Option<u32>,
+    record: &RecordParts<'_>,
+) {
+    let start = out.len();
+    let value = record.value.unwrap_or_default();
+    let value_bytes = u32::try_from(value.len()).unwrap_or(VALUE_MASK);
+    debug_assert!(
+        value_bytes <= VALUE_MASK,
+        "the value's limit was not checked"
+    );
+    let mut meta = MARKER | (value_bytes & VALUE_MASK);
+    let mut flag = |set: bool, bit: u32| meta |= if set { bit } else { 0 };
+    flag(record.key.is_some(), KEY);
+    flag(record.value.is_none(), TOMBSTONE);
+    flag(record.timestamp_ms.is_some(), TIMESTAMP);
+    flag(record.producer.is_some(), PRODUCER);
+
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&meta.to_le_bytes());
+    if let Some(delta) = seq_delta {
+        out.extend_from_slice(&delta.to_le_bytes());
+    }
+    if let Some(key) = record.key {
+        debug_assert!(
+            key.len() <= KEY_BYTES_MAX,
+            "the key's limit was not checked"
+        );
+        out.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
+    }
+    if let Some(timestamp) = record.timestamp_ms {
+        out.extend_from_slice(&timestamp.to_le_bytes());
+    }
+    if let Some(producer) = record.producer {
+        out.extend_from_slice(&producer.id.to_le_bytes());
+        out.extend_from_slice(&producer.epoch.to_le_bytes());
+        out.extend_from_slice(&producer.number.to_le_bytes());
+    }
+    out.extend_from_slice(record.key.unwrap_or_default());
+    out.extend_from_slice(value);
+    let seed = checksum::seed(Kind::Record, salt, seq);
+    let crc = checksum::crc32c(seed, out.get(start + 4..).unwrap_or_default());
+    if let Some(slot) = out.get_mut(start..start + 4) {
+        slot.copy_from_slice(&crc.to_le_bytes());
+    }
+}
+
+/// The lengths in a record's head, bounded by the bytes that are there but not yet checksummed.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    meta: u32,
+    seq_delta: Option<u32>,
+    head_bytes: usize,
+    key_bytes: usize,
+    value_bytes: usize,
+}
+
+impl Shape {
+    fn read(bytes: &[u8], sparse: bool) -> Result<Self, Defect> {
+        let need = |needed: usize| {
+            if bytes.len() < needed {
+                let (needed_bytes, available_bytes) = (needed as u64, bytes.len() as u64);
+                return Err(Defect::Truncated {
+                    needed_bytes,
+                    available_bytes,
+                });
+            }
+            Ok(())
+        };
+        need(RECORD_BYTES_MIN)?;
+        let meta = u32_at(bytes, 4);
+        let flag = |bit: u32, size: usize| if meta & bit == 0 { 0 } else { size };
+        let fixed = RECORD_BYTES_MIN + if sparse { 4 } else { 0 };
+        let head_bytes = fixed + flag(KEY, 2) + flag(TIMESTAMP, 8) + flag(PRODUCER, 20);
+        need(head_bytes)?;
+        let key_bytes = if meta & KEY == 0 {
+            0
+        } else {
+            u16_at(bytes, fixed).into()
+        };
+        let value_bytes = (meta & VALUE_MASK) as usize;
+        need(head_bytes + key_bytes + value_bytes)?;
+        let seq_delta = sparse.then(|| u32_at(bytes, RECORD_BYTES_MIN));
+        Ok(Self {
+            meta,
+            seq_delta,
+            head_bytes,
+            key_bytes,
+            value_bytes,
+        })
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.head_bytes + self.key_bytes + self.value_bytes
+    }
+}
+
+/// Reads the record frame at the start of `bytes`, which reach to the end of the batch, and gives
+/// the frame's size with it. `dense_seq` is the seq it must have in a dense batch; in a sparse one
+/// its own field counts and `dense_seq` is the lowest that it may have.
+///
+/// # Errors
+/// A length that does not fit, a checksum that does not match, or a value that no writer produces.
+#[inline]
+pub fn decode<'a>(
+    bytes: &'a [u8],
+    context: &SegmentContext,
+    batch: &BatchHeader,
+    dense_seq: Seq,
+) -> Result<(RecordRef<'a>, usize), Defect> {
+    let shape = Shape::read(bytes, batch.sparse)?;
+    let seq = match shape.seq_delta {
+        None => dense_seq,
+        Some(delta) => batch.first_seq.saturating_add(delta.into()),
+    };
+    let frame = bytes.get(..shape.frame_bytes()).unwrap_or_default();
+    let seed = checksum::seed(Kind::Record, context.salt, seq);
+    let (stored, computed) = (
+        u32_at(frame, 0),
+        checksum::crc32c(seed, frame.get(4..).unwrap_or_default()),
+    );
+    if stored != computed {
+        return Err(Defect::BadChecksum { stored, computed });
+    }
+    if seq < dense_seq {
+        return Err(Defect::SequenceGap {
+            expected: dense_seq,
+            found: seq,
+        });
+    }
+    let record = fields(frame, &shape, seq, batch.timestamp_ms)?;
+    Ok((record, shape.frame_bytes()))
+}
+
+/// The fields of a frame whose checksum held.
+fn fields<'a>(
+    frame: &'a [u8],
+    shape: &Shape,
+    seq: Seq,
+    batch_timestamp_ms: i64,
+) -> Result<RecordRef<'a>, Defect> {
+    let has = |bit: u32| shape.meta & bit != 0;
+    if !has(MARKER) {
+        return Err(Defect::Malformed("record marker"));
+    }
+    if has(TOMBSTONE) && (!has(KEY) || shape.value_bytes != 0) {
+        return Err(Defect::Malformed("tombstone"));
+    }
+    let mut cursor = shape.head_bytes;
+    let producer = has(PRODUCER).then(|| {
+        cursor -= 20;
+        Producer {
+            id: u64_at(frame, cursor),
+            epoch: u32::from_le_bytes(at(frame, cursor + 8)),
+            number: u64_at(frame, cursor + 12),
+        }
+    });
+    let timestamp_ms = if has(TIMESTAMP) {
+        i64_at(frame, cursor - 8)
+    } else {
+        batch_timestamp_ms
+    };
+    let (key, value) = frame
+        .get(shape.head_bytes..)
+        .unwrap_or_default()
+        .split_at_checked(shape.key_bytes)
+        .unwrap_or_default();
+    Ok(RecordRef {
+        seq,
+        timestamp_ms,
+        key: has(KEY).then_some(key),
+        value: (!has(TOMBSTONE)).then_some(value),
+        producer,
+    })
+}
+
+/// The size of the frame at the start of `bytes` by its own account, not verified.
+/// Only for stepping over records of a batch that was verified before.
+#[must_use]
+pub fn frame_bytes_unverified(bytes: &[u8], sparse: bool) -> Option<usize> {
+    Shape::read(bytes, sparse)
+        .ok()
+        .map(|shape| shape.frame_bytes())
+}
+
+/// The seq that a record of a sparse batch states, not verified.
+#[must_use]
+pub(crate) fn sparse_delta_unverified(bytes: &[u8]) -> u32 {
+    u32_at(bytes, RECORD_BYTES_MIN)
+}
