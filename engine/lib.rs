@@ -1,4 +1,24 @@
-//! Cairn: an embedded, append-only log.
+//! Cairn is an embedded, append-only log: what it acknowledged survives `kill -9`, power loss and
+//! disks that lie about a failed sync.
+//!
+//! ```
+//! use cairnlog::Log;
+//! # let dir = tempfile::tempdir().unwrap();
+//! let log = Log::open(dir.path().join("orders.log"))?; // Creates or recovers; takes the lock.
+//! let seq = log.append("order 1 created")?; // Durable when it returns.
+//! log.append_batch(["order 1 paid", "order 1 shipped"])?; // All or nothing, one sync.
+//! for record in log.scan(seq..)? {
+//!     let record = record?; // Verified.
+//!     println!("{}: {}", record.seq(), String::from_utf8_lossy(&record));
+//! }
+//! # Ok::<(), cairnlog::Error>(())
+//! ```
+//!
+//! * [`Log`] is the handle, [`Options`] says how to open one.
+//! * [`Reader`], [`Scan`] and [`TailReader`] read; [`Ticket`] waits for what was [submitted](Log::submit).
+//! * [`Recovery`] is what opening found and did.
+//! * [`vfs::sim`] is a disk that loses power, for testing this library and your application.
+//! * [`mod@format`] reads the stored structures, for tools that look at bytes.
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations)]
 #![deny(
@@ -13,10 +33,30 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod append;
+mod catalog;
 mod error;
 pub mod format;
+mod log;
+mod manifest;
+mod observe;
+mod options;
+mod read;
+mod recover;
+mod segment;
+mod sync;
+mod trim;
 mod types;
 pub mod vfs;
 
+pub use append::{AppendOptions, NewRecord, Ticket};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
+pub use format::Producer;
+pub use log::Log;
+pub use observe::Stats;
+pub use options::{
+    Durability, OnAmbiguousTail, Options, ReadMode, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
+pub use read::{Reader, Record, Scan, TailReader};
+pub use recover::{CutBytes, Recovery, Verdict};
 pub use types::{LogId, SegmentId, Seq};

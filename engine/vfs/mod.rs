@@ -7,11 +7,13 @@
 //! (`tests/tidy.rs`) holds that. The traits promise no more than POSIX does: a write may be short,
 //! nothing is durable before [`VfsFile::sync`], and no name before [`Vfs::sync_dir`].
 
+mod dir;
 mod lock;
 mod map;
 mod real;
 pub mod sim;
 
+pub(crate) use dir::Dir;
 pub use real::RealFs;
 
 use bytes::Bytes;

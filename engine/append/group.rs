@@ -1,0 +1,176 @@
+//! A group: the records of any number of callers, encoded one behind the other, to be written with
+//! one positional write and made durable with one sync.
+//!
+//! Records are encoded when they are queued, because only then is their seq given. What the leader
+//! alone can know, the durable watermark, is filled into the batch headers when the group is taken.
+
+use super::{completion::Completion, record::NewRecord};
+use crate::{
+    format::{
+        BatchHeader, SegmentHeader,
+        batch::{BATCH_HEADER_BYTES, COUNT_MAX},
+        header::HEADER_BYTES,
+        record,
+    },
+    options::Durability,
+    segment::{Tail, Tally},
+    sync::Arc,
+    types::Seq,
+};
+
+/// Callers share a batch until it has this many bytes: large enough to make the header cheap, small
+/// enough to be walked quickly by a reader who looks for one record.
+const BATCH_TARGET_BYTES: usize = 16 * 1024;
+
+/// What is queued for one segment, to be written as one.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) tail: Arc<Tail>,
+    /// Set if the group begins its segment: then the header goes first.
+    pub(super) begins: Option<SegmentHeader>,
+    /// Where it goes in the file.
+    pub(super) offset: u64,
+    pub(super) buffer: Vec<u8>,
+    /// Where each batch starts in the buffer; the last may still be open.
+    batches: Vec<(usize, BatchHeader)>,
+    pub(super) first_seq: Seq,
+    pub(super) next_seq: Seq,
+    pub(super) tally: Tally,
+    pub(super) payload_bytes: u64,
+    /// The durable watermark that its headers state, once it is taken.
+    pub(super) states_seq: Seq,
+    /// The highest level that one of its callers waits for.
+    pub(super) wants: Durability,
+    /// Whether a caller was not yet told anything, and so must be told if it fails. Records that
+    /// are acknowledged as buffered are kept and tried again instead.
+    pub(super) owes: bool,
+    /// Records acknowledged as buffered.
+    pub(super) buffered_count: usize,
+    /// Whether it may take more callers.
+    pub(super) open: bool,
+    pub(super) done: Arc<Completion>,
+}
+
+impl Group {
+    pub(super) fn new(
+        tail: Arc<Tail>,
+        begins: Option<SegmentHeader>,
+        offset: u64,
+        next_seq: Seq,
+        mut buffer: Vec<u8>,
+    ) -> Self {
+        buffer.clear();
+        if begins.is_some() {
+            buffer.resize(HEADER_BYTES, 0);
+        }
+        Self {
+            tail,
+            begins,
+            offset,
+            buffer,
+            batches: Vec::new(),
+            first_seq: next_seq,
+            next_seq,
+            tally: Tally::default(),
+            payload_bytes: 0,
+            states_seq: 0,
+            wants: Durability::Buffered,
+            owes: false,
+            buffered_count: 0,
+            open: true,
+            done: Arc::new(Completion::new()),
+        }
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+
+    /// Whether these records can share the last batch; else they begin one.
+    pub(super) fn batch_has_room(&self, body_bytes: usize, count: u32) -> bool {
+        self.batches.last().is_some_and(|(start, batch)| {
+            batch.count > 0
+                && self.buffer.len() - start + body_bytes <= BATCH_TARGET_BYTES
+                && batch.count + count <= COUNT_MAX
+        })
+    }
+
+    /// Encodes records that belong together. The caller made sure that they fit the segment.
+    pub(super) fn push(&mut self, records: &[NewRecord<'_>], new_batch: bool, now_ms: i64) {
+        if new_batch {
+            self.begin_batch(now_ms);
+        }
+        let context = self.tail.context;
+        let Some((_, batch)) = self.batches.last_mut() else {
+            return;
+        };
+        // A clock that jumped by weeks does not fit the batch's field: then each record has its own.
+        let fits = BatchHeader::timestamp_fits(&context, now_ms);
+        let own_time = (!fits).then_some(now_ms);
+        for new in records {
+            let parts = new.parts(own_time);
+            record::encode(&mut self.buffer, context.salt, self.next_seq, None, &parts);
+            let time = parts.timestamp_ms.unwrap_or(batch.timestamp_ms);
+            self.tally
+                .add(parts.key.is_some(), parts.value.is_none(), time);
+            self.payload_bytes += new.payload_bytes();
+            batch.count += 1;
+            self.next_seq += 1;
+        }
+    }
+
+    /// A watermark: a header alone, to state what is durable by now.
+    pub(super) fn push_watermark(&mut self, now_ms: i64) {
+        self.begin_batch(now_ms);
+    }
+
+    fn begin_batch(&mut self, now_ms: i64) {
+        let context = self.tail.context;
+        let fits = BatchHeader::timestamp_fits(&context, now_ms);
+        let header = BatchHeader {
+            body_bytes: 0,
+            first_seq: self.next_seq,
+            durable_seq: self.next_seq,
+            timestamp_ms: if fits {
+                now_ms
+            } else {
+                context.base_timestamp_ms
+            },
+            count: 0,
+            sparse: false,
+        };
+        self.batches.push((self.buffer.len(), header));
+        self.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
+    }
+
+    /// Fills in the headers, each stating `durable_seq`, and gives where they are in the file.
+    pub(super) fn finish(&mut self, durable_seq: Seq) -> Vec<(u64, BatchHeader)> {
+        self.states_seq = durable_seq;
+        let mut end = self.buffer.len();
+        let mut out = Vec::with_capacity(self.batches.len());
+        for (start, header) in self.batches.iter_mut().rev() {
+            let body_bytes = end - *start - BATCH_HEADER_BYTES;
+            header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
+            header.durable_seq = durable_seq.min(header.first_seq);
+            let offset = self.offset + *start as u64;
+            let encoded = header.encode(&self.tail.context, offset);
+            if let Some(slot) = self.buffer.get_mut(*start..*start + BATCH_HEADER_BYTES) {
+                slot.copy_from_slice(&encoded);
+            }
+            out.push((offset, *header));
+            end = *start;
+        }
+        out.reverse();
+        out
+    }
+
+    /// The bytes of its batches, without the segment's header.
+    pub(super) fn frames(&self) -> &[u8] {
+        let start = if self.begins.is_some() {
+            HEADER_BYTES
+        } else {
+            0
+        };
+        self.buffer.get(start..).unwrap_or_default()
+    }
+}

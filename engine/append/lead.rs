@@ -1,0 +1,285 @@
+//! Leading a group: one write, one sync, and what follows when either fails.
+
+use super::{Core, Spare, Writer, group::Group, queue::State};
+use crate::{
+    catalog::Level,
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::header::{Predecessor, SegmentHeader},
+    observe::{Counters, event},
+    options::Durability,
+    segment::{Summary, TailWriter},
+    sync::{Arc, MutexGuard},
+    types::Seq,
+};
+use std::time::Duration;
+
+/// How long the worker leaves a full disk alone before it tries to write buffered records again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// What failed, and what is left of it.
+enum Failure {
+    /// The write: it was cut back, so nothing of the group is or will be in the log.
+    Write(Error),
+    /// The sync, or cutting back: it is unknown what survives.
+    Sync(Error),
+}
+
+impl Core {
+    /// Takes the first group of the queue to the disk and hands on the lead. Gives the error if that
+    /// failed; everybody concerned has been told then.
+    ///
+    /// INVARIANT: called with `leading` false; returns with it false.
+    pub(super) fn lead(&self, mut state: MutexGuard<'_, State>) -> Option<Error> {
+        debug_assert!(!state.leading, "one leads at a time");
+        let mut group = state.queue.pop_front()?;
+        group.open = false;
+        state.leading = true;
+        if state.queue.is_empty() {
+            state.buffered_since = None;
+        }
+        drop(state);
+
+        let outcome = self.carry_out(&mut group);
+
+        let mut state = self.state.lock();
+        state.leading = false;
+        let error = match outcome {
+            Ok(()) => {
+                self.settle(&mut state, group);
+                None
+            }
+            Err(Failure::Write(error)) => {
+                self.take_back(&mut state, group, &error);
+                Some(error)
+            }
+            Err(Failure::Sync(error)) => {
+                self.poison(&mut state, Some(&group), &error);
+                Some(error)
+            }
+        };
+        self.hand_on(&state);
+        error
+    }
+
+    fn carry_out(&self, group: &mut Group) -> Result<(), Failure> {
+        let mut writer = self.writer.lock();
+        let writer = &mut *writer;
+        if !group.buffer.is_empty() {
+            self.write_group(writer, group)?;
+            self.watermark.raise(Level::Written, group.next_seq);
+        }
+        group.done.written();
+        if group.wants == Durability::Durable {
+            self.sync_writer(writer).map_err(Failure::Sync)?;
+            self.watermark.raise(Level::Durable, group.next_seq);
+            group.done.durable();
+        }
+        Ok(())
+    }
+
+    fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
+        let durable_seq = self.watermark.get(Level::Durable);
+        let batches = group.finish(durable_seq);
+        match group.begins.take() {
+            Some(header) => self.begin_segment(writer, group, header, durable_seq)?,
+            None => write(&writer.tail, &group.buffer, group.offset, Place::default())?,
+        }
+        if !writer.unsynced.iter().any(|tail| tail.id == group.tail.id) {
+            writer.unsynced.push(group.tail.clone());
+        }
+        if !batches.is_empty() {
+            writer
+                .tail
+                .advance(group.frames(), &batches, group.next_seq, &group.tally);
+        }
+        Counters::add(&self.counters.group_count, 1);
+        Counters::add(&self.counters.written_bytes, group.buffer.len() as u64);
+        Counters::add(
+            &self.counters.appended_records,
+            group.tally.record_count.into(),
+        );
+        Counters::add(&self.counters.appended_bytes, group.payload_bytes);
+        Ok(())
+    }
+
+    /// Writes the header of the next segment together with its first batches.
+    fn begin_segment(
+        &self,
+        writer: &mut Writer,
+        group: &mut Group,
+        mut header: SegmentHeader,
+        durable_seq: Seq,
+    ) -> Result<(), Failure> {
+        let before = &writer.tail;
+        header.predecessor = Some(Predecessor {
+            id: before.tail.id,
+            salt: before.tail.context.salt,
+            frames_end: before.summary.end,
+            next_seq: before.summary.next_seq,
+            checksum: before.summary.checksum,
+        });
+        header.durable_seq = durable_seq;
+        let bytes = header.encode();
+        if let Some(slot) = group.buffer.get_mut(..bytes.len()) {
+            slot.copy_from_slice(&bytes);
+        }
+        let summary = Summary::new(header.base_seq, &bytes);
+        let next = TailWriter::new(group.tail.clone(), summary, Vec::new());
+        group.begins = Some(header);
+        write(&next, &group.buffer, 0, Place::in_segment(group.tail.id, 0))?;
+        let finished = std::mem::replace(&mut writer.tail, next);
+        writer.finished.push(finished);
+        let tail = group.tail.clone();
+        self.catalog.swap(|catalog| catalog.tails.push(tail));
+        Counters::add(&self.counters.rotation_count, 1);
+        event!(info, "rotated", segment = group.tail.id.0);
+        Ok(())
+    }
+
+    /// Syncs every segment that has frames no sync covers, oldest first.
+    pub(super) fn sync_writer(&self, writer: &mut Writer) -> Result<()> {
+        while let Some(tail) = writer.unsynced.first() {
+            // DURABILITY: after the last of these lines every frame written so far survives.
+            tail.file.sync().map_err(|error| {
+                Error::io(Op::Sync, error).at(Place::in_segment(tail.id, tail.written_end()))
+            })?;
+            writer.unsynced.remove(0);
+            Counters::add(&self.counters.sync_count, 1);
+        }
+        Ok(())
+    }
+
+    fn settle(&self, state: &mut State, group: Group) {
+        state.queued_bytes = state.queued_bytes.saturating_sub(group.buffer.len());
+        state.retry_at = None;
+        if group.wants == Durability::Durable {
+            state.synced_at = Some(self.dir.vfs().monotonic());
+            state.attested_seq = state.attested_seq.max(group.states_seq);
+        }
+        // Two buffers take turns; one that grew for a single huge batch is not kept.
+        if state.buffers.len() < 2 && group.buffer.capacity() <= 2 * self.options.buffer_bytes {
+            state.buffers.push(group.buffer);
+        }
+    }
+
+    /// A write failed and was cut back: the queue goes back to where it was before. Records that are
+    /// acknowledged as buffered stay queued, as long as nobody before them has to be told an error.
+    fn take_back(&self, state: &mut State, group: Group, error: &Error) {
+        state.queue.push_front(group);
+        state.retry_at = Some(self.dir.vfs().monotonic() + RETRY_AFTER);
+        let kept = state.queue.iter().take_while(|group| !group.owes).count();
+        let dropped = state.queue.split_off(kept);
+        for group in &mut state.queue {
+            // Whoever waits for a sync of it is told now; the records themselves wait on.
+            let done = std::mem::replace(
+                &mut group.done,
+                Arc::new(super::completion::Completion::new()),
+            );
+            done.fail(error.clone());
+            group.wants = Durability::Buffered;
+            group.open = false;
+        }
+        state.queue.retain(|group| !group.buffer.is_empty());
+        if let Some(first) = dropped.front() {
+            state.next_seq = first.first_seq;
+            state.plan = self.plan_before(state, first);
+        }
+        for group in dropped {
+            drop_group(state, &group, error);
+        }
+        state.queued_bytes = state.queue.iter().map(|group| group.buffer.len()).sum();
+        event!(warn, "write failed", error = tracing_text(error));
+    }
+
+    /// Where the next group goes when this one is dropped.
+    fn plan_before(&self, state: &State, dropped: &Group) -> (Arc<crate::segment::Tail>, u64) {
+        if dropped.begins.is_none() {
+            return (dropped.tail.clone(), dropped.offset);
+        }
+        match state.queue.back() {
+            Some(kept) => (kept.tail.clone(), kept.end()),
+            None => {
+                let writer = self.writer.lock();
+                (writer.tail.tail.clone(), writer.tail.summary.end)
+            }
+        }
+    }
+
+    /// A sync failed: nothing is retried and nothing lies. The group that was written may or may not
+    /// survive; what was only queued is not and will not be in the log.
+    pub(super) fn poison(&self, state: &mut State, written: Option<&Group>, error: &Error) {
+        event!(error, "poisoned", error = tracing_text(error));
+        state.poison = Some(error.clone());
+        if let Some(group) = written {
+            group
+                .done
+                .fail(error.consequence(ErrorKind::Indeterminate, Op::Append));
+        }
+        for group in state.queue.drain(..) {
+            group
+                .done
+                .fail(error.consequence(ErrorKind::Poisoned, Op::Append));
+        }
+        state.queued_bytes = 0;
+        self.watermark.end();
+    }
+
+    /// Passes the lead to whoever waits: first a parked caller of the next group that has one, else
+    /// the worker.
+    pub(super) fn hand_on(&self, state: &State) {
+        if state.room_waiters > 0 {
+            self.room.notify_all();
+        }
+        let asked = state.queue.iter().any(|group| group.done.ask_to_lead());
+        if !asked && self.options.background && self.work_is_due(state) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Lets the worker write what nobody waits for with a thread of its own.
+    pub(super) fn nudge_worker(&self) {
+        self.work.notify_one();
+    }
+}
+
+fn drop_group(state: &mut State, group: &Group, error: &Error) {
+    if let Some(header) = &group.begins {
+        // Its file was never written, or cut to nothing: it is a spare again.
+        state.spare = Some(Spare {
+            id: header.id,
+            salt: header.salt,
+            file: group.tail.file.clone(),
+            allocated: group.tail.allocated_end(),
+        });
+    }
+    if group.buffered_count > 0 {
+        state.lost_buffered.get_or_insert_with(|| error.clone());
+    }
+    group.done.fail(error.clone());
+}
+
+/// Writes, and on an error cuts back durably, so that the failed bytes can never come back.
+fn write(writer: &TailWriter, bytes: &[u8], offset: u64, place: Place) -> Result<(), Failure> {
+    let Err(error) = writer.write(bytes, offset) else {
+        return Ok(());
+    };
+    let place = if place == Place::default() {
+        Place::in_segment(writer.tail.id, offset)
+    } else {
+        place
+    };
+    match writer.cut_back(offset) {
+        Ok(()) => Err(Failure::Write(Error::io(Op::Append, error).at(place))),
+        Err(error) => Err(Failure::Sync(Error::io(Op::Sync, error).at(place))),
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn tracing_text(error: &Error) -> impl tracing::Value {
+    tracing::field::display(error.to_string())
+}
+
+#[cfg(not(feature = "tracing"))]
+fn tracing_text(error: &Error) -> &Error {
+    error
+}

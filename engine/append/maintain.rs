@@ -1,0 +1,193 @@
+//! Sealing finished segments and preparing the next one, out of the appends' way.
+//!
+//! A rotation itself needs no manifest commit: the next file was named as the spare beforehand. This
+//! work makes the one after possible: it seals what is finished, creates a spare, and commits both.
+
+use super::{Core, Spare};
+use crate::{
+    catalog::Level,
+    error::{Error, Op, Place, Result},
+    format::{
+        manifest::{SpareEntry, TailEntry},
+        names,
+    },
+    observe::event,
+    options::ReadMode,
+    segment::{Sealed, Tail, write_footer},
+    sync::Arc,
+    types::SegmentId,
+    vfs::{Dir, write_all_at},
+};
+use std::io;
+
+/// Bytes of a new segment that are allocated before it is used. Small, so that a fresh log is.
+const SPARE_BYTES: u64 = 128 * 1024;
+
+/// Creates the file of the next segment: zeros, durable, and its name too.
+pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::Result<Spare> {
+    let name = names::segment(id);
+    // An interrupted attempt may have left the name; no manifest ever named it.
+    dir.remove_if_there(&name)?;
+    let file = dir.create_new(&name)?;
+    let allocated = SPARE_BYTES.min(segment_bytes);
+    let zeros = vec![0; usize::try_from(allocated).unwrap_or(0)];
+    let prepared = write_all_at(&*file, &zeros, 0).and_then(|()| {
+        // DURABILITY: after these two lines the spare survives, and its name does.
+        file.sync()?;
+        dir.sync()
+    });
+    if let Err(error) = prepared {
+        dir.remove_if_there(&name)?;
+        return Err(error);
+    }
+    Ok(Spare {
+        id,
+        salt: dir.vfs().random(),
+        file,
+        allocated,
+    })
+}
+
+impl Core {
+    /// Whether there is a segment to seal or one to prepare.
+    pub(super) fn maintenance_is_due(&self) -> bool {
+        let spare_missing = self.state.lock().spare.is_none();
+        spare_missing || !self.writer.lock().finished.is_empty()
+    }
+
+    /// Seals what is finished and prepares the next segment. True if there was something to do.
+    pub(super) fn maintain(&self, op: Op) -> Result<bool> {
+        let _only_one = self.maintenance.lock();
+        if !self.maintenance_is_due() {
+            return Ok(false);
+        }
+        Self::check_open(&self.state.lock(), Op::Sync)?;
+        let next_id = self.manifest.snapshot().next_segment_id;
+        let spare_missing = {
+            let state = self.state.lock();
+            // A spare in the plan of a queued group is not missing, only spoken for.
+            state.spare.is_none() && !state.queue.iter().any(|group| group.begins.is_some())
+        };
+        let spare = if spare_missing {
+            let place = Place::file(names::segment(next_id));
+            let created = create_spare(&self.dir, next_id, self.options.segment_bytes);
+            Some(created.map_err(|error| Error::io(op, error).at(place))?)
+        } else {
+            None
+        };
+        self.seal_finished(op, spare.as_ref())?;
+        if let Some(spare) = spare {
+            let mut state = self.state.lock();
+            state.spare = Some(spare);
+            self.room.notify_all();
+        }
+        Ok(true)
+    }
+
+    /// Seals what is finished, without preparing more.
+    pub(super) fn maintain_finished(&self, op: Op) -> Result<()> {
+        let _only_one = self.maintenance.lock();
+        if self.writer.lock().finished.is_empty() {
+            return Ok(());
+        }
+        self.seal_finished(op, None)
+    }
+
+    /// Makes finished segments and the tail's header durable, before a manifest may name them so.
+    /// Not under the writer's lock: appends go on meanwhile.
+    fn sync_segments(&self, unsynced: &[Arc<Tail>], tail_id: SegmentId) -> Result<()> {
+        for segment in unsynced {
+            // DURABILITY: after this line all frames of a finished segment survive, and those of the
+            // tail that were written by now; only a leader's own sync tells callers so.
+            segment.file.sync().map_err(|error| {
+                Error::io(Op::Sync, error).at(Place::in_segment(segment.id, segment.written_end()))
+            })?;
+        }
+        let mut writer = self.writer.lock();
+        writer.unsynced.retain(|left| {
+            left.id == tail_id || !unsynced.iter().any(|synced| synced.id == left.id)
+        });
+        Ok(())
+    }
+
+    fn seal_finished(&self, op: Op, spare: Option<&Spare>) -> Result<()> {
+        let (finished, tail, unsynced) = {
+            let mut writer = self.writer.lock();
+            let finished = std::mem::take(&mut writer.finished);
+            (finished, writer.tail.tail.clone(), writer.unsynced.clone())
+        };
+        if !finished.is_empty()
+            && let Err(error) = self.sync_segments(&unsynced, tail.id)
+        {
+            self.poison(&mut self.state.lock(), None, &error);
+            return Err(error);
+        }
+        let mut entries = Vec::new();
+        for segment in &finished {
+            let (footer, index) = segment.footer();
+            let tail = &segment.tail;
+            if write_footer(&*tail.file, &tail.context, &footer, &index).is_err() {
+                // Derived data: without it, the index is rebuilt from the frames when it is read.
+                event!(warn, "footer not written", segment = tail.id.0);
+            }
+            entries.push(segment.summary.sealed_entry(tail.id, &tail.context));
+        }
+        let durable_seq = self.watermark.get(Level::Durable);
+        let committed = self.manifest.commit(op, |manifest| {
+            manifest.sealed.extend(entries.iter().copied());
+            manifest.tail = TailEntry {
+                id: tail.id,
+                salt: tail.context.salt,
+                base_seq: tail.context.base_seq,
+            };
+            if manifest.spare.is_some_and(|spare| spare.id == tail.id) {
+                manifest.spare = None;
+            }
+            if let Some(spare) = spare {
+                manifest.spare = Some(SpareEntry {
+                    id: spare.id,
+                    salt: spare.salt,
+                });
+                manifest.next_segment_id = SegmentId(spare.id.0 + 1);
+            }
+            manifest.durable_seq = manifest.durable_seq.max(durable_seq);
+            manifest.durable_end = 0;
+            manifest.clean = false;
+        });
+        if let Err(error) = committed {
+            self.writer.lock().finished.splice(0..0, finished);
+            return Err(error);
+        }
+        let mapped = self.options.read_mode == ReadMode::Mapped;
+        self.catalog.swap(|catalog| {
+            let sealed = Arc::make_mut(&mut catalog.sealed);
+            for entry in entries {
+                catalog.tails.retain(|tail| tail.id != entry.id);
+                sealed.push(Arc::new(Sealed::new(
+                    entry,
+                    self.log_id,
+                    self.dir.clone(),
+                    mapped,
+                )));
+            }
+        });
+        Ok(())
+    }
+
+    /// Allocates space ahead of the tail.
+    pub(super) fn allocate_ahead(&self, tail: &Tail) -> io::Result<()> {
+        let end = tail.written_end();
+        tail.allocate((end + allocation_step(end)).min(self.options.segment_bytes))
+    }
+}
+
+/// Whether less than half a step of allocated space is left.
+pub(super) fn allocation_is_due(tail: &Tail, segment_bytes: u64) -> bool {
+    let end = tail.written_end();
+    tail.allocated_end() < (end + allocation_step(end) / 2).min(segment_bytes)
+}
+
+/// How much is allocated ahead: as much again as the segment has, within bounds.
+fn allocation_step(written_end: u64) -> u64 {
+    written_end.clamp(SPARE_BYTES, 4 << 20)
+}

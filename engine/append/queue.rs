@@ -1,0 +1,318 @@
+//! The queue: gives seqs, decides where bytes will go, and holds back who runs ahead.
+//!
+//! INVARIANT: `plan` is where the next group's bytes go if everything queued before is written. When
+//! a write fails, the plan and `next_seq` go back with it, and so does everything behind it.
+
+use super::{Core, NewRecord, Spare, completion::Completion, group::Group};
+use crate::{
+    error::{Error, ErrorKind, Op, Result},
+    format::{
+        SegmentHeader,
+        batch::{BATCH_HEADER_BYTES, COUNT_MAX},
+        header::{HEADER_BYTES, Origin},
+    },
+    options::Durability,
+    segment::Tail,
+    sync::{Arc, MutexGuard},
+    types::Seq,
+};
+use std::{collections::VecDeque, ops::Range, time::Duration};
+
+/// What the queue's lock guards.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) queue: VecDeque<Group>,
+    /// The segment that the next group goes to, and where in it.
+    pub(super) plan: (Arc<Tail>, u64),
+    pub(super) next_seq: Seq,
+    pub(super) queued_bytes: usize,
+    /// Whether somebody leads.
+    pub(super) leading: bool,
+    pub(super) spare: Option<Spare>,
+    /// The failed sync after which nothing is appended any more.
+    pub(super) poison: Option<Error>,
+    pub(super) closed: bool,
+    pub(super) stop_worker: bool,
+    /// Buffered records that were dropped with a group that failed: told at the next sync.
+    pub(super) lost_buffered: Option<Error>,
+    /// Buffers to use again.
+    pub(super) buffers: Vec<Vec<u8>>,
+    /// When the oldest buffered record was queued.
+    pub(super) buffered_since: Option<Duration>,
+    /// When the last sync for appends returned.
+    pub(super) synced_at: Option<Duration>,
+    /// Up to where a watermark that is itself durable attests durability.
+    pub(super) attested_seq: Seq,
+    /// After a write failed for want of space: not before then does the worker try again.
+    pub(super) retry_at: Option<Duration>,
+    /// Whether the worker has set its clock for the next idle watermark.
+    pub(super) idle_armed: bool,
+    /// Threads that wait for `room`.
+    pub(super) room_waiters: usize,
+}
+
+impl State {
+    pub(super) fn new(tail: Arc<Tail>, end: u64, next_seq: Seq) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            plan: (tail, end),
+            next_seq,
+            queued_bytes: 0,
+            leading: false,
+            spare: None,
+            poison: None,
+            closed: false,
+            stop_worker: false,
+            lost_buffered: None,
+            buffers: Vec::new(),
+            buffered_since: None,
+            synced_at: None,
+            attested_seq: next_seq,
+            retry_at: None,
+            idle_armed: false,
+            room_waiters: 0,
+        }
+    }
+
+    fn buffer(&mut self) -> Vec<u8> {
+        self.buffers.pop().unwrap_or_default()
+    }
+
+    /// The group that takes what comes next; a new one if the last takes no more.
+    pub(super) fn back(&mut self) -> Option<&mut Group> {
+        let (tail, end) = (self.plan.0.clone(), self.plan.1);
+        let fits = |group: &Group| group.open && group.tail.id == tail.id;
+        if !self.queue.back().is_some_and(fits) {
+            let buffer = self.buffer();
+            self.queue
+                .push_back(Group::new(tail, None, end, self.next_seq, buffer));
+        }
+        self.queue.back_mut()
+    }
+}
+
+impl Core {
+    /// Checks, numbers and queues records. The completion is `None` if there is nothing to wait for.
+    pub(super) fn enqueue(
+        &self,
+        records: &[NewRecord<'_>],
+        expected_seq: Option<Seq>,
+        level: Durability,
+    ) -> Result<(Range<Seq>, Option<Arc<Completion>>)> {
+        let body_bytes = self.check(records)?;
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let mut state = self.state.lock();
+        let new_batch = loop {
+            Self::check_open(&state, Op::Append)?;
+            if let Some(expected) = expected_seq
+                && expected != state.next_seq
+            {
+                return Err(Error::seq_mismatch(expected, state.next_seq));
+            }
+            if count == 0 {
+                return Ok((state.next_seq..state.next_seq, None));
+            }
+            let queued = state.queued_bytes;
+            if queued > 0 && queued + body_bytes > self.options.queue_bytes_max {
+                state = self.wait_for_room(state)?;
+                continue;
+            }
+            let (tail, end) = &state.plan;
+            let shares = |group: &Group| {
+                group.open && group.tail.id == tail.id && group.batch_has_room(body_bytes, count)
+            };
+            let new_batch = !state.queue.back().is_some_and(shares);
+            let needed = body_bytes + if new_batch { BATCH_HEADER_BYTES } else { 0 };
+            if end + needed as u64 <= self.options.segment_bytes {
+                break new_batch;
+            }
+            state = self.plan_rotation(state)?;
+        };
+        let first_seq = state.next_seq;
+        let now_ms = if new_batch {
+            self.dir.vfs().unix_time_ms()
+        } else {
+            0
+        };
+        let Some(group) = state.back() else {
+            return Err(Error::note(
+                ErrorKind::InvalidInput,
+                Op::Append,
+                "the queue is empty",
+            ));
+        };
+        let before = group.buffer.len();
+        group.push(records, new_batch, now_ms);
+        group.wants = stronger(group.wants, level);
+        if level == Durability::Buffered {
+            group.buffered_count += records.len();
+        } else {
+            group.owes = true;
+        }
+        let (added, end, next_seq) = (group.buffer.len() - before, group.end(), group.next_seq);
+        let done = (level != Durability::Buffered).then(|| group.done.clone());
+        state.queued_bytes += added;
+        state.plan.1 = end;
+        state.next_seq = next_seq;
+        if level == Durability::Buffered {
+            self.buffered(state);
+        }
+        Ok((first_seq..next_seq, done))
+    }
+
+    /// Limits, before anything is queued. Gives the size of the frames in bytes.
+    fn check(&self, records: &[NewRecord<'_>]) -> Result<usize> {
+        let limit = self.options.record_limit();
+        let mut body_bytes = 0;
+        for record in records {
+            record.check(limit)?;
+            // Eight bytes more than most need: a clock far off gives each record its own time.
+            body_bytes += record.parts(Some(0)).frame_bytes();
+        }
+        let batch_bytes = (body_bytes + BATCH_HEADER_BYTES) as u64;
+        if batch_bytes > self.options.batch_bytes_max() {
+            return Err(Error::too_large(
+                "a batch",
+                batch_bytes,
+                self.options.batch_bytes_max(),
+            ));
+        }
+        if records.len() as u64 > COUNT_MAX.into() {
+            let note = "a batch holds at most 2^24 - 1 records";
+            return Err(Error::note(ErrorKind::TooLarge, Op::Append, note));
+        }
+        Ok(body_bytes)
+    }
+
+    /// After a buffered record was queued: has the buffer written when it is full.
+    fn buffered(&self, mut state: MutexGuard<'_, State>) {
+        if state.buffered_since.is_none() {
+            state.buffered_since = Some(self.dir.vfs().monotonic());
+            self.work.notify_one();
+        }
+        if state.queued_bytes < self.options.buffer_bytes || state.leading {
+            return;
+        }
+        if self.options.background {
+            self.work.notify_one();
+        } else {
+            self.lead(state);
+        }
+    }
+
+    /// Back-pressure: waits until the queue is shorter, working it off if nobody else does.
+    fn wait_for_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>> {
+        if state.leading {
+            state.room_waiters += 1;
+            self.room.wait(&mut state);
+            state.room_waiters -= 1;
+            return Ok(state);
+        }
+        self.lead(state).map_or(Ok(()), Err)?;
+        Ok(self.state.lock())
+    }
+
+    /// Plans the next group into the next segment, which has to be prepared by then.
+    fn plan_rotation<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>> {
+        let Some(spare) = state.spare.take() else {
+            // The next segment is prepared once the one before is sealed, and that once its
+            // successor is begun: what is queued has to be written first.
+            let queued = state.queue.back().map(|group| group.done.clone());
+            drop(state);
+            if let Some(done) = queued {
+                let mut state = self.state.lock();
+                while done.reached(Durability::Written).is_none() {
+                    state = self.wait_for_room(state)?;
+                }
+            }
+            self.maintain(Op::Rotate)?;
+            return Ok(self.state.lock());
+        };
+        let header = SegmentHeader {
+            origin: Origin::Live,
+            log_id: self.log_id,
+            id: spare.id,
+            base_seq: state.next_seq,
+            salt: spare.salt,
+            base_timestamp_ms: self.dir.vfs().unix_time_ms(),
+            predecessor: None, // Filled in when it is written: only then is it final.
+            durable_seq: 0,
+        };
+        let tail = Tail::new(spare.id, header.context(), spare.file, spare.allocated);
+        let tail = Arc::new(tail);
+        let (next_seq, buffer) = (state.next_seq, state.buffer());
+        state.plan = (tail.clone(), HEADER_BYTES as u64);
+        state.queued_bytes += HEADER_BYTES;
+        state
+            .queue
+            .push_back(Group::new(tail, Some(header), 0, next_seq, buffer));
+        Ok(state)
+    }
+
+    /// Queues the wish that everything so far be durable; `None` if it is.
+    pub(super) fn enqueue_sync(&self) -> Result<Option<Arc<Completion>>> {
+        let mut state = self.state.lock();
+        Self::check_open(&state, Op::Sync)?;
+        let durable_seq = self.watermark.get(crate::catalog::Level::Durable);
+        if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
+            return Ok(None);
+        }
+        let group = state.back();
+        Ok(group.map(|group| {
+            group.wants = Durability::Durable;
+            group.done.clone()
+        }))
+    }
+
+    /// Plans a rotation now, whatever room the tail has left.
+    pub(super) fn rotate(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        Self::check_open(&state, Op::Rotate)?;
+        let tail_id = state.plan.0.id;
+        if state.plan.1 == HEADER_BYTES as u64 {
+            return Ok(()); // Nothing was put into it yet.
+        }
+        while state.plan.0.id == tail_id {
+            state = self.plan_rotation(state)?;
+            Self::check_open(&state, Op::Rotate)?;
+        }
+        let done = state.back().map(|group| {
+            group.wants = stronger(group.wants, Durability::Written);
+            group.done.clone()
+        });
+        drop(state);
+        done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))
+    }
+
+    /// Queues a watermark behind the last sync, if the tail has room for it.
+    pub(super) fn enqueue_watermark(&self) -> Option<Arc<Completion>> {
+        let mut state = self.state.lock();
+        let fits = state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
+        if !fits || state.leading || !state.queue.is_empty() || state.poison.is_some() {
+            return None;
+        }
+        let now_ms = self.dir.vfs().unix_time_ms();
+        let group = state.back()?;
+        group.push_watermark(now_ms);
+        group.open = false;
+        group.wants = Durability::Durable;
+        let (done, end) = (group.done.clone(), group.end());
+        state.plan.1 = end;
+        state.queued_bytes += BATCH_HEADER_BYTES;
+        Some(done)
+    }
+}
+
+fn stronger(a: Durability, b: Durability) -> Durability {
+    match (a, b) {
+        (Durability::Durable, _) | (_, Durability::Durable) => Durability::Durable,
+        (Durability::Written, _) | (_, Durability::Written) => Durability::Written,
+        _ => Durability::Buffered,
+    }
+}

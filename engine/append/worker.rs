@@ -1,0 +1,163 @@
+//! The background thread: writes out what nobody waits for, prepares and seals segments, allocates
+//! space ahead, and marks idleness with a watermark. At most one a log, on by default.
+
+use super::{Core, maintain::allocation_is_due, queue::State};
+use crate::{
+    catalog::Level,
+    error::{Error, ErrorKind, Op, Result},
+    observe::event,
+    options::Durability,
+    sync::{self, Arc, JoinHandle},
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+/// After a failed attempt at maintenance, not before this long is it tried again.
+const BACK_OFF: Duration = Duration::from_millis(200);
+
+pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
+    let core = core.clone();
+    sync::spawn("cairn-worker", move || {
+        if catch_unwind(AssertUnwindSafe(|| core.work())).is_err() {
+            let note = "the background worker panicked";
+            let error = Error::note(ErrorKind::Poisoned, Op::Append, note);
+            core.poison(&mut core.state.lock(), None, &error);
+        }
+    })
+    .map_err(|error| Error::io(Op::Open, error))
+}
+
+impl Core {
+    fn work(&self) {
+        let mut maintain_after = Duration::ZERO;
+        loop {
+            let now = self.dir.vfs().monotonic();
+            if now >= maintain_after
+                && self.maintenance_is_due()
+                && let Err(error) = self.maintain(Op::Rotate)
+            {
+                // An append that needs the segment meets the same error and is told it.
+                event!(warn, "maintenance failed", error = format!("{error}"));
+                _ = error;
+                maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+            }
+            let (tail, wanted) = {
+                let state = self.state.lock();
+                (state.plan.0.clone(), self.allocation_is_wanted(&state))
+            };
+            if wanted && now >= maintain_after && self.allocate_ahead(&tail).is_err() {
+                event!(warn, "allocation ahead failed",);
+                maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+            }
+            if self.watermark_is_due()
+                && let Some(done) = self.enqueue_watermark()
+            {
+                // A failure has poisoned the log and is told to whoever appends next.
+                self.wait(&done, Durability::Durable).ok();
+            }
+            let mut state = self.state.lock();
+            if state.stop_worker {
+                return;
+            }
+            if !state.leading && self.write_is_due(&state) {
+                self.lead(state);
+                continue;
+            }
+            state.idle_armed = self.watermark_deadline(&state).is_some();
+            let now = self.dir.vfs().monotonic();
+            match self.next_deadline(&state, maintain_after, now) {
+                Some(deadline) if deadline <= now => {}
+                Some(deadline) => {
+                    self.work.wait_for(&mut state, deadline - now);
+                }
+                None => self.work.wait(&mut state),
+            }
+        }
+    }
+
+    /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
+    fn write_is_due(&self, state: &State) -> bool {
+        let now = self.dir.vfs().monotonic();
+        if state.retry_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        let old = state
+            .buffered_since
+            .is_some_and(|at| now >= at + self.options.buffer_interval);
+        let full = state.queued_bytes >= self.options.buffer_bytes;
+        state
+            .queue
+            .front()
+            .is_some_and(|group| old || full || group.wants != Durability::Buffered)
+    }
+
+    /// Whether the leader should wake the worker when it hands on.
+    pub(super) fn work_is_due(&self, state: &State) -> bool {
+        let idle_timer_starts = !state.idle_armed && self.watermark_deadline(state).is_some();
+        idle_timer_starts
+            || self.write_is_due(state)
+            || state.spare.is_none()
+            || self.allocation_is_wanted(state)
+    }
+
+    /// Space ahead pays only where syncs are: without them, extending the file costs nothing extra.
+    fn allocation_is_wanted(&self, state: &State) -> bool {
+        self.options.durability == Durability::Durable
+            && allocation_is_due(&state.plan.0, self.options.segment_bytes)
+    }
+
+    fn watermark_is_due(&self) -> bool {
+        let state = self.state.lock();
+        self.watermark_deadline(&state)
+            .is_some_and(|at| self.dir.vfs().monotonic() >= at)
+    }
+
+    fn watermark_deadline(&self, state: &State) -> Option<Duration> {
+        let wanted = state.attested_seq < self.watermark.get(Level::Durable)
+            && state.queue.is_empty()
+            && state.poison.is_none();
+        let after = self.options.idle_watermark.filter(|_| wanted)?;
+        Some(state.synced_at? + after)
+    }
+
+    fn next_deadline(
+        &self,
+        state: &State,
+        maintain_after: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        if state.poison.is_some() {
+            return None;
+        }
+        let buffered = state
+            .buffered_since
+            .map(|at| at + self.options.buffer_interval);
+        let retry = state.retry_at.filter(|_| !state.queue.is_empty());
+        let maintenance = (maintain_after > now).then_some(maintain_after);
+        let write = retry.or(buffered);
+        [write, maintenance, self.watermark_deadline(state)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn stop_worker(&self) {
+        self.state.lock().stop_worker = true;
+        self.work.notify_all();
+    }
+
+    /// Writes what is buffered, without a sync: the worker's task when there is no worker.
+    pub(super) fn write_buffered(&self) -> Result<bool> {
+        let mut wrote = false;
+        loop {
+            let state = self.state.lock();
+            if state.leading || state.queue.is_empty() {
+                return Ok(wrote);
+            }
+            self.lead(state).map_or(Ok(()), Err)?;
+            wrote = true;
+        }
+    }
+}

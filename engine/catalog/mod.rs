@@ -1,0 +1,65 @@
+//! Which segments exist now: an immutable snapshot behind one swap point, and the watermark.
+//!
+//! INVARIANTS: a new tail is in the catalog before the watermark passes its base, so a reader that
+//! takes the watermark first and the catalog second finds every record below it. A segment that
+//! leaves the catalog lives on in the snapshots that hold it.
+//!
+//! Called by the journeys; calls segment.
+
+mod watermark;
+
+pub(crate) use watermark::{Level, Wait, Watermark};
+
+use crate::{
+    segment::{Sealed, Tail},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    types::Seq,
+};
+
+/// The set of segments at one moment. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Catalog {
+    /// The oldest record that is kept.
+    pub(crate) head_seq: Seq,
+    /// Sealed segments in the order of their seqs.
+    pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
+    /// Segments that are not sealed yet, in order; the last is the tail.
+    pub(crate) tails: Vec<Arc<Tail>>,
+}
+
+/// The swap point.
+#[derive(Debug)]
+pub(crate) struct CatalogCell {
+    current: RwLock<Arc<Catalog>>,
+    version: AtomicU64,
+}
+
+impl CatalogCell {
+    pub(crate) fn new(catalog: Catalog) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(catalog)),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn load(&self) -> Arc<Catalog> {
+        self.current.read().clone()
+    }
+
+    /// Rises with every swap, so that a reader can keep its snapshot while nothing changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Replaces the set. Edits are made one after the other.
+    pub(crate) fn swap(&self, edit: impl FnOnce(&mut Catalog)) {
+        let mut current = self.current.write();
+        let mut next = Catalog::clone(&current);
+        edit(&mut next);
+        *current = Arc::new(next);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,122 @@
+//! How far the log is written and how far it is durable, and the way to wait for more.
+//!
+//! INVARIANTS: neither watermark goes down; `durable` names only what a sync has confirmed. Waiting
+//! never polls: a waiter counts itself before it looks, the writer looks for waiters after it
+//! raises, so one of the two always sees the other.
+
+use crate::{
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    types::Seq,
+};
+use crossbeam_utils::CachePadded;
+use std::{task::Waker, time::Duration};
+
+/// Which of the two watermarks bounds a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Written,
+    Durable,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// The watermark is beyond the seq.
+    Reached,
+    /// The log was closed or poisoned: nothing more will come.
+    Ended,
+    /// Time ran out.
+    TimedOut,
+}
+
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    // Readers load these while the writer raises them: a cache line of their own each.
+    written: CachePadded<AtomicU64>,
+    durable: CachePadded<AtomicU64>,
+    waiter_count: AtomicUsize,
+    ended: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
+    raised: Condvar,
+}
+
+impl Watermark {
+    pub(crate) fn new(next_seq: Seq) -> Self {
+        Self {
+            written: CachePadded::new(AtomicU64::new(next_seq)),
+            durable: CachePadded::new(AtomicU64::new(next_seq)),
+            waiter_count: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            wakers: Mutex::new(Vec::new()),
+            raised: Condvar::new(),
+        }
+    }
+
+    /// The seq below which everything is at this level.
+    pub(crate) fn get(&self, level: Level) -> Seq {
+        match level {
+            Level::Written => self.written.load(Ordering::SeqCst),
+            Level::Durable => self.durable.load(Ordering::SeqCst),
+        }
+    }
+
+    pub(crate) fn raise(&self, level: Level, seq: Seq) {
+        match level {
+            Level::Written => self.written.fetch_max(seq, Ordering::SeqCst),
+            Level::Durable => self.durable.fetch_max(seq, Ordering::SeqCst),
+        };
+        self.wake();
+    }
+
+    /// Lets every waiter go: nothing more will come.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if self.waiter_count.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let wakers = std::mem::take(&mut *self.wakers.lock());
+        self.waiter_count.fetch_sub(wakers.len(), Ordering::SeqCst);
+        self.raised.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn look(&self, level: Level, seq: Seq) -> Option<Wait> {
+        // Ended is read first: what was raised before the end is still to be seen.
+        let ended = self.ended.load(Ordering::SeqCst);
+        if self.get(level) > seq {
+            return Some(Wait::Reached);
+        }
+        ended.then_some(Wait::Ended)
+    }
+
+    /// Waits until the watermark is beyond `seq`.
+    pub(crate) fn wait_beyond(&self, level: Level, seq: Seq, timeout: Option<Duration>) -> Wait {
+        if let Some(wait) = self.look(level, seq) {
+            return wait;
+        }
+        self.waiter_count.fetch_add(1, Ordering::SeqCst);
+        let mut guard = self.wakers.lock();
+        let wait = loop {
+            if let Some(wait) = self.look(level, seq) {
+                break wait;
+            }
+            match timeout {
+                None => self.raised.wait(&mut guard),
+                Some(time) => {
+                    self.raised.wait_for(&mut guard, time);
+                    break self.look(level, seq).unwrap_or(Wait::TimedOut);
+                }
+            }
+        };
+        drop(guard);
+        self.waiter_count.fetch_sub(1, Ordering::SeqCst);
+        wait
+    }
+}

@@ -1,0 +1,326 @@
+//! `Log`: the handle. Every method is a few lines that call one journey.
+
+use crate::{
+    append::{AppendOptions, Appender, NewRecord, Ticket},
+    catalog::{CatalogCell, Level, Watermark},
+    error::{Error, ErrorKind, Op, Result},
+    observe::Stats,
+    options::{Durability, Options},
+    read::{Reader, Record, Scan, TailReader},
+    recover::{self, Recovery},
+    sync::{Arc, atomic::Ordering},
+    trim,
+    types::{LogId, Seq},
+    vfs::{Dir, VfsLock},
+};
+use std::{
+    ops::{Range, RangeBounds},
+    path::Path,
+};
+
+/// An append-only log in a directory of its own.
+///
+/// Cheap to clone; all clones share one log, and any number of threads may use it at once. When the
+/// last clone is dropped the log is closed; [`close`](Self::close) does the same and tells how it
+/// went.
+///
+/// ```
+/// use cairnlog::Log;
+/// # let dir = tempfile::tempdir().unwrap();
+/// let log = Log::open(dir.path().join("orders.log"))?;
+/// let seq = log.append("order 1 created")?; // Durable when it returns.
+/// for record in log.scan(seq..)? {
+///     println!("{}", String::from_utf8_lossy(&record?));
+/// }
+/// log.close()?;
+/// # Ok::<(), cairnlog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Log {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    appender: Appender,
+    catalog: Arc<CatalogCell>,
+    watermark: Arc<Watermark>,
+    recovery: Recovery,
+    log_id: LogId,
+    /// The process that opened the log: a forked child must not write when it drops its copy.
+    process_id: u32,
+    // Declared last, so that the lock is let go after everything else.
+    _lock: Box<dyn VfsLock>,
+}
+
+impl Log {
+    /// Opens the log in this directory with the default [`Options`], creating or recovering it as
+    /// needed. What recovery found is in [`recovery`](Self::recovery).
+    ///
+    /// # Errors
+    /// `Locked` with the holder's process id if another handle writes to it; `Damaged` with the place
+    /// if durable bytes do not verify; `Unsupported` if a newer version wrote it; `NoSpace`; `Io`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open(path)
+    }
+
+    /// The options to open a log with.
+    #[must_use]
+    pub fn options() -> Options {
+        Options::new()
+    }
+
+    fn open_with(path: &Path, options: Options) -> Result<Self> {
+        let dir = Dir::new(options.vfs.clone(), path);
+        let (parts, recovery, lock) = recover::open(&dir, options)?;
+        let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
+        let log_id = parts.log_id;
+        let inner = Inner {
+            appender: Appender::new(parts)?,
+            catalog,
+            watermark,
+            recovery,
+            log_id,
+            process_id: std::process::id(),
+            _lock: lock,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Appends a value and waits until it is durable, or as the log's options say. Gives its number.
+    ///
+    /// # Errors
+    /// `TooLarge` before anything is queued; `NoSpace`, and nothing of it will ever be in the log;
+    /// `Indeterminate` if its sync failed; `Poisoned` after any failed sync; `Closed`; `Io`.
+    pub fn append(&self, value: impl AsRef<[u8]>) -> Result<Seq> {
+        let records = [NewRecord::value(value.as_ref())];
+        Ok(self.append_records(&records, &AppendOptions::new())?.start)
+    }
+
+    /// Appends values that enter the log together or not at all. Gives their numbers.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append); `TooLarge` if they do not fit one segment together.
+    pub fn append_batch<I>(&self, values: I) -> Result<Range<Seq>>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        let values: Vec<I::Item> = values.into_iter().collect();
+        let records: Vec<NewRecord<'_>> = values.iter().map(NewRecord::value).collect();
+        self.append_records(&records, &AppendOptions::new())
+    }
+
+    /// Appends records, with keys, tombstones, times, that enter the log together or not at all.
+    ///
+    /// ```
+    /// use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// let records = [NewRecord::keyed("apples", "3"), NewRecord::tombstone("pears")];
+    /// assert_eq!(log.append_records(&records, &AppendOptions::new())?, 0..2);
+    /// let only_first = AppendOptions::new().expected_seq(0);
+    /// let error = log.append_records(&records, &only_first).unwrap_err();
+    /// assert_eq!((error.kind(), error.next_seq()), (ErrorKind::SeqMismatch, Some(2)));
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`append_batch`](Self::append_batch); `SeqMismatch` if the expected seq is not the next;
+    /// `InvalidInput` for a tombstone without a key.
+    pub fn append_records(
+        &self,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+    ) -> Result<Range<Seq>> {
+        self.inner.appender.append(records, how)
+    }
+
+    /// Queues records and returns at once, unless the queue is full: then it waits for room. The
+    /// ticket can be waited for or awaited.
+    ///
+    /// # Errors
+    /// As [`append_records`](Self::append_records), as far as it is known before the write.
+    pub fn submit(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<Ticket> {
+        self.inner.appender.submit(records, how)
+    }
+
+    /// Makes everything appended so far durable. Gives the seq below which everything is.
+    ///
+    /// # Errors
+    /// `Indeterminate`, `Poisoned`, `NoSpace` (also for buffered records that had to be dropped), `Io`.
+    pub fn sync(&self) -> Result<Seq> {
+        self.inner.appender.sync()
+    }
+
+    /// Ends the tail segment early: the next append goes into a new one.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn rotate(&self) -> Result<()> {
+        self.inner.appender.rotate()
+    }
+
+    /// Does what the background worker would do, for logs that are opened without one: writes what is
+    /// buffered, seals finished segments, prepares the next. True if there was something to do.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn maintain(&self) -> Result<bool> {
+        self.inner.appender.maintain()
+    }
+
+    /// A reader of what is durable; any number may read at once, and none blocks the writer.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.inner.catalog.clone(), self.inner.watermark.clone())
+    }
+
+    /// The durable record with this number: see [`Reader::get`].
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub fn get(&self, seq: Seq) -> Result<Option<Record>> {
+        self.reader().get(seq)
+    }
+
+    /// The durable records of a range: see [`Reader::scan`].
+    ///
+    /// # Errors
+    /// As [`Reader::scan`].
+    pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
+        self.reader().scan(range)
+    }
+
+    /// The durable records from `from` on, and those to come: see [`Reader::tail`].
+    #[must_use]
+    pub fn tail(&self, from: Seq) -> TailReader {
+        self.reader().tail(from)
+    }
+
+    /// Drops every record below `head_seq`, durably. What does not fill a whole segment is hidden
+    /// now and its space is freed later.
+    ///
+    /// # Errors
+    /// `InvalidInput` beyond the end; as [`sync`](Self::sync).
+    pub fn trim(&self, head_seq: Seq) -> Result<()> {
+        trim::trim(&self.inner.appender, &self.inner.catalog, head_seq)
+    }
+
+    /// Drops every record at or above `end_seq`, durably. Their numbers are not used again: the next
+    /// append goes on counting where it would have without.
+    ///
+    /// # Errors
+    /// `Trimmed` below the head; as [`sync`](Self::sync).
+    pub fn rewind(&self, end_seq: Seq) -> Result<()> {
+        trim::rewind(&self.inner.appender, end_seq)
+    }
+
+    /// What opening found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.inner.recovery
+    }
+
+    /// The log's identity, the same for all its life.
+    #[must_use]
+    pub fn id(&self) -> LogId {
+        self.inner.log_id
+    }
+
+    /// The number that the next append gets.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.inner.appender.next_seq()
+    }
+
+    /// The oldest record kept.
+    #[must_use]
+    pub fn head_seq(&self) -> Seq {
+        self.inner.catalog.load().head_seq
+    }
+
+    /// The seq below which everything is durable.
+    #[must_use]
+    pub fn durable_seq(&self) -> Seq {
+        self.inner.watermark.get(Level::Durable)
+    }
+
+    /// The log's numbers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (inner, counters) = (&self.inner, self.inner.appender.counters());
+        let catalog = inner.catalog.load();
+        let sealed_bytes: u64 = catalog
+            .sealed
+            .iter()
+            .map(|segment| segment.entry.frames_end)
+            .sum();
+        let tail_bytes: u64 = catalog.tails.iter().map(|tail| tail.written_end()).sum();
+        Stats {
+            head_seq: catalog.head_seq,
+            next_seq: self.next_seq(),
+            written_seq: inner.watermark.get(Level::Written),
+            durable_seq: self.durable_seq(),
+            appended_records: counters.appended_records.load(Ordering::Relaxed),
+            appended_bytes: counters.appended_bytes.load(Ordering::Relaxed),
+            written_bytes: counters.written_bytes.load(Ordering::Relaxed),
+            group_count: counters.group_count.load(Ordering::Relaxed),
+            sync_count: counters.sync_count.load(Ordering::Relaxed),
+            rotation_count: counters.rotation_count.load(Ordering::Relaxed),
+            segment_count: (catalog.sealed.len() + catalog.tails.len()) as u64,
+            frame_bytes: sealed_bytes + tail_bytes,
+            queued_bytes: inner.appender.queued_bytes(),
+        }
+    }
+
+    /// Closes the log for all its clones: everything appended becomes durable, and the end is named
+    /// in the manifest, so that any later damage to it is provable. The lock is let go when the last
+    /// clone is dropped.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync). The log is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        if std::process::id() != self.process_id {
+            let note = "the log was opened by another process";
+            return Err(Error::note(ErrorKind::Closed, Op::Close, note));
+        }
+        self.appender.close()
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Who wants to know calls `close` first; then this does nothing.
+        self.close().ok();
+    }
+}
+
+impl Options {
+    /// Opens the log in this directory, creating or recovering it as needed.
+    ///
+    /// # Errors
+    /// As [`Log::open`]; `InvalidInput` for options that contradict each other; `NotFound` without
+    /// [`create`](Self::create).
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Log> {
+        Log::open_with(path.as_ref(), self)
+    }
+}
+
+/// Everything a handle shares can be used from any thread.
+const _: () = {
+    const fn check<T: Send + Sync>() {}
+    check::<Log>();
+    check::<Reader>();
+    check::<Record>();
+    check::<Ticket>();
+    check::<Durability>();
+};

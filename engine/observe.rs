@@ -1,0 +1,69 @@
+//! What the log tells about itself: counters, always; `tracing` events behind a feature.
+//!
+//! INVARIANT: everything here returns `()` or a copy of numbers. Nothing on the durable path depends
+//! on it, and no decision is taken from it.
+
+use crate::{
+    sync::atomic::{AtomicU64, Ordering},
+    types::Seq,
+};
+
+/// Counts since the log was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) appended_records: AtomicU64,
+    pub(crate) appended_bytes: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) group_count: AtomicU64,
+    pub(crate) sync_count: AtomicU64,
+    pub(crate) rotation_count: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+        counter.fetch_add(amount, Ordering::Relaxed);
+    }
+}
+
+/// A look at a log's numbers, all of one moment as far as threads allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The oldest record kept.
+    pub head_seq: Seq,
+    /// The number that the next append gets.
+    pub next_seq: Seq,
+    /// Everything below is in the operating system's cache or better.
+    pub written_seq: Seq,
+    /// Everything below survives power loss.
+    pub durable_seq: Seq,
+    /// Records appended since the log was opened.
+    pub appended_records: u64,
+    /// Bytes of keys and values appended since the log was opened.
+    pub appended_bytes: u64,
+    /// Bytes written into segments since the log was opened: framing included, fill left out.
+    pub written_bytes: u64,
+    /// Groups written since the log was opened: each is one positional write.
+    pub group_count: u64,
+    /// Syncs for appends since the log was opened.
+    pub sync_count: u64,
+    /// Segments begun since the log was opened.
+    pub rotation_count: u64,
+    /// Segments now, the tail included.
+    pub segment_count: u64,
+    /// Bytes of frames in all segments now.
+    pub frame_bytes: u64,
+    /// Bytes waiting in memory to be written.
+    pub queued_bytes: u64,
+}
+
+/// Emits a `tracing` event if the feature is on; costs nothing if it is not.
+macro_rules! event {
+    ($level:ident, $message:literal $(, $field:ident = $value:expr)* $(,)?) => {{
+        #[cfg(feature = "tracing")]
+        tracing::$level!($($field = $value,)* $message);
+        #[cfg(not(feature = "tracing"))]
+        { $(_ = &$value;)* }
+    }};
+}
+pub(crate) use event;

@@ -1,0 +1,230 @@
+//! How a log is opened. One value, passed in; no globals and no environment variables.
+
+use crate::{
+    error::{Error, ErrorKind, Op, Result},
+    format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record},
+    vfs::{RealFs, Vfs},
+};
+use std::{sync::Arc, time::Duration};
+
+/// What an append waits for before it returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The sync: the record survives power loss.
+    #[default]
+    Durable,
+    /// The write: the record is in the operating system's cache, survives the process, not the power.
+    Written,
+    /// Nothing: the record is in this process's memory, to be written when the buffer fills, after
+    /// [`Options::buffer_interval`], or by [`Log::sync`](crate::Log::sync).
+    Buffered,
+}
+
+/// How sealed segments are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Through a memory mapping, without copying. A failing disk raises a signal (SIGBUS).
+    #[default]
+    Mapped,
+    /// By positional reads. A failing disk gives an error.
+    Positional,
+}
+
+/// What opening does with an end that does not verify and that nothing attests.
+///
+/// Such an end is an unfinished last write, or, indistinguishable from it, damage to the very last
+/// synced batch before anything later was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnAmbiguousTail {
+    /// Cut it, keep the bytes in `quarantine/`, report it.
+    #[default]
+    Cut,
+    /// Refuse to open.
+    Refuse,
+}
+
+/// How to open a [`Log`](crate::Log).
+///
+/// ```
+/// use cairnlog::{Durability, Log};
+/// # let dir = tempfile::tempdir().unwrap();
+/// let log = Log::options()
+///     .durability(Durability::Written)
+///     .segment_bytes(16 << 20)
+///     .open(dir.path().join("orders.log"))?;
+/// # Ok::<(), cairnlog::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) create: bool,
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) record_bytes_max: Option<u32>,
+    pub(crate) queue_bytes_max: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) buffer_interval: Duration,
+    pub(crate) idle_watermark: Option<Duration>,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) read_mode: ReadMode,
+    pub(crate) on_ambiguous_tail: OnAmbiguousTail,
+    pub(crate) background: bool,
+    pub(crate) vfs: Arc<dyn Vfs>,
+}
+
+/// The smallest segment size in bytes: room for a header and a few small batches.
+pub const SEGMENT_BYTES_MIN: u64 = 512;
+/// The largest segment size in bytes: offsets inside a segment are 32 bits in its index.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 31;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create: true,
+            durability: Durability::Durable,
+            segment_bytes: 64 << 20,
+            record_bytes_max: None,
+            queue_bytes_max: 8 << 20,
+            buffer_bytes: 256 << 10,
+            buffer_interval: Duration::from_millis(10),
+            idle_watermark: Some(Duration::from_millis(100)),
+            lock_timeout: Duration::ZERO,
+            read_mode: ReadMode::Mapped,
+            on_ambiguous_tail: OnAmbiguousTail::Cut,
+            background: true,
+            vfs: Arc::new(RealFs::default()),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults: durable appends, segments of 64 MiB, mapped reads.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether to create the log if there is none. Default: yes.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// What an append waits for unless it says otherwise. Default: [`Durability::Durable`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The size at which a segment is full, in bytes: 512 to 2^31, 64 MiB by default. A batch does
+    /// not span segments, so this bounds a batch too.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// The most bytes of key and value in one record. Default: 16 MiB, or what fits a segment. What
+    /// the writer accepts every reader reads, whatever its own options.
+    #[must_use]
+    pub fn record_bytes_max(mut self, bytes: u32) -> Self {
+        self.record_bytes_max = Some(bytes);
+        self
+    }
+
+    /// Bytes that may wait in memory to be written; who appends beyond waits. Default: 8 MiB.
+    #[must_use]
+    pub fn queue_bytes_max(mut self, bytes: usize) -> Self {
+        self.queue_bytes_max = bytes;
+        self
+    }
+
+    /// Bytes of buffered records that are written together. Default: 256 KiB.
+    #[must_use]
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// The longest time that a buffered record stays in memory. Default: 10 ms. Needs the
+    /// background worker.
+    #[must_use]
+    pub fn buffer_interval(mut self, interval: Duration) -> Self {
+        self.buffer_interval = interval;
+        self
+    }
+
+    /// How long after its last sync an idle log writes, and syncs, a watermark, so that later damage
+    /// to the last records is provable; `None`: not before close. Default: 100 ms. Needs the
+    /// background worker.
+    #[must_use]
+    pub fn idle_watermark(mut self, after: Option<Duration>) -> Self {
+        self.idle_watermark = after;
+        self
+    }
+
+    /// How long to wait for another writer to let go of the log. Default: not at all.
+    #[must_use]
+    pub fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// How sealed segments are read. Default: [`ReadMode::Mapped`].
+    #[must_use]
+    pub fn read_mode(mut self, mode: ReadMode) -> Self {
+        self.read_mode = mode;
+        self
+    }
+
+    /// What to do with an end that does not verify and that nothing attests. Default: cut it.
+    #[must_use]
+    pub fn on_ambiguous_tail(mut self, choice: OnAmbiguousTail) -> Self {
+        self.on_ambiguous_tail = choice;
+        self
+    }
+
+    /// Whether a background thread prepares segments, writes buffers out and marks idleness. Without
+    /// it the same work is done inside appends, or by [`Log::maintain`](crate::Log::maintain).
+    /// Default: yes.
+    #[must_use]
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
+    /// The file system to live on. Default: the operating system's.
+    #[must_use]
+    pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
+        self.vfs = vfs;
+        self
+    }
+
+    pub(crate) fn batch_bytes_max(&self) -> u64 {
+        self.segment_bytes - HEADER_BYTES as u64
+    }
+
+    pub(crate) fn record_limit(&self) -> u64 {
+        let head = (BATCH_HEADER_BYTES + record::RECORD_BYTES_MIN + 2 + 8 + 20) as u64;
+        let fits = self.batch_bytes_max().saturating_sub(head);
+        self.record_bytes_max.map_or(fits.min(16 << 20), u64::from)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |note| Err(Error::note(ErrorKind::InvalidInput, Op::Open, note));
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
+            return refuse("segment_bytes must be 512 to 2^31");
+        }
+        let head = (BATCH_HEADER_BYTES + record::RECORD_BYTES_MIN + 2 + 8 + 20) as u64;
+        if self.record_limit() + head > self.batch_bytes_max()
+            || self.record_limit() > record::VALUE_BYTES_MAX as u64
+        {
+            return refuse("record_bytes_max must be below 2^27 and fit a segment");
+        }
+        if self.queue_bytes_max == 0 || self.buffer_bytes == 0 {
+            return refuse("queue_bytes_max and buffer_bytes must not be 0");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,220 @@
+//! The journeys of reading: one record, a range, the moving end.
+//!
+//! A reader takes the watermark, then a snapshot of the catalog, and walks segments; it never blocks
+//! the writer and never writes.
+//!
+//! INVARIANTS: nothing at or past the watermark is shown; every record shown was verified in this
+//! walk; an iterator that gave an error ends.
+//!
+//! Called by `Log`; calls catalog, segment.
+
+mod record;
+mod reverse;
+mod scan;
+mod tail;
+
+pub use record::Record;
+pub use scan::Scan;
+pub use tail::TailReader;
+
+use crate::{
+    catalog::{Catalog, CatalogCell, Level, Watermark},
+    error::{Error, Op, Result},
+    segment::{View, find},
+    sync::Arc,
+    types::Seq,
+};
+use std::ops::{Bound, RangeBounds};
+
+/// Reads a log, from any number of threads. Cheap to clone.
+///
+/// By default it shows only what is durable, so that nothing it showed can be undone by a crash.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    catalog: Arc<CatalogCell>,
+    watermark: Arc<Watermark>,
+    level: Level,
+}
+
+/// One segment of a snapshot, and how far it may be read.
+struct Part {
+    view: View,
+    /// The seq after its last record, if that is fixed.
+    next_seq: Option<Seq>,
+    /// Where its readable frames end, in bytes.
+    limit: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(catalog: Arc<CatalogCell>, watermark: Arc<Watermark>) -> Self {
+        Self {
+            catalog,
+            watermark,
+            level: Level::Durable,
+        }
+    }
+
+    /// A reader that also shows what is written but not yet durable: a crash of the machine, not of
+    /// the process, may undo what it showed.
+    #[must_use]
+    pub fn including_written(mut self) -> Self {
+        self.level = Level::Written;
+        self
+    }
+
+    /// The oldest record kept.
+    #[must_use]
+    pub fn head_seq(&self) -> Seq {
+        self.catalog.load().head_seq
+    }
+
+    /// The seq after the last record that this reader shows by now.
+    #[must_use]
+    pub fn end_seq(&self) -> Seq {
+        self.watermark.get(self.level)
+    }
+
+    /// The record with this number; `None` if it is not yet there, or was compacted or rewound away.
+    ///
+    /// # Errors
+    /// `Trimmed` below the head, with the seq to go on from; `Damaged` with its place if its bytes
+    /// do not verify; `Io`.
+    pub fn get(&self, seq: Seq) -> Result<Option<Record>> {
+        // The watermark first: whatever lies below it is in the catalog taken after.
+        let end = self.end_seq();
+        let catalog = self.catalog.load();
+        if seq < catalog.head_seq {
+            return Err(Error::trimmed(Op::Read, seq, catalog.head_seq));
+        }
+        if seq >= end {
+            return Ok(None);
+        }
+        let Some(part) = part_at(&catalog, seq)? else {
+            return Ok(None);
+        };
+        let id = part.view.segment;
+        let fault = |fault: crate::segment::Fault| fault.into_error(Op::Read, id);
+        let Some((mut frames, spot)) = find(&part.view, seq, part.limit).map_err(fault)? else {
+            return Ok(None);
+        };
+        let chunk = frames.chunk().clone();
+        let record = frames.at(&spot).map_err(fault)?;
+        if record.seq != seq {
+            return Ok(None);
+        }
+        Ok(Some(Record::keep(&record, &chunk)))
+    }
+
+    /// The records of a range, forwards. Its end is fixed at the moment of the call.
+    ///
+    /// # Errors
+    /// `Trimmed` if the range starts, by name, below the head.
+    pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
+        let end = self.end_seq();
+        let catalog = self.catalog.load();
+        let (first, next) = resolve(range, catalog.head_seq, end)?;
+        Ok(Scan::new(catalog, first, next))
+    }
+
+    /// The records from `from` on, and those to come: the iterator waits for more.
+    #[must_use]
+    pub fn tail(&self, from: Seq) -> TailReader {
+        TailReader::new(self.clone(), from)
+    }
+
+    /// The number of the first record whose time is at or after `timestamp_ms`; the end if none is.
+    ///
+    /// Segments that end earlier are skipped without being read.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn seek_time(&self, timestamp_ms: i64) -> Result<Seq> {
+        let end = self.end_seq();
+        let catalog = self.catalog.load();
+        let late_enough = catalog
+            .sealed
+            .iter()
+            .find(|segment| {
+                segment.entry.record_count > 0 && segment.entry.max_timestamp_ms >= timestamp_ms
+            })
+            .map(|segment| segment.entry.base_seq);
+        let first = late_enough
+            .or_else(|| catalog.tails.first().map(|tail| tail.context.base_seq))
+            .unwrap_or(end);
+        let first = first.max(catalog.head_seq);
+        let mut scan = Scan::new(catalog, first, end);
+        while let Some(record) = scan.next_ref() {
+            let record = record?;
+            if record.timestamp_ms >= timestamp_ms {
+                return Ok(record.seq);
+            }
+        }
+        Ok(end)
+    }
+
+    /// The newest record of a key inside a range: its latest value or tombstone.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn latest(&self, key: &[u8], range: impl RangeBounds<Seq>) -> Result<Option<Record>> {
+        self.scan(range)?
+            .rev()
+            .find(|found| match found {
+                Ok(record) => record.key() == Some(key),
+                Err(_) => true,
+            })
+            .transpose()
+    }
+}
+
+/// The bounds of a range as first and one-past-last seq. An open start begins at the head.
+fn resolve(range: impl RangeBounds<Seq>, head: Seq, end: Seq) -> Result<(Seq, Seq)> {
+    let first = match range.start_bound() {
+        Bound::Included(seq) => *seq,
+        Bound::Excluded(seq) => seq.saturating_add(1),
+        Bound::Unbounded => head,
+    };
+    let next = match range.end_bound() {
+        Bound::Included(seq) => seq.saturating_add(1),
+        Bound::Excluded(seq) => *seq,
+        Bound::Unbounded => end,
+    };
+    if first < head && first < next {
+        return Err(Error::trimmed(Op::Read, first, head));
+    }
+    Ok((first, next.min(end)))
+}
+
+/// The segment in which the first record at or above `seq` would be.
+fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part>> {
+    let number = catalog
+        .sealed
+        .partition_point(|segment| segment.entry.next_seq <= seq);
+    if let Some(segment) = catalog.sealed.get(number) {
+        let loaded = segment
+            .load()
+            .map_err(|fault| fault.into_error(Op::Read, segment.entry.id))?;
+        return Ok(Some(Part {
+            view: loaded.view.clone(),
+            next_seq: Some(segment.entry.next_seq),
+            limit: segment.entry.frames_end,
+        }));
+    }
+    // A tail holds what its successor does not: the last whose base is at or below, or the first.
+    let number = catalog
+        .tails
+        .partition_point(|tail| tail.context.base_seq <= seq);
+    let number = number.saturating_sub(1);
+    let Some(tail) = catalog.tails.get(number) else {
+        return Ok(None);
+    };
+    let next_seq = catalog
+        .tails
+        .get(number + 1)
+        .map(|next| next.context.base_seq);
+    Ok(Some(Part {
+        view: tail.view(),
+        next_seq,
+        limit: tail.written_end(),
+    }))
+}

@@ -1,0 +1,115 @@
+//! Walking a segment backwards: the sparse index cuts it into blocks, each is walked forwards once to
+//! find where its records start, and read from its end.
+
+use super::{Record, part_at};
+use crate::{
+    catalog::Catalog,
+    error::{Op, Result},
+    segment::{Fault, Frames, Spot, View},
+    types::Seq,
+};
+
+/// The records of one segment below a seq, newest first.
+pub(super) struct Reverse {
+    view: View,
+    frames: Frames,
+    limit: u64,
+    /// Records at or above are not wanted.
+    before: Seq,
+    /// Records below are not wanted.
+    first: Seq,
+    /// The block to be walked next, counted in index entries; 0 is the start of the segment.
+    block: Option<usize>,
+    /// Where the records of the current block start, oldest first.
+    spots: Vec<Spot>,
+}
+
+impl Reverse {
+    /// The segment that holds the last record below `next`, if there is one at or above `first`.
+    pub(super) fn before(catalog: &Catalog, first: Seq, next: Seq) -> Result<Option<Self>> {
+        let Some(last) = next.checked_sub(1) else {
+            return Ok(None);
+        };
+        let mut part = part_at(catalog, last)?;
+        // `last` may lie in a gap before the segment found: then its predecessor is wanted.
+        if part
+            .as_ref()
+            .is_none_or(|part| part.view.context.base_seq > last)
+        {
+            let number = catalog
+                .sealed
+                .partition_point(|segment| segment.entry.base_seq <= last);
+            let Some(below) = number.checked_sub(1).and_then(|n| catalog.sealed.get(n)) else {
+                return Ok(None);
+            };
+            let Some(seq) = below.entry.next_seq.checked_sub(1) else {
+                return Ok(None);
+            };
+            part = part_at(catalog, seq)?;
+        }
+        let Some(part) = part else { return Ok(None) };
+        let delta = last.saturating_sub(part.view.context.base_seq);
+        let block = part.view.index.floor_count(delta);
+        let frames = Frames::new(&part.view, 0);
+        Ok(Some(Self {
+            limit: part.limit,
+            frames,
+            before: next,
+            first,
+            block: Some(block),
+            spots: Vec::new(),
+            view: part.view,
+        }))
+    }
+
+    /// The lowest seq that the segment may hold.
+    pub(super) fn base_seq(&self) -> Seq {
+        self.view.context.base_seq
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Record>> {
+        let id = self.view.segment;
+        let fault = |fault: Fault| fault.into_error(Op::Read, id);
+        loop {
+            while let Some(spot) = self.spots.pop() {
+                let seq = self.frames.at(&spot).map_err(fault)?.seq;
+                if seq >= self.before {
+                    continue;
+                }
+                let chunk = self.frames.chunk().clone();
+                let record = self.frames.at(&spot).map_err(fault)?;
+                return Ok((seq >= self.first).then(|| Record::keep(&record, &chunk)));
+            }
+            let Some(block) = self.block else {
+                return Ok(None);
+            };
+            self.block = block.checked_sub(1);
+            self.spots = self.walk(block).map_err(fault)?;
+        }
+    }
+
+    /// Where the records between an index entry and the one after it start.
+    fn walk(&self, block: usize) -> Result<Vec<Spot>, Fault> {
+        let index = &self.view.index;
+        let start = match block.checked_sub(1) {
+            None => crate::format::header::HEADER_BYTES as u64,
+            Some(number) => match index.entry(number) {
+                Some(entry) => entry.offset.into(),
+                None => return Ok(Vec::new()),
+            },
+        };
+        let end = index
+            .entry(block)
+            .map_or(self.limit, |entry| entry.offset.into());
+        let end = end.min(self.limit);
+        let mut frames = Frames::new(&self.view, start);
+        let mut spots = Vec::new();
+        while let Some(spot) = frames.peek(end)? {
+            spots.push(spot);
+            if frames.next(end)?.is_none() {
+                break;
+            }
+        }
+        Ok(spots)
+    }
+}

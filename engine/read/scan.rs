@@ -1,0 +1,185 @@
+//! A walk over a range of the log, in either direction, over one snapshot of the catalog.
+
+use super::{Part, Record, part_at, reverse::Reverse};
+use crate::{
+    catalog::Catalog,
+    error::{Op, Result},
+    format::RecordRef,
+    segment::{Fault, Frames},
+    sync::Arc,
+    types::Seq,
+};
+use std::{fmt, iter::FusedIterator};
+
+/// The records of a range; from [`Log::scan`](crate::Log::scan).
+///
+/// As an `Iterator` it gives records that own a reference to their bytes, from either end;
+/// [`next_ref`](Self::next_ref) lends them instead, which is faster. After an error it ends.
+///
+/// ```
+/// use cairnlog::Log;
+/// # let dir = tempfile::tempdir().unwrap();
+/// let log = Log::open(dir.path().join("log"))?;
+/// log.append_batch(["a", "b", "c"])?;
+/// let newest_first: Result<Vec<_>, _> = log.scan(..)?.rev().collect();
+/// assert_eq!(newest_first?.iter().map(|record| record.seq()).collect::<Vec<_>>(), [2, 1, 0]);
+/// # Ok::<(), cairnlog::Error>(())
+/// ```
+pub struct Scan {
+    catalog: Arc<Catalog>,
+    /// What is left: from the first to before the next.
+    first: Seq,
+    next: Seq,
+    forward: Option<(Part, Frames)>,
+    backward: Option<Reverse>,
+}
+
+impl Scan {
+    pub(super) fn new(catalog: Arc<Catalog>, first: Seq, next: Seq) -> Self {
+        Self {
+            catalog,
+            first,
+            next,
+            forward: None,
+            backward: None,
+        }
+    }
+
+    /// The range of seqs that is left to be read.
+    #[must_use]
+    pub fn remaining(&self) -> std::ops::Range<Seq> {
+        self.first..self.next.max(self.first)
+    }
+
+    /// Lends the next record; it lives until the next call.
+    pub fn next_ref(&mut self) -> Option<Result<RecordRef<'_>>> {
+        match self.advance() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                self.first = self.next;
+                return Some(Err(error));
+            }
+        }
+        // `advance` left the walk in front of a record that is in the range.
+        let (part, frames) = self.forward.as_mut()?;
+        match frames.next(part.limit) {
+            Ok(Some(record)) => {
+                self.first = record.seq.saturating_add(1);
+                Some(Ok(record))
+            }
+            Ok(None) => None,
+            Err(fault) => {
+                self.first = self.next;
+                Some(Err(fault.into_error(Op::Read, part.view.segment)))
+            }
+        }
+    }
+
+    /// Brings the forward walk in front of the next record of the range; false at its end.
+    fn advance(&mut self) -> Result<bool> {
+        while self.first < self.next {
+            if self.forward.is_none() {
+                let Some(part) = part_at(&self.catalog, self.first)? else {
+                    return Ok(false);
+                };
+                let delta = self.first.saturating_sub(part.view.context.base_seq);
+                let mut frames = Frames::new(&part.view, part.view.index.floor_offset(delta));
+                let fault = |fault: Fault| fault.into_error(Op::Read, part.view.segment);
+                frames.seek(self.first, part.limit).map_err(fault)?;
+                self.forward = Some((part, frames));
+            }
+            let Some((part, frames)) = self.forward.as_mut() else {
+                return Ok(false);
+            };
+            let fault = |fault: Fault| fault.into_error(Op::Read, part.view.segment);
+            match frames.peek_seq(part.limit).map_err(fault)? {
+                Some(seq) => return Ok(seq < self.next),
+                None => {
+                    // The segment has no more. Seqs up to its end are gone, whatever they were.
+                    let Some(next_seq) = part.next_seq else {
+                        return Ok(false);
+                    };
+                    self.first = self.first.max(next_seq);
+                    self.forward = None;
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn next_back_record(&mut self) -> Result<Option<Record>> {
+        while self.first < self.next {
+            if self.backward.is_none() {
+                self.backward = Reverse::before(&self.catalog, self.first, self.next)?;
+            }
+            let Some(reverse) = self.backward.as_mut() else {
+                return Ok(None);
+            };
+            match reverse.next()? {
+                Some(record) => {
+                    self.next = record.seq();
+                    return Ok((record.seq() >= self.first).then_some(record));
+                }
+                None => {
+                    self.next = self.next.min(reverse.base_seq());
+                    self.backward = None;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self) {
+        self.first = self.next;
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                self.end();
+                return Some(Err(error));
+            }
+        }
+        let (part, frames) = self.forward.as_mut()?;
+        let chunk = frames.chunk().clone();
+        let kept = match frames.next(part.limit) {
+            Ok(Some(record)) => Ok(Record::keep(&record, &chunk)),
+            Ok(None) => return None,
+            Err(fault) => Err(fault.into_error(Op::Read, part.view.segment)),
+        };
+        match &kept {
+            Ok(record) => self.first = record.seq().saturating_add(1),
+            Err(_) => self.end(),
+        }
+        Some(kept)
+    }
+}
+
+impl DoubleEndedIterator for Scan {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        match self.next_back_record() {
+            Ok(record) => record.map(Ok),
+            Err(error) => {
+                self.end();
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+impl FusedIterator for Scan {}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan")
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
+    }
+}

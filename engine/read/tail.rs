@@ -1,0 +1,124 @@
+//! A reader that waits at the end of the log for more, woken by the watermark and never polling.
+
+use super::{Reader, Record, Scan};
+use crate::{
+    catalog::Wait,
+    error::{Error, Op, Result},
+    types::Seq,
+};
+use std::{iter::FusedIterator, time::Duration};
+
+/// Follows the log; from [`Log::tail`](crate::Log::tail).
+///
+/// The iterator waits for the next record and ends when the log is closed. If it falls behind the
+/// head, it gives one `Trimmed` error with the seq to go on from, and ends: never silence.
+///
+/// ```
+/// use cairnlog::Log;
+/// # let dir = tempfile::tempdir().unwrap();
+/// let log = Log::open(dir.path().join("log"))?;
+/// let mut tail = log.tail(0);
+/// let follower = std::thread::spawn(move || tail.next().expect("a record comes")); // Waits.
+/// log.append("news")?;
+/// assert_eq!(&*follower.join().unwrap()?, b"news");
+/// # Ok::<(), cairnlog::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TailReader {
+    reader: Reader,
+    next_seq: Seq,
+    /// What is being shown, and where it ends.
+    scan: Option<(Scan, Seq)>,
+    done: bool,
+}
+
+impl TailReader {
+    pub(super) fn new(reader: Reader, next_seq: Seq) -> Self {
+        Self {
+            reader,
+            next_seq,
+            scan: None,
+            done: false,
+        }
+    }
+
+    /// The lowest seq that it has not shown yet.
+    #[must_use]
+    pub fn next_seq(&self) -> Seq {
+        self.next_seq
+    }
+
+    /// Waits at most this long for the next record. `None`: none came, or the log was closed, which
+    /// [`is_finished`](Self::is_finished) tells apart.
+    ///
+    /// # Errors
+    /// As [`Log::get`](crate::Log::get). After an error it is finished.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Record>> {
+        self.step(Some(timeout))
+    }
+
+    /// The next record if it is there by now.
+    ///
+    /// # Errors
+    /// As [`next_timeout`](Self::next_timeout).
+    pub fn try_next(&mut self) -> Result<Option<Record>> {
+        self.step(Some(Duration::ZERO))
+    }
+
+    /// Whether nothing more will come.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.done
+    }
+
+    fn step(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {
+        let outcome = self.look(timeout);
+        self.done |= outcome.is_err();
+        outcome
+    }
+
+    fn look(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {
+        while !self.done {
+            if let Some((scan, end)) = &mut self.scan {
+                match scan.next() {
+                    Some(Ok(record)) => {
+                        self.next_seq = record.seq().saturating_add(1);
+                        return Ok(Some(record));
+                    }
+                    Some(Err(error)) => return Err(error),
+                    None => {
+                        // Numbers that were rewound or compacted away by now are skipped.
+                        self.next_seq = self.next_seq.max(*end);
+                        self.scan = None;
+                    }
+                }
+            }
+            let (watermark, level) = (&self.reader.watermark, self.reader.level);
+            match watermark.wait_beyond(level, self.next_seq, timeout) {
+                Wait::Reached => {}
+                Wait::TimedOut => return Ok(None),
+                Wait::Ended => {
+                    self.done = true;
+                    break;
+                }
+            }
+            let head_seq = self.reader.head_seq();
+            if self.next_seq < head_seq {
+                return Err(Error::trimmed(Op::Read, self.next_seq, head_seq));
+            }
+            let end = self.reader.end_seq();
+            self.scan = Some((self.reader.scan(self.next_seq..end)?, end));
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for TailReader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(None).transpose()
+    }
+}
+
+impl FusedIterator for TailReader {}

@@ -1,0 +1,334 @@
+//! Decide: a pure function from facts to a plan. `format.md`, "Recovery by cases", is its prose.
+
+use super::look::{Facts, HeaderFact, ManifestFact, UnnamedFact, UnsealedFact};
+use crate::{
+    error::{Defect, Place},
+    format::{
+        Manifest,
+        header::{HEADER_BYTES, Origin},
+    },
+    options::OnAmbiguousTail,
+    segment::{Identity, Stop},
+    types::{SegmentId, Seq},
+};
+
+/// What opening will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// There is no log, or one whose creation was interrupted before it held anything.
+    Create { remove: Vec<SegmentId> },
+    /// The end is in order: append behind it.
+    Resume { remove: Vec<SegmentId> },
+    /// The end is unclean: seal what is proven, carry the rest into a new segment.
+    Carry {
+        carry: Carry,
+        remove: Vec<SegmentId>,
+    },
+    /// Bytes that were durable do not verify. Nothing is done.
+    Refuse { damage: Vec<Damage> },
+}
+
+/// How to leave an unclean end behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Carry {
+    /// The seq below which all is proven to be durable.
+    pub(crate) proven_seq: Seq,
+    /// The seq after the last record that is kept.
+    pub(crate) next_seq: Seq,
+    /// Whether the spare had become the tail, with records to keep.
+    pub(crate) spare_begun: bool,
+    /// Ranges to be kept in quarantine: segment, offset, end.
+    pub(crate) cut: Vec<(SegmentId, u64, u64)>,
+    /// What did not verify, if anything was cut.
+    pub(crate) torn: Option<Damage>,
+}
+
+/// One place that does not verify.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) place: Place,
+    pub(crate) defect: Defect,
+    /// The seqs that are affected: the first, and the one after the last that is known to be.
+    pub(crate) first_seq: Seq,
+    pub(crate) next_seq: Seq,
+}
+
+/// Where the verified records of the unsealed segments end.
+struct End<'a> {
+    segment: &'a UnsealedFact,
+    offset: u64,
+    next_seq: Seq,
+    /// Why it is not an orderly end, if it is not.
+    defect: Option<(u64, Defect)>,
+    in_spare: bool,
+}
+
+/// Decides what opening does about these facts.
+pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
+    let manifest = match &facts.manifest {
+        ManifestFact::Missing => return without_manifest(facts),
+        ManifestFact::Invalid(defect) => {
+            return Plan::Refuse {
+                damage: vec![file_damage("MANIFEST", *defect)],
+            };
+        }
+        ManifestFact::Valid(manifest) => manifest,
+    };
+    let mut damage: Vec<Damage> = facts
+        .sealed_defects
+        .iter()
+        .map(|(id, first_seq, next_seq, defect)| Damage {
+            place: Place::in_segment(*id, 0).with_seq(*first_seq),
+            defect: *defect,
+            first_seq: *first_seq,
+            next_seq: *next_seq,
+        })
+        .collect();
+    let (remove, unexplained) = judge_unnamed(facts, manifest);
+    damage.extend(unexplained);
+    let end = match find_end(facts, manifest) {
+        Ok(end) => end,
+        Err(found) => {
+            damage.push(found);
+            return Plan::Refuse { damage };
+        }
+    };
+    let attested_seq = attested(facts, manifest);
+    if attested_seq > end.next_seq {
+        let (offset, defect) = end.defect.unwrap_or((end.offset, Defect::Zeroed));
+        damage.push(Damage {
+            place: Place::in_segment(end.segment.id, offset).with_seq(end.next_seq),
+            defect,
+            first_seq: end.next_seq,
+            next_seq: attested_seq,
+        });
+    }
+    let torn = end.defect.map(|(offset, defect)| Damage {
+        place: Place::in_segment(end.segment.id, offset).with_seq(end.next_seq),
+        defect,
+        first_seq: end.next_seq,
+        next_seq: end.next_seq,
+    });
+    if let (Some(torn), OnAmbiguousTail::Refuse, true) = (&torn, on_ambiguous, damage.is_empty()) {
+        damage.push(torn.clone());
+    }
+    if !damage.is_empty() {
+        return Plan::Refuse { damage };
+    }
+    if torn.is_none() && (ends_clean(facts, manifest, &end) || is_empty(facts, &end)) {
+        return Plan::Resume { remove };
+    }
+    let cut = if torn.is_some() {
+        cut_ranges(facts, &end)
+    } else {
+        Vec::new()
+    };
+    let carry = Carry {
+        proven_seq: attested_seq.max(manifest.tail.base_seq),
+        next_seq: end.next_seq,
+        spare_begun: end.in_spare,
+        cut,
+        torn,
+    };
+    Plan::Carry { carry, remove }
+}
+
+/// Without a manifest only an interrupted creation is harmless: it left nothing that was ever told.
+fn without_manifest(facts: &Facts) -> Plan {
+    let holds = |fact: &&UnnamedFact| {
+        fact.holds_frames
+            || matches!(&fact.header, HeaderFact::Valid(header) if header.origin == Origin::Live)
+    };
+    if facts.unnamed.iter().any(|fact| holds(&fact)) {
+        return Plan::Refuse {
+            damage: vec![file_damage("MANIFEST", Defect::MissingFile)],
+        };
+    }
+    Plan::Create {
+        remove: facts.unnamed.iter().map(|fact| fact.id).collect(),
+    }
+}
+
+/// Which unnamed segment files may go, and which prove that the manifest is not the newest.
+fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Damage>) {
+    let newer = |fact: &UnnamedFact| {
+        let live = match &fact.header {
+            HeaderFact::Valid(header) => header.origin == Origin::Live,
+            HeaderFact::Blank => fact.holds_frames,
+            HeaderFact::Invalid(_) => true,
+        };
+        fact.id >= manifest.next_segment_id && live
+    };
+    let (unexplained, remove): (Vec<_>, Vec<_>) =
+        facts.unnamed.iter().partition(|fact| newer(fact));
+    let damage = |fact: &UnnamedFact| Damage {
+        place: Place::in_segment(fact.id, 0),
+        defect: Defect::UnknownFile,
+        first_seq: 0,
+        next_seq: 0,
+    };
+    (
+        remove.iter().map(|fact| fact.id).collect(),
+        unexplained.into_iter().map(damage).collect(),
+    )
+}
+
+/// Follows the tail, and the spare if that was begun, to the end of what verifies.
+fn find_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Damage> {
+    let base_seq = manifest.tail.base_seq;
+    let damaged = |id, defect| Damage {
+        place: Place::in_segment(id, 0).with_seq(base_seq),
+        defect,
+        first_seq: base_seq,
+        next_seq: base_seq,
+    };
+    let missing = || damaged(manifest.tail.id, Defect::MissingFile);
+    let tail = facts.tail.as_ref().ok_or_else(missing)?;
+    let header = match (&tail.header, tail.file_bytes) {
+        (_, None) => return Err(missing()),
+        (HeaderFact::Valid(header), _) => header,
+        (HeaderFact::Blank, _) => return Err(damaged(tail.id, Defect::Zeroed)),
+        (HeaderFact::Invalid(defect), _) => return Err(damaged(tail.id, *defect)),
+    };
+    let identity = |id: SegmentId, salt, base_seq| Identity {
+        log_id: manifest.log_id,
+        id: id.0,
+        salt,
+        base_seq,
+    };
+    identity(tail.id, tail.salt, base_seq)
+        .check(header)
+        .map_err(|defect| damaged(tail.id, defect))?;
+    let scan = tail.scan.as_ref().ok_or_else(missing)?;
+    let (next_seq, offset) = (scan.summary.next_seq, scan.summary.end);
+    let own_defect = defect_of(&scan.stop);
+    let tail_end = |defect| End {
+        segment: tail,
+        offset,
+        next_seq,
+        defect,
+        in_spare: false,
+    };
+
+    let Some(spare) = &facts.spare else {
+        return Ok(tail_end(own_defect));
+    };
+    let begun = match (&spare.header, spare.file_bytes) {
+        (_, None) => return Err(damaged(spare.id, Defect::MissingFile)),
+        (HeaderFact::Valid(header), _) => header,
+        // Zeros throughout, or the first group of a rotation that no sync ever covered.
+        (HeaderFact::Blank, _) if spare.witness.nonzero_end == 0 => {
+            return Ok(tail_end(own_defect));
+        }
+        (HeaderFact::Blank, _) => {
+            return Ok(tail_end(own_defect.or(Some((offset, Defect::Zeroed)))));
+        }
+        (HeaderFact::Invalid(defect), _) => {
+            return Ok(tail_end(own_defect.or(Some((offset, *defect)))));
+        }
+    };
+    if begun.base_seq < next_seq || begun.id != spare.id || begun.salt != spare.salt {
+        let found = identity(spare.id, spare.salt, begun.base_seq).check(begun);
+        let defect = found
+            .err()
+            .unwrap_or(Defect::Malformed("base of the next segment"));
+        return Err(damaged(spare.id, defect));
+    }
+    let follows = begun.predecessor.is_some_and(|before| {
+        before.id == tail.id
+            && before.salt == tail.salt
+            && before.frames_end == offset
+            && before.next_seq == next_seq
+            && before.checksum == scan.summary.checksum
+    });
+    if !follows || begun.base_seq != next_seq {
+        // The next segment was begun behind frames that are not here.
+        return Ok(tail_end(own_defect.or(Some((offset, Defect::Zeroed)))));
+    }
+    let Some(scan) = &spare.scan else {
+        return Ok(tail_end(own_defect));
+    };
+    Ok(End {
+        segment: spare,
+        offset: scan.summary.end,
+        next_seq: scan.summary.next_seq,
+        defect: defect_of(&scan.stop),
+        in_spare: true,
+    })
+}
+
+fn defect_of(stop: &Stop) -> Option<(u64, Defect)> {
+    match stop {
+        Stop::Defect { offset, defect, .. } => Some((*offset, *defect)),
+        Stop::Reached | Stop::EndOfFile | Stop::Zeros | Stop::Footer => None,
+    }
+}
+
+/// The highest seq below which anything on disk says that all was durable.
+fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
+    let of = |fact: &UnsealedFact| {
+        let header = match &fact.header {
+            HeaderFact::Valid(header) => header.durable_seq,
+            _ => 0,
+        };
+        let scan = fact.scan.as_ref().map_or(0, |scan| scan.durable_seq);
+        header.max(scan).max(fact.witness.durable_seq)
+    };
+    let unsealed = facts.tail.iter().chain(&facts.spare).map(of);
+    unsealed.chain([manifest.durable_seq]).max().unwrap_or(0)
+}
+
+/// Whether the log was closed in order exactly here.
+fn ends_clean(facts: &Facts, manifest: &Manifest, end: &End<'_>) -> bool {
+    manifest.clean
+        && !end.in_spare
+        && manifest.durable_seq == end.next_seq
+        && manifest.durable_end == end.offset
+        && facts
+            .tail
+            .as_ref()
+            .is_some_and(|tail| !ends_in_footer(tail))
+}
+
+/// Whether nothing was ever put behind the header of the tail.
+fn is_empty(facts: &Facts, end: &End<'_>) -> bool {
+    let blank = |spare: &UnsealedFact| spare.header == HeaderFact::Blank;
+    !end.in_spare
+        && end.offset == HEADER_BYTES as u64
+        && facts.spare.as_ref().is_none_or(blank)
+        && facts
+            .tail
+            .as_ref()
+            .is_some_and(|tail| !ends_in_footer(tail))
+}
+
+fn ends_in_footer(fact: &UnsealedFact) -> bool {
+    fact.scan
+        .as_ref()
+        .is_some_and(|scan| scan.stop == Stop::Footer)
+}
+
+/// What is cut: from where the end does not verify, and all of a spare that does not follow.
+fn cut_ranges(facts: &Facts, end: &End<'_>) -> Vec<(SegmentId, u64, u64)> {
+    let mut cut = Vec::new();
+    if end.segment.witness.nonzero_end > end.offset {
+        cut.push((end.segment.id, end.offset, end.segment.witness.nonzero_end));
+    }
+    if let (false, Some(spare)) = (end.in_spare, &facts.spare) {
+        let scanned = spare.scan.as_ref().map_or(0, |scan| scan.summary.end);
+        let spare_end = spare.witness.nonzero_end.max(scanned);
+        if spare_end > 0 {
+            cut.push((spare.id, 0, spare_end));
+        }
+    }
+    cut
+}
+
+fn file_damage(name: &str, defect: Defect) -> Damage {
+    Damage {
+        place: Place::file(name),
+        defect,
+        first_seq: 0,
+        next_seq: 0,
+    }
+}

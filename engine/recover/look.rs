@@ -1,0 +1,249 @@
+//! Look: gathers what is on disk. Never writes, never judges.
+
+use crate::{
+    error::{Defect, Error, Op, Place, Result},
+    format::{Manifest, SegmentContext, SegmentHeader, header::HEADER_BYTES, names},
+    segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
+    types::{SegmentId, Seq},
+    vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
+};
+use std::{collections::BTreeMap, io, sync::Arc};
+
+/// The manifest file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ManifestFact {
+    Missing,
+    Valid(Box<Manifest>),
+    Invalid(Defect),
+}
+
+/// The header region of an unsealed segment file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFact {
+    /// Zeros or nothing: never begun.
+    Blank,
+    Valid(Box<SegmentHeader>),
+    Invalid(Defect),
+}
+
+/// An unsealed segment that the manifest names: the tail, or the spare that may have become it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnsealedFact {
+    pub(crate) id: SegmentId,
+    pub(crate) salt: u64,
+    /// `None` if the file is missing.
+    pub(crate) file_bytes: Option<u64>,
+    pub(crate) header: HeaderFact,
+    /// The batches that verify, if the header does.
+    pub(crate) scan: Option<Scan>,
+    /// What lies behind them, or in the whole file if the header does not verify.
+    pub(crate) witness: Witness,
+}
+
+/// A segment file that the manifest does not name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnnamedFact {
+    pub(crate) id: SegmentId,
+    pub(crate) header: HeaderFact,
+    /// Whether anything but zeros lies behind the header.
+    pub(crate) holds_frames: bool,
+}
+
+/// All facts about a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) manifest: ManifestFact,
+    /// The sealed segments whose file is missing, or shorter than its frames.
+    pub(crate) sealed_defects: Vec<(SegmentId, Seq, Seq, Defect)>,
+    pub(crate) tail: Option<UnsealedFact>,
+    pub(crate) spare: Option<UnsealedFact>,
+    pub(crate) unnamed: Vec<UnnamedFact>,
+    /// Files of an interrupted commit.
+    pub(crate) leftovers: Vec<&'static str>,
+    pub(crate) reserve: bool,
+}
+
+/// Looks at a directory.
+pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
+    let listed = dir
+        .list()
+        .map_err(|error| Error::io(op, error).at(Place::file(dir.path())))?;
+    let names: BTreeMap<&str, &DirEntry> = listed
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry))
+        .collect();
+    let segments: BTreeMap<SegmentId, &DirEntry> = listed
+        .iter()
+        .filter(|entry| entry.is_file)
+        .filter_map(|entry| Some((names::parse_segment(&entry.name)?, entry)))
+        .collect();
+    let manifest = manifest_fact(dir, op, names.contains_key(names::MANIFEST))?;
+    let mut facts = Facts {
+        manifest,
+        sealed_defects: Vec::new(),
+        tail: None,
+        spare: None,
+        unnamed: Vec::new(),
+        leftovers: [names::MANIFEST_NEW]
+            .into_iter()
+            .filter(|name| names.contains_key(name))
+            .collect(),
+        reserve: names.contains_key(names::RESERVE),
+    };
+    let mut named = Vec::new();
+    if let ManifestFact::Valid(manifest) = &facts.manifest {
+        facts.sealed_defects = sealed_defects(manifest, &segments);
+        named.extend(manifest.sealed.iter().map(|entry| entry.id));
+        let tail = manifest.tail;
+        let size = |id| segments.get(&id).map(|entry| entry.size_bytes);
+        facts.tail = Some(unsealed(
+            dir,
+            op,
+            tail.id,
+            tail.salt,
+            tail.base_seq,
+            size(tail.id),
+        )?);
+        named.push(tail.id);
+        if let Some(spare) = manifest.spare {
+            let base_seq = next_seq(facts.tail.as_ref(), tail.base_seq);
+            facts.spare = Some(unsealed(
+                dir,
+                op,
+                spare.id,
+                spare.salt,
+                base_seq,
+                size(spare.id),
+            )?);
+            named.push(spare.id);
+        }
+    }
+    named.sort_unstable();
+    for id in segments
+        .keys()
+        .filter(|id| named.binary_search(id).is_err())
+    {
+        facts.unnamed.push(unnamed(dir, op, *id)?);
+    }
+    Ok(facts)
+}
+
+fn next_seq(tail: Option<&UnsealedFact>, base_seq: Seq) -> Seq {
+    let scan = tail.and_then(|tail| tail.scan.as_ref());
+    scan.map_or(base_seq, |scan| scan.summary.next_seq)
+}
+
+fn manifest_fact(dir: &Dir, op: Op, listed: bool) -> Result<ManifestFact> {
+    if !listed {
+        return Ok(ManifestFact::Missing);
+    }
+    let bytes = dir
+        .read(names::MANIFEST)
+        .map_err(|error| Error::io(op, error).at(Place::file(names::MANIFEST)))?;
+    Ok(match Manifest::decode(&bytes) {
+        Ok(manifest) => ManifestFact::Valid(Box::new(manifest)),
+        Err(defect) => ManifestFact::Invalid(defect),
+    })
+}
+
+fn sealed_defects(
+    manifest: &Manifest,
+    segments: &BTreeMap<SegmentId, &DirEntry>,
+) -> Vec<(SegmentId, Seq, Seq, Defect)> {
+    let defect = |id: SegmentId, frames_end: u64| match segments.get(&id) {
+        None => Some(Defect::MissingFile),
+        Some(entry) if entry.size_bytes < frames_end => Some(Defect::Truncated {
+            needed_bytes: frames_end,
+            available_bytes: entry.size_bytes,
+        }),
+        Some(_) => None,
+    };
+    let of = |entry: &crate::format::manifest::SealedEntry| {
+        let found = defect(entry.id, entry.frames_end)?;
+        Some((entry.id, entry.base_seq, entry.next_seq, found))
+    };
+    manifest.sealed.iter().filter_map(of).collect()
+}
+
+/// Reads the header region of a segment file.
+fn header_fact(file: &dyn VfsFile) -> io::Result<HeaderFact> {
+    let mut head = [0; HEADER_BYTES];
+    let read = read_full_at(file, &mut head, 0)?;
+    let head = head.get(..read).unwrap_or_default();
+    Ok(match SegmentHeader::decode(head) {
+        Ok(header) => HeaderFact::Valid(Box::new(header)),
+        Err(_) if head.iter().all(|byte| *byte == 0) => HeaderFact::Blank,
+        Err(defect) => HeaderFact::Invalid(defect),
+    })
+}
+
+fn unsealed(
+    dir: &Dir,
+    op: Op,
+    id: SegmentId,
+    salt: u64,
+    base_seq: Seq,
+    file_bytes: Option<u64>,
+) -> Result<UnsealedFact> {
+    let mut fact = UnsealedFact {
+        id,
+        salt,
+        file_bytes,
+        header: HeaderFact::Blank,
+        scan: None,
+        witness: Witness::default(),
+    };
+    let Some(file_end) = file_bytes else {
+        return Ok(fact);
+    };
+    let io = |error| Error::io(op, error).at(Place::in_segment(id, 0));
+    let fault = |fault: Fault| fault.into_error(op, id);
+    let file = dir.open(&names::segment(id), Access::Read).map_err(io)?;
+    fact.header = header_fact(&*file).map_err(io)?;
+    let mut window = Window::new(Source::File(file));
+    let (context, from) = match &fact.header {
+        HeaderFact::Valid(header) => {
+            let context = header.context();
+            let summary = Summary::new(header.base_seq, &header.encode());
+            let limits = Limits {
+                dense: true,
+                file_end,
+                until_seq: Seq::MAX,
+            };
+            let found = scan(&mut window, &context, summary, limits, |_, _| {}).map_err(fault)?;
+            let end = found.summary.end;
+            fact.scan = Some(found);
+            (context, end)
+        }
+        // The salt is known from the manifest: frames can still be told from anything else.
+        _ => (
+            SegmentContext {
+                salt,
+                base_seq,
+                base_timestamp_ms: 0,
+            },
+            0,
+        ),
+    };
+    fact.witness = witness(&mut window, &context, from, file_end).map_err(fault)?;
+    Ok(fact)
+}
+
+fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<UnnamedFact> {
+    let io = |error| Error::io(op, error).at(Place::in_segment(id, 0));
+    let file: Arc<dyn VfsFile> = dir.open(&names::segment(id), Access::Read).map_err(io)?;
+    let file_end = file.len().map_err(io)?;
+    let header = header_fact(&*file).map_err(io)?;
+    let from = HEADER_BYTES as u64;
+    let end = nonzero_end(
+        &mut Window::new(Source::File(file)),
+        from,
+        file_end.max(from),
+    )
+    .map_err(|fault| fault.into_error(op, id))?;
+    Ok(UnnamedFact {
+        id,
+        header,
+        holds_frames: end > from,
+    })
+}

@@ -1,0 +1,234 @@
+//! The journey of opening: look, decide, act.
+//!
+//! *Look* gathers facts and never writes. *Decide* is a pure function from facts to a plan, tested as
+//! a table. *Act* carries the plan out. [`plan`] stops before the last.
+//!
+//! INVARIANTS: damage is never cut, only refused; what is cut is kept in `quarantine/` and reported;
+//! nothing is appended behind the bytes of an unclean end; everything is durable before it is served.
+//!
+//! Called by `Log`, verify, repair; calls manifest, segment.
+
+mod act;
+mod decide;
+mod look;
+mod report;
+
+pub(crate) use decide::{Carry, Damage, Plan, decide};
+pub(crate) use look::{Facts, HeaderFact, ManifestFact, UnsealedFact, look};
+pub use report::{CutBytes, Recovery, Verdict};
+
+use crate::{
+    append::Parts,
+    catalog::{Catalog, CatalogCell, Watermark},
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::names,
+    observe::event,
+    options::{Options, ReadMode},
+    segment::Sealed,
+    sync::Arc,
+    vfs::{Dir, LockAttempt, VfsLock},
+};
+use std::{io, time::Duration};
+
+/// An opened log, the report, and the lock that keeps it ours.
+pub(crate) type Opened = (Parts, Recovery, Box<dyn VfsLock>);
+
+/// How often a waiting opener tries the lock.
+const LOCK_POLL: Duration = Duration::from_millis(5);
+
+/// Opens a log for writing, creating or recovering it as needed.
+pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
+    options.check()?;
+    let lock = prepare(dir, &options)?;
+    let facts = look(dir, Op::Open)?;
+    let plan = decide(&facts, options.on_ambiguous_tail);
+    let manifest = match &facts.manifest {
+        ManifestFact::Valid(manifest) => Some(manifest.as_ref().clone()),
+        _ => None,
+    };
+    let mut kept = Vec::new();
+    let (ready, remove) = match (&plan, manifest) {
+        (Plan::Refuse { damage }, _) => {
+            let error = damage.first().map(act::refusal);
+            return Err(error.unwrap_or_else(|| act::not_found(dir)));
+        }
+        (Plan::Create { remove }, _) => {
+            if !options.create {
+                return Err(act::not_found(dir));
+            }
+            for id in remove {
+                act::remove(dir, *id)?;
+            }
+            (act::create(dir, &options)?, &[][..])
+        }
+        (Plan::Resume { remove }, Some(manifest)) => (
+            act::resume(dir, manifest, facts.reserve)?,
+            remove.as_slice(),
+        ),
+        (Plan::Carry { carry, remove }, Some(manifest)) => {
+            kept = act::keep(dir, &carry.cut)?;
+            // Orphans go first: one of them may have the id that the new segment gets.
+            for id in remove {
+                act::remove(dir, *id)?;
+            }
+            (
+                act::carry(dir, &options, manifest, carry, facts.reserve)?,
+                remove.as_slice(),
+            )
+        }
+        (_, None) => return Err(act::not_found(dir)),
+    };
+    for id in remove {
+        act::remove(dir, *id)?;
+    }
+    for name in &facts.leftovers {
+        dir.remove_if_there(name)
+            .map_err(|error| Error::io(Op::Open, error).at(Place::file(*name)))?;
+    }
+    let report = report(&plan, &ready, kept);
+    event!(
+        info,
+        "opened",
+        verdict = format!("{}", report.verdict),
+        next_seq = report.next_seq
+    );
+    Ok((assemble(dir, options, ready), report, lock))
+}
+
+/// What opening would do, without doing it and without the lock.
+///
+/// # Errors
+/// If the directory cannot be looked at. Damage is part of the answer, not an error.
+pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
+    let facts = look(dir, Op::Open)?;
+    let plan = decide(&facts, options.on_ambiguous_tail);
+    Ok((facts, plan))
+}
+
+/// Creates the directory if it may be, and takes the lock before anything in it is read.
+fn prepare(dir: &Dir, options: &Options) -> Result<Box<dyn VfsLock>> {
+    let at_dir = |error| Error::io(Op::Open, error).at(Place::file(dir.path()));
+    if options.create {
+        dir.create().map_err(at_dir)?;
+    } else {
+        match dir.list() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(act::not_found(dir));
+            }
+            Err(error) => return Err(at_dir(error)),
+            Ok(found) if !found.iter().any(|entry| is_ours(&entry.name)) => {
+                return Err(act::not_found(dir));
+            }
+            Ok(_) => {}
+        }
+    }
+    lock(dir, options.lock_timeout)
+}
+
+fn is_ours(name: &str) -> bool {
+    name == names::MANIFEST || names::parse_segment(name).is_some()
+}
+
+/// Takes the lock, waiting up to `timeout` for another holder to let go.
+pub(crate) fn lock(dir: &Dir, timeout: Duration) -> Result<Box<dyn VfsLock>> {
+    let place = || Place::file(dir.path().join(names::LOCK));
+    let started = dir.vfs().monotonic();
+    loop {
+        match dir
+            .try_lock()
+            .map_err(|error| Error::io(Op::Lock, error).at(place()))?
+        {
+            LockAttempt::Held(lock) => return Ok(lock),
+            LockAttempt::Busy(holder) => {
+                if dir.vfs().monotonic().saturating_sub(started) >= timeout {
+                    return Err(Error::locked(holder).at(place()));
+                }
+                dir.vfs().sleep(LOCK_POLL.min(timeout));
+            }
+        }
+    }
+}
+
+fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
+    let manifest = ready.manifest.snapshot();
+    let mapped = options.read_mode == ReadMode::Mapped;
+    let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
+    let catalog = Catalog {
+        head_seq: manifest.head_seq,
+        sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
+        tails: vec![ready.writer.tail.clone()],
+    };
+    Parts {
+        log_id: manifest.log_id,
+        catalog: Arc::new(CatalogCell::new(catalog)),
+        watermark: Arc::new(Watermark::new(ready.writer.summary.next_seq)),
+        options,
+        dir: dir.clone(),
+        manifest: ready.manifest,
+        writer: ready.writer,
+        spare: ready.spare,
+    }
+}
+
+fn report(plan: &Plan, ready: &act::Ready, kept: Vec<CutBytes>) -> Recovery {
+    let manifest = ready.manifest.snapshot();
+    let tail_records = u64::from(ready.writer.summary.tally.record_count);
+    let sealed: u64 = manifest
+        .sealed
+        .iter()
+        .map(|entry| u64::from(entry.record_count))
+        .sum();
+    let next_seq = ready.writer.summary.next_seq;
+    let mut report = Recovery {
+        verdict: Verdict::Clean,
+        segment_count: manifest.sealed.len() as u64 + 1,
+        record_count: sealed + tail_records,
+        head_seq: manifest.head_seq,
+        next_seq,
+        proven_seq: next_seq,
+        carried_count: 0,
+        torn: None,
+        cut: kept,
+        orphan_count: 0,
+    };
+    match plan {
+        Plan::Create { .. } => report.verdict = Verdict::Created,
+        Plan::Resume { remove } => report.orphan_count = remove.len() as u64,
+        Plan::Carry { carry, remove } => {
+            report.verdict = if carry.torn.is_some() {
+                Verdict::Torn
+            } else {
+                Verdict::Unclean
+            };
+            report.proven_seq = carry.proven_seq;
+            report.carried_count = tail_records;
+            report.orphan_count = remove.len() as u64;
+            report.torn = carry.torn.as_ref().map(|torn| {
+                let segment = torn.place.segment.unwrap_or(manifest.tail.id);
+                (segment, torn.place.offset.unwrap_or(0), torn.defect)
+            });
+        }
+        Plan::Refuse { .. } => {}
+    }
+    report
+}
+
+impl Plan {
+    /// Whether opening would fail with this plan.
+    pub(crate) fn refuses(&self) -> bool {
+        matches!(self, Self::Refuse { .. })
+    }
+
+    /// The error that opening would give.
+    pub(crate) fn refusal(&self) -> Option<Error> {
+        match self {
+            Self::Refuse { damage } => damage.first().map(act::refusal),
+            _ => None,
+        }
+    }
+}
+
+/// The error for a directory that holds no log.
+pub(crate) fn not_found(op: Op, dir: &Dir) -> Error {
+    Error::note(ErrorKind::NotFound, op, "there is no log here").at(Place::file(dir.path()))
+}

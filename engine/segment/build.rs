@@ -1,0 +1,197 @@
+//! Writing a whole segment aside: a copy that becomes true only when a manifest names it.
+//!
+//! Used by recovery (survivors), rewind, repair and compaction.
+
+use super::{Summary, Tail, TailWriter, Tally, summary::push_index};
+use crate::{
+    format::{
+        BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
+        batch::BATCH_HEADER_BYTES,
+        manifest::SealedEntry,
+        names,
+        record::{self, RecordParts},
+    },
+    sync::Arc,
+    types::Seq,
+    vfs::{Dir, VfsFile, write_all_at},
+};
+use std::io;
+
+/// Bytes gathered before they are written.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// A segment under construction.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    file: std::sync::Arc<dyn VfsFile>,
+    header: SegmentHeader,
+    context: SegmentContext,
+    summary: Summary,
+    index: Vec<IndexEntry>,
+    /// Bytes not yet written; they start at `summary.end` once the open batch is counted.
+    buffer: Vec<u8>,
+    buffer_offset: u64,
+    batch: Option<OpenBatch>,
+    written_all: bool,
+}
+
+#[derive(Debug)]
+struct OpenBatch {
+    /// Where its header goes, in the buffer.
+    start: usize,
+    header: BatchHeader,
+    next_seq: Seq,
+    tally: Tally,
+}
+
+impl Builder {
+    /// Creates the file. It must not exist.
+    pub(crate) fn create(dir: &Dir, header: SegmentHeader) -> io::Result<Self> {
+        let name = names::segment(header.id);
+        // An orphan of an interrupted attempt may have the name; no manifest ever named it.
+        dir.remove_if_there(&name)?;
+        let file = dir.create_new(&name)?;
+        let bytes = header.encode();
+        Ok(Self {
+            file,
+            context: header.context(),
+            summary: Summary::new(header.base_seq, &bytes),
+            header,
+            index: Vec::new(),
+            buffer: bytes,
+            buffer_offset: 0,
+            batch: None,
+            written_all: false,
+        })
+    }
+
+    /// Starts a new batch with the next record.
+    pub(crate) fn end_batch(&mut self) -> io::Result<()> {
+        let Some(OpenBatch {
+            start,
+            mut header,
+            next_seq,
+            tally,
+        }) = self.batch.take()
+        else {
+            return Ok(());
+        };
+        let body_bytes = self.buffer.len() - start - BATCH_HEADER_BYTES;
+        header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
+        header.count = tally.record_count;
+        let offset = self.summary.end;
+        let encoded = header.encode(&self.context, offset);
+        if let Some(slot) = self.buffer.get_mut(start..start + BATCH_HEADER_BYTES) {
+            slot.copy_from_slice(&encoded);
+        }
+        push_index(&mut self.index, &self.context, &header, offset);
+        let bytes = self.buffer.get(start..).unwrap_or_default();
+        self.summary.add(bytes, header.first_seq, next_seq, &tally);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.write_out()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Adds a record. Seqs must rise; a gap starts a new batch.
+    /// `durable_seq` is what the batch states if the record begins one.
+    pub(crate) fn add(&mut self, record: &RecordRef<'_>, durable_seq: Seq) -> io::Result<()> {
+        if self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| batch.next_seq != record.seq)
+        {
+            self.end_batch()?;
+        }
+        let batch = self.batch.get_or_insert_with(|| {
+            let start = self.buffer.len();
+            self.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
+            let fits = BatchHeader::timestamp_fits(&self.context, record.timestamp_ms);
+            let header = BatchHeader {
+                body_bytes: 0,
+                first_seq: record.seq,
+                durable_seq: durable_seq.min(record.seq),
+                timestamp_ms: if fits {
+                    record.timestamp_ms
+                } else {
+                    self.context.base_timestamp_ms
+                },
+                count: 0,
+                sparse: false,
+            };
+            OpenBatch {
+                start,
+                header,
+                next_seq: record.seq,
+                tally: Tally::default(),
+            }
+        });
+        let own_time = record.timestamp_ms != batch.header.timestamp_ms;
+        let parts = RecordParts {
+            key: record.key,
+            value: record.value,
+            timestamp_ms: own_time.then_some(record.timestamp_ms),
+            producer: record.producer,
+        };
+        record::encode(
+            &mut self.buffer,
+            self.context.salt,
+            record.seq,
+            None,
+            &parts,
+        );
+        batch.tally.add_record(record);
+        batch.next_seq = record.seq + 1;
+        Ok(())
+    }
+
+    fn write_out(&mut self) -> io::Result<()> {
+        write_all_at(&*self.file, &self.buffer, self.buffer_offset)?;
+        self.buffer_offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes and syncs what is left. The name is not yet durable: the caller syncs the directory.
+    fn finish_frames(&mut self) -> io::Result<()> {
+        self.end_batch()?;
+        self.write_out()?;
+        self.written_all = true;
+        // DURABILITY: after this line the copy's frames survive; no manifest names it yet.
+        self.file.sync()
+    }
+
+    /// Finishes it as a sealed segment with a footer.
+    pub(crate) fn seal(mut self) -> io::Result<SealedEntry> {
+        self.end_batch()?;
+        let footer = self.summary.footer(self.index.len());
+        self.buffer
+            .extend_from_slice(&footer.encode(&self.context, &self.index));
+        self.finish_frames()?;
+        Ok(self.summary.sealed_entry(self.header.id, &self.context))
+    }
+
+    /// Finishes it as the tail: appends go on behind it.
+    pub(crate) fn into_tail(mut self) -> io::Result<TailWriter> {
+        self.finish_frames()?;
+        let allocated = self.summary.end;
+        let tail = Tail::new(self.header.id, self.context, self.file.clone(), allocated);
+        Ok(TailWriter::new(Arc::new(tail), self.summary, self.index))
+    }
+}
+
+/// Puts a footer behind the frames of a segment that is finished, and cuts off what lies behind it.
+/// Derived data: if this fails, the index is rebuilt from the frames when it is needed.
+pub(crate) fn write_footer(
+    file: &dyn VfsFile,
+    context: &SegmentContext,
+    footer: &Footer,
+    index: &[IndexEntry],
+) -> io::Result<()> {
+    let bytes = footer.encode(context, index);
+    write_all_at(file, &bytes, footer.frames_end)?;
+    file.set_len(footer.frames_end + bytes.len() as u64)?;
+    // DURABILITY: after this line frames and footer of the finished segment survive.
+    file.sync()
+}

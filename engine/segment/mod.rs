@@ -1,0 +1,61 @@
+//! One file of frames: the writable tail, the sealed ones, and the ways to walk them.
+//!
+//! Life of a segment: prepared as a spare (zeros), begun as the tail, finished when the next one is
+//! begun, sealed with a footer. A segment does not know whether it is read, recovered or compacted.
+//!
+//! INVARIANTS: frames are written at the end only; bytes below the written end never change; a walk
+//! never writes; no length is believed before the checksum over it has held.
+//!
+//! Called by the journeys, catalog and manifest; calls format and vfs.
+
+mod build;
+mod frames;
+mod salvage;
+mod scan;
+mod sealed;
+mod source;
+mod summary;
+mod tail;
+
+pub(crate) use build::{Builder, write_footer};
+pub(crate) use frames::{Frames, Spot, View, find};
+pub(crate) use salvage::{Gap, Piece, Range, salvage};
+pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, witness};
+pub(crate) use sealed::{Identity, Loaded, Sealed};
+pub(crate) use source::{Source, Window};
+pub(crate) use summary::{Summary, Tally};
+pub(crate) use tail::{Tail, TailWriter};
+
+use crate::{
+    error::{Defect, Error, Op, Place},
+    types::SegmentId,
+};
+use std::io;
+
+/// Why a walk could not go on: the device, or the bytes.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The read itself failed: never an end of log.
+    Io { offset: u64, error: io::Error },
+    /// The bytes do not verify.
+    Defect {
+        offset: u64,
+        seq: u64,
+        defect: Defect,
+    },
+}
+
+impl Fault {
+    pub(crate) fn into_error(self, op: Op, segment: SegmentId) -> Error {
+        match self {
+            Self::Io { offset, error } => {
+                Error::io(op, error).at(Place::in_segment(segment, offset))
+            }
+            Self::Defect {
+                offset,
+                seq,
+                defect,
+            } => Error::defect(op, Place::in_segment(segment, offset).with_seq(seq), defect),
+        }
+    }
+}

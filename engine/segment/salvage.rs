@@ -1,0 +1,228 @@
+//! The tolerant walk: every record that still verifies, and a gap for every range that does not.
+//!
+//! Used where damage is looked at on purpose: `verify`, `repair`, salvage reads. Batches count as
+//! containers only: a record is kept if its own checksum, bound to salt and seq, holds, even when a
+//! neighbour in its batch is lost.
+
+use super::{Fault, Window};
+use crate::{
+    error::Defect,
+    format::{
+        BatchHeader, RecordRef, SegmentContext,
+        batch::{BATCH_HEADER_BYTES, cannot_be_header},
+        record::{self, RECORD_BYTES_MIN},
+    },
+    types::Seq,
+};
+
+/// A range of bytes that does not verify, and the seqs that are missing with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub(crate) offset: u64,
+    pub(crate) end_offset: u64,
+    /// The first seq that may be missing, and the one after the last.
+    pub(crate) first_seq: Seq,
+    pub(crate) next_seq: Seq,
+    pub(crate) defect: Defect,
+}
+
+/// What the walk meets.
+#[derive(Debug)]
+pub(crate) enum Piece<'a> {
+    /// A batch header that verifies, and where it starts; its records follow.
+    Batch(u64, &'a BatchHeader),
+    /// A record that verifies, and where it starts.
+    Record(u64, RecordRef<'a>),
+    /// Something that does not.
+    Gap(Gap),
+}
+
+/// The part of a segment to walk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    pub(crate) offset: u64,
+    pub(crate) frames_end: u64,
+    /// The seq expected first, and the one after the last record that should be there.
+    pub(crate) first_seq: Seq,
+    pub(crate) next_seq: Seq,
+    /// Whether batches follow each other without gaps, as in every segment but a copy.
+    pub(crate) dense: bool,
+}
+
+/// Walks a range of a segment to its end, whatever is in it.
+pub(crate) fn salvage(
+    window: &mut Window,
+    context: &SegmentContext,
+    range: Range,
+    mut each: impl FnMut(Piece<'_>),
+) -> Result<(), Fault> {
+    let (mut offset, mut expected) = (range.offset, range.first_seq);
+    while offset < range.frames_end {
+        let bytes = window
+            .get(offset, BATCH_HEADER_BYTES as u64, range.frames_end)
+            .map_err(|error| Fault::Io { offset, error })?;
+        let defect = match header_at(bytes, context, offset, expected, range.dense) {
+            Ok(batch) if offset + batch.batch_bytes() <= range.frames_end => {
+                let end = offset + batch.batch_bytes();
+                let bytes = window
+                    .get(offset, batch.batch_bytes(), end)
+                    .map_err(|error| Fault::Io { offset, error })?;
+                each(Piece::Batch(offset, &batch));
+                let body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
+                let body_offset = offset + BATCH_HEADER_BYTES as u64;
+                expected = salvage_batch(body, body_offset, context, &batch, &mut each);
+                offset = end;
+                continue;
+            }
+            Ok(batch) => Defect::Truncated {
+                needed_bytes: batch.batch_bytes(),
+                available_bytes: range.frames_end - offset,
+            },
+            Err(defect) => defect,
+        };
+        let next = next_header(window, context, offset + 1, expected, range.frames_end)?;
+        let (end_offset, next_seq) = next.unwrap_or((range.frames_end, range.next_seq));
+        let next_seq = next_seq.max(expected);
+        let gap = Gap {
+            offset,
+            end_offset,
+            first_seq: expected,
+            next_seq,
+            defect,
+        };
+        each(Piece::Gap(gap));
+        (offset, expected) = (end_offset, next_seq);
+    }
+    if expected < range.next_seq && range.dense {
+        let defect = Defect::SequenceGap {
+            expected: range.next_seq,
+            found: expected,
+        };
+        each(Piece::Gap(Gap {
+            offset,
+            end_offset: offset,
+            first_seq: expected,
+            next_seq: range.next_seq,
+            defect,
+        }));
+    }
+    Ok(())
+}
+
+/// A header that verifies and does not go back; behind a gap it may be ahead of what was expected.
+fn header_at(
+    bytes: &[u8],
+    context: &SegmentContext,
+    offset: u64,
+    expected: Seq,
+    dense: bool,
+) -> Result<BatchHeader, Defect> {
+    let batch = BatchHeader::decode(bytes, context, offset)?;
+    if batch.first_seq < expected || (dense && batch.first_seq != expected) {
+        return Err(Defect::SequenceGap {
+            expected,
+            found: batch.first_seq,
+        });
+    }
+    Ok(batch)
+}
+
+/// The next place where a batch header verifies, and its first seq.
+fn next_header(
+    window: &mut Window,
+    context: &SegmentContext,
+    from: u64,
+    expected: Seq,
+    frames_end: u64,
+) -> Result<Option<(u64, Seq)>, Fault> {
+    let mut at = from;
+    while at < frames_end {
+        let bytes = window
+            .get(at, BATCH_HEADER_BYTES as u64, frames_end)
+            .map_err(|error| Fault::Io { offset: at, error })?;
+        let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
+        for start in 0..candidates {
+            let candidate = bytes.get(start..).unwrap_or_default();
+            if cannot_be_header(candidate) {
+                continue;
+            }
+            let offset = at + start as u64;
+            if let Ok(batch) = header_at(candidate, context, offset, expected, false) {
+                return Ok(Some((offset, batch.first_seq)));
+            }
+        }
+        if candidates == 0 {
+            break;
+        }
+        at += candidates as u64;
+    }
+    Ok(None)
+}
+
+/// The records of one batch whose header verified; gives the seq after the last it accounts for.
+pub(crate) fn salvage_batch(
+    body: &[u8],
+    body_offset: u64,
+    context: &SegmentContext,
+    batch: &BatchHeader,
+    each: &mut impl FnMut(Piece<'_>),
+) -> Seq {
+    let (mut at, mut seq, mut left) = (0, batch.first_seq, u64::from(batch.count));
+    while left > 0 {
+        let rest = body.get(at..).unwrap_or_default();
+        let defect = match record::decode(rest, context, batch, seq) {
+            Ok((record, frame_bytes)) => {
+                each(Piece::Record(body_offset + at as u64, record));
+                (at, seq, left) = (at + frame_bytes, record.seq.saturating_add(1), left - 1);
+                continue;
+            }
+            Err(defect) => defect,
+        };
+        let resumed = resume(rest, context, batch, seq, left);
+        let (skip, next_seq, lost) = resumed.unwrap_or((rest.len(), seq + left, left));
+        each(Piece::Gap(Gap {
+            offset: body_offset + at as u64,
+            end_offset: body_offset + (at + skip) as u64,
+            first_seq: seq,
+            next_seq,
+            defect,
+        }));
+        (at, seq, left) = (at + skip, next_seq, left - lost);
+    }
+    seq
+}
+
+/// How many lost records in a row are tried for each place where the next could start.
+const LOST_RUN_MAX: u64 = 8;
+
+/// Finds the next record of a batch behind one whose length cannot be trusted: its distance in
+/// bytes, its seq, and how many records were lost on the way.
+fn resume(
+    rest: &[u8],
+    context: &SegmentContext,
+    batch: &BatchHeader,
+    seq: Seq,
+    left: u64,
+) -> Option<(usize, Seq, u64)> {
+    // The stated length first: it is right unless the damage hit the length itself.
+    let stated = record::frame_bytes_unverified(rest, batch.sparse);
+    let places = stated.into_iter().chain(RECORD_BYTES_MIN..rest.len());
+    for skip in places {
+        let candidate = rest.get(skip..)?;
+        let lost_max = if Some(skip) == stated {
+            1
+        } else {
+            LOST_RUN_MAX
+        };
+        for lost in 1..=lost_max.min(left - 1) {
+            if let Ok((record, _)) = record::decode(candidate, context, batch, seq + lost) {
+                // A sparse record says itself which one it is; a dense one is told by its seed.
+                return Some((skip, record.seq, lost));
+            }
+            if batch.sparse {
+                break;
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,269 @@
+//! The strict walk of recovery: which batches of an unsealed segment are in the log, where they
+//! stop and why, and whether anything behind attests that more had been there.
+//!
+//! Never writes, never judges: torn or damaged is for `recover` to decide from these facts.
+
+use super::{Fault, Summary, Tally, Window, summary::push_index};
+use crate::{
+    error::Defect,
+    format::{
+        BatchHeader, Footer, IndexEntry, SegmentContext,
+        batch::{BATCH_HEADER_BYTES, Records, cannot_be_header},
+        footer::FOOTER_BYTES,
+    },
+    types::Seq,
+};
+
+/// Why a scan stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The scan was asked to go no further.
+    Reached,
+    /// The file ends there.
+    EndOfFile,
+    /// Nothing but zeros follows: preallocated space.
+    Zeros,
+    /// A footer follows: the segment was finished, and its sealing had begun.
+    Footer,
+    /// Something else follows. `offset` is where it does not verify, inside the batch at the end.
+    Defect {
+        offset: u64,
+        seq: Seq,
+        defect: Defect,
+    },
+}
+
+/// The facts of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Of the batches that verify.
+    pub(crate) summary: Summary,
+    pub(crate) index: Vec<IndexEntry>,
+    /// The highest durable watermark that a verified batch states.
+    pub(crate) durable_seq: Seq,
+    pub(crate) stop: Stop,
+}
+
+/// How far a scan goes and what it accepts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Whether every batch must follow its predecessor without a gap: not so in a copy.
+    pub(crate) dense: bool,
+    /// The file's size in bytes, or where its frames end if that is known.
+    pub(crate) file_end: u64,
+    /// Stop at the batch border where this seq is reached.
+    pub(crate) until_seq: Seq,
+}
+
+/// Scans a segment onward from the end of `summary`, feeding every verified batch to `each`.
+pub(crate) fn scan(
+    window: &mut Window,
+    context: &SegmentContext,
+    mut summary: Summary,
+    limits: Limits,
+    mut each: impl FnMut(&BatchHeader, &[u8]),
+) -> Result<Scan, Fault> {
+    let mut index = Vec::new();
+    let mut durable_seq = 0;
+    let Limits {
+        dense,
+        file_end,
+        until_seq,
+    } = limits;
+    loop {
+        let offset = summary.end;
+        if summary.next_seq >= until_seq {
+            return Ok(Scan {
+                summary,
+                index,
+                durable_seq,
+                stop: Stop::Reached,
+            });
+        }
+        match batch_at(window, context, &summary, dense, file_end)? {
+            Ok((batch, tally)) => {
+                push_index(&mut index, context, &batch, offset);
+                durable_seq = durable_seq.max(batch.durable_seq);
+                let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
+                let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
+                let next_seq = last_seq(&batch, bytes, summary.next_seq);
+                summary.add(bytes, batch.first_seq, next_seq, &tally);
+                each(&batch, bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default());
+            }
+            Err((at, seq, defect)) => {
+                let stop = classify(window, context, offset, file_end)?;
+                let stop = stop.unwrap_or(Stop::Defect {
+                    offset: at,
+                    seq,
+                    defect,
+                });
+                return Ok(Scan {
+                    summary,
+                    index,
+                    durable_seq,
+                    stop,
+                });
+            }
+        }
+    }
+}
+
+/// The seq after a verified batch. Only in a sparse one does the last record say.
+fn last_seq(batch: &BatchHeader, bytes: &[u8], before: Seq) -> Seq {
+    if !batch.sparse {
+        return batch.next_seq().max(before);
+    }
+    let mut body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
+    let mut next = batch.first_seq;
+    while let Some(frame_bytes) = crate::format::record::frame_bytes_unverified(body, true) {
+        let delta = crate::format::record::sparse_delta_unverified(body);
+        next = batch
+            .first_seq
+            .saturating_add(delta.into())
+            .saturating_add(1);
+        body = body.get(frame_bytes..).unwrap_or_default();
+    }
+    next
+}
+
+type NotABatch = (u64, Seq, Defect);
+
+/// The batch at the end of `summary`, verified whole.
+fn batch_at(
+    window: &mut Window,
+    context: &SegmentContext,
+    summary: &Summary,
+    dense: bool,
+    file_end: u64,
+) -> Result<Result<(BatchHeader, Tally), NotABatch>, Fault> {
+    let (offset, expected) = (summary.end, summary.next_seq);
+    let head = get(window, offset, BATCH_HEADER_BYTES as u64, file_end)?;
+    let batch = match BatchHeader::decode(head, context, offset) {
+        Ok(batch) => batch,
+        Err(defect) => return Ok(Err((offset, expected, defect))),
+    };
+    if batch.first_seq < expected || (dense && batch.first_seq != expected) {
+        let defect = Defect::SequenceGap {
+            expected,
+            found: batch.first_seq,
+        };
+        return Ok(Err((offset, expected, defect)));
+    }
+    let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
+    let Some(body) = bytes.get(BATCH_HEADER_BYTES..as_len(batch.batch_bytes())) else {
+        let (needed_bytes, available_bytes) = (batch.batch_bytes(), bytes.len() as u64);
+        return Ok(Err((
+            offset,
+            expected,
+            Defect::Truncated {
+                needed_bytes,
+                available_bytes,
+            },
+        )));
+    };
+    let mut tally = Tally::default();
+    let mut records = Records::new(body, *context, batch);
+    let mut seq = batch.first_seq;
+    loop {
+        let at = offset + (BATCH_HEADER_BYTES + records.consumed_bytes()) as u64;
+        match records.next() {
+            Some(Ok(record)) => {
+                tally.add_record(&record);
+                seq = record.seq.saturating_add(1);
+            }
+            Some(Err(defect)) => return Ok(Err((at, seq, defect))),
+            None => return Ok(Ok((batch, tally))),
+        }
+    }
+}
+
+/// Whether what follows the frames is an orderly end; `None` if it is not.
+fn classify(
+    window: &mut Window,
+    context: &SegmentContext,
+    offset: u64,
+    file_end: u64,
+) -> Result<Option<Stop>, Fault> {
+    if offset >= file_end {
+        return Ok(Some(Stop::EndOfFile));
+    }
+    let bytes = get(window, offset, FOOTER_BYTES as u64, file_end)?;
+    if Footer::decode(bytes, context, offset).is_ok() {
+        return Ok(Some(Stop::Footer));
+    }
+    Ok((nonzero_end(window, offset, file_end)? == offset).then_some(Stop::Zeros))
+}
+
+/// The offset after the last byte that is not zero, at least `from`.
+pub(crate) fn nonzero_end(window: &mut Window, from: u64, file_end: u64) -> Result<u64, Fault> {
+    let (mut at, mut end) = (from, from);
+    while at < file_end {
+        let bytes = get(window, at, 1, file_end)?;
+        if bytes.is_empty() {
+            break;
+        }
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            end = at + last as u64 + 1;
+        }
+        at += bytes.len() as u64;
+    }
+    Ok(end)
+}
+
+/// What the bytes behind an unverified place say about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Witness {
+    /// The highest durable watermark that any batch header states.
+    pub(crate) durable_seq: Seq,
+    /// Batch headers that verify.
+    pub(crate) header_count: u64,
+    /// After the last byte that is not zero.
+    pub(crate) nonzero_end: u64,
+}
+
+/// Searches every byte offset from `from` to the end of the file for batch headers that verify.
+///
+/// A header is witness enough without its records: it has its own checksum, bound to salt and
+/// offset, and states what a sync had already confirmed when it was written.
+pub(crate) fn witness(
+    window: &mut Window,
+    context: &SegmentContext,
+    from: u64,
+    file_end: u64,
+) -> Result<Witness, Fault> {
+    let nonzero_end = nonzero_end(window, from, file_end)?;
+    let mut found = Witness {
+        nonzero_end,
+        ..Witness::default()
+    };
+    let mut at = from;
+    while at < nonzero_end {
+        let bytes = get(window, at, BATCH_HEADER_BYTES as u64, file_end)?;
+        let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
+        if candidates == 0 {
+            break;
+        }
+        for start in 0..candidates {
+            let candidate = bytes.get(start..).unwrap_or_default();
+            if cannot_be_header(candidate) {
+                continue;
+            }
+            if let Ok(batch) = BatchHeader::decode(candidate, context, at + start as u64) {
+                found.header_count += 1;
+                found.durable_seq = found.durable_seq.max(batch.durable_seq);
+            }
+        }
+        at += candidates as u64;
+    }
+    Ok(found)
+}
+
+fn get(window: &mut Window, offset: u64, needed: u64, limit: u64) -> Result<&[u8], Fault> {
+    window
+        .get(offset, needed, limit)
+        .map_err(|error| Fault::Io { offset, error })
+}
+
+fn as_len(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

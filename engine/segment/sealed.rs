@@ -1,0 +1,243 @@
+//! A sealed segment: known from the manifest, opened when it is first read.
+//!
+//! INVARIANT: opening compares the file with the manifest (log, id, salt, base, length): a missing,
+//! swapped or shortened file is an error with a place, never an empty segment. Until then a sealed
+//! segment costs its manifest entry and a few words.
+
+use super::{
+    Fault, Piece, Source, Window,
+    frames::{Index, View},
+    salvage::{Range, salvage},
+    summary::push_index,
+};
+use crate::{
+    error::Defect,
+    format::{
+        Footer, SegmentHeader,
+        footer::FOOTER_BYTES,
+        header::{HEADER_BYTES, Origin},
+        manifest::SealedEntry,
+        names,
+    },
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    types::{LogId, Seq},
+    vfs::{Access, Dir, VfsFile, read_full_at},
+};
+use bytes::Bytes;
+use std::io;
+
+/// What a segment file has to say of itself to be the one that the manifest means.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity {
+    pub(crate) log_id: LogId,
+    pub(crate) id: u64,
+    pub(crate) salt: u64,
+    pub(crate) base_seq: Seq,
+}
+
+impl Identity {
+    /// Compares with a header that verified.
+    pub(crate) fn check(&self, header: &SegmentHeader) -> Result<(), Defect> {
+        let first_half =
+            |id: LogId| u64::from_le_bytes(id.0.first_chunk().copied().unwrap_or([0; 8]));
+        if header.log_id != self.log_id {
+            let (expected, found) = (first_half(self.log_id), first_half(header.log_id));
+            return Err(Defect::WrongIdentity {
+                field: "log id",
+                expected,
+                found,
+            });
+        }
+        for (field, expected, found) in [
+            ("segment id", self.id, header.id.0),
+            ("salt", self.salt, header.salt),
+            ("base seq", self.base_seq, header.base_seq),
+        ] {
+            if expected != found {
+                return Err(Defect::WrongIdentity {
+                    field,
+                    expected,
+                    found,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sealed segment, open for reading.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) view: View,
+    pub(crate) origin: Origin,
+    pub(crate) header: SegmentHeader,
+    /// The footer, if it verified; else the index was rebuilt and this says what was wrong.
+    pub(crate) footer: Result<Footer, Defect>,
+}
+
+/// A sealed segment.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) entry: SealedEntry,
+    log_id: LogId,
+    mapped: bool,
+    dir: Dir,
+    loaded: Mutex<Option<Arc<Loaded>>>,
+    retired: AtomicBool,
+}
+
+impl Sealed {
+    pub(crate) fn new(entry: SealedEntry, log_id: LogId, dir: Dir, mapped: bool) -> Self {
+        let (loaded, retired) = (Mutex::new(None), AtomicBool::new(false));
+        Self {
+            entry,
+            log_id,
+            mapped,
+            dir,
+            loaded,
+            retired,
+        }
+    }
+
+    /// No manifest names it any more: the file goes when the last reader lets go.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Opens the file on first use.
+    pub(crate) fn load(&self) -> Result<Arc<Loaded>, Fault> {
+        let mut slot = self.loaded.lock();
+        if let Some(loaded) = &*slot {
+            return Ok(loaded.clone());
+        }
+        let loaded = Arc::new(self.open()?);
+        *slot = Some(loaded.clone());
+        Ok(loaded)
+    }
+
+    fn open(&self) -> Result<Loaded, Fault> {
+        let entry = &self.entry;
+        let io = |error| Fault::Io { offset: 0, error };
+        let defect = |offset, defect| Fault::Defect {
+            offset,
+            seq: entry.base_seq,
+            defect,
+        };
+        let file = match self.dir.open(&names::segment(entry.id), Access::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(defect(0, Defect::MissingFile));
+            }
+            Err(error) => return Err(io(error)),
+        };
+        let file_bytes = file.len().map_err(io)?;
+        if file_bytes < entry.frames_end {
+            let (needed_bytes, available_bytes) = (entry.frames_end, file_bytes);
+            let short = Defect::Truncated {
+                needed_bytes,
+                available_bytes,
+            };
+            return Err(defect(file_bytes, short));
+        }
+        let mut head = [0; HEADER_BYTES];
+        read_full_at(&*file, &mut head, 0).map_err(io)?;
+        let header = SegmentHeader::decode(&head).map_err(|found| defect(0, found))?;
+        let identity = Identity {
+            log_id: self.log_id,
+            id: entry.id.0,
+            salt: entry.salt,
+            base_seq: entry.base_seq,
+        };
+        identity.check(&header).map_err(|found| defect(0, found))?;
+        let source = self.source(&file).map_err(io)?;
+        let (index, footer) = match self.footer(&*file, file_bytes, &header).map_err(io)? {
+            Ok((footer, entries)) => (Index::Footer(entries), Ok(footer)),
+            Err(found) => (self.rebuild(&source, &header)?, Err(found)),
+        };
+        let context = header.context();
+        let view = View {
+            segment: entry.id,
+            context,
+            source,
+            index,
+        };
+        Ok(Loaded {
+            view,
+            origin: header.origin,
+            header,
+            footer,
+        })
+    }
+
+    fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> io::Result<Source> {
+        let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
+        let map = if self.mapped { file.map(frames)? } else { None };
+        Ok(map.map_or_else(|| Source::File(file.clone()), Source::Mapped))
+    }
+
+    /// The footer and its index, or why it is not to be used.
+    fn footer(
+        &self,
+        file: &dyn VfsFile,
+        file_bytes: u64,
+        header: &SegmentHeader,
+    ) -> io::Result<Result<(Footer, Bytes), Defect>> {
+        let frames_end = self.entry.frames_end;
+        let context = header.context();
+        let mut head = [0; FOOTER_BYTES];
+        let read = read_full_at(file, &mut head, frames_end)?;
+        let footer =
+            match Footer::decode(head.get(..read).unwrap_or_default(), &context, frames_end) {
+                Ok(footer) => footer,
+                Err(defect) => return Ok(Err(defect)),
+            };
+        // The count is checksummed, and the file bounds it once more before it allocates.
+        let needed = FOOTER_BYTES as u64 + u64::from(footer.entry_count) * 8;
+        let available_bytes = file_bytes.saturating_sub(frames_end);
+        if needed > available_bytes {
+            return Ok(Err(Defect::Truncated {
+                needed_bytes: needed,
+                available_bytes,
+            }));
+        }
+        let mut bytes = vec![0; usize::try_from(needed).unwrap_or(0)];
+        read_full_at(file, &mut bytes, frames_end)?;
+        if let Err(defect) = footer.verify_index(&bytes, &context) {
+            return Ok(Err(defect));
+        }
+        Ok(Ok((footer, Bytes::from(bytes).slice(FOOTER_BYTES..))))
+    }
+
+    /// The index of a segment whose footer does not verify. What does not verify among the frames is
+    /// left out here and reported when it is read.
+    fn rebuild(&self, source: &Source, header: &SegmentHeader) -> Result<Index, Fault> {
+        let range = Range {
+            offset: HEADER_BYTES as u64,
+            frames_end: self.entry.frames_end,
+            first_seq: self.entry.base_seq,
+            next_seq: self.entry.next_seq,
+            dense: header.origin == Origin::Live,
+        };
+        let (context, mut index) = (header.context(), Vec::new());
+        salvage(&mut Window::new(source.clone()), &context, range, |piece| {
+            if let Piece::Batch(offset, batch) = piece {
+                push_index(&mut index, &context, batch, offset);
+            }
+        })?;
+        Ok(Index::Rebuilt(Arc::new(index)))
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if self.retired.load(Ordering::Acquire) {
+            // If this fails the file stays as an orphan, and the next opening removes it.
+            self.dir
+                .remove_if_there(&names::segment(self.entry.id))
+                .ok();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The one door for locks, condition variables, atomics and threads.
+//!
+//! Under `--cfg cairn_shuttle` the same code runs on shuttle's versions, so a model checker can
+//! drive the real group commit, watermark and waiting reader through chosen schedules.
+
+#[cfg(not(cairn_shuttle))]
+mod imp {
+    pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+    pub(crate) use std::sync::{Arc, atomic};
+
+    pub(crate) type JoinHandle = std::thread::JoinHandle<()>;
+
+    pub(crate) fn spawn(
+        name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle> {
+        std::thread::Builder::new().name(name.to_owned()).spawn(run)
+    }
+}
+
+#[cfg(cairn_shuttle)]
+mod imp {
+    pub(crate) use shuttle::sync::{Arc, atomic};
+    use std::{
+        ops::{Deref, DerefMut},
+        sync::PoisonError,
+        time::Duration,
+    };
+
+    pub(crate) type JoinHandle = shuttle::thread::JoinHandle<()>;
+
+    pub(crate) fn spawn(
+        _name: &str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<JoinHandle> {
+        Ok(shuttle::thread::spawn(run))
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+    #[derive(Debug)]
+    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.0
+                .as_ref()
+                .expect("the guard is only empty while its condvar waits")
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0
+                .as_mut()
+                .expect("the guard is only empty while its condvar waits")
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let inner = guard.0.take().expect("held");
+            guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));
+        }
+
+        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, time: Duration) {
+            let inner = guard.0.take().expect("held");
+            let result = self.0.wait_timeout(inner, time);
+            guard.0 = Some(result.unwrap_or_else(PoisonError::into_inner).0);
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+}
+
+pub(crate) use imp::*;

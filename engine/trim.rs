@@ -1,0 +1,213 @@
+//! The journeys of dropping records: from the head (trim) and from the end (rewind).
+//!
+//! Both become true with one manifest commit: a crash leaves the log as it was or as it will be.
+//! Files go when the last reader lets go of them.
+//!
+//! Called by `Log`; calls append (for a quiet moment), catalog, segment, manifest.
+
+use crate::{
+    append::{Appender, Core},
+    catalog::CatalogCell,
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::{
+        SegmentHeader,
+        header::Origin,
+        manifest::{SealedEntry, TailEntry},
+        names,
+    },
+    options::ReadMode,
+    segment::{Builder, Frames, Sealed, TailWriter, View},
+    sync::Arc,
+    types::{SegmentId, Seq},
+};
+
+/// Drops every record below `head_seq`. Whole segments below it go; a segment that it cuts through
+/// keeps its bytes, hidden, until all of it is below the head.
+pub(crate) fn trim(appender: &Appender, catalog: &CatalogCell, head_seq: Seq) -> Result<()> {
+    if head_seq > appender.sync()? {
+        let note = "cannot trim records that were not appended yet";
+        return Err(Error::note(ErrorKind::InvalidInput, Op::Trim, note)
+            .at(Place::default().with_seq(head_seq)));
+    }
+    let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
+    // DURABILITY: after this commit the records are gone for good.
+    appender.manifest().commit(Op::Trim, |manifest| {
+        if manifest.head_seq < head_seq {
+            manifest.head_seq = head_seq;
+            manifest.sealed.retain(|entry| !dropped(entry));
+        }
+    })?;
+    catalog.swap(|catalog| {
+        catalog.head_seq = catalog.head_seq.max(head_seq);
+        retain(catalog, |segment| !dropped(&segment.entry));
+    });
+    Ok(())
+}
+
+fn retain(catalog: &mut crate::catalog::Catalog, keep: impl Fn(&Sealed) -> bool) {
+    let sealed = Arc::make_mut(&mut catalog.sealed);
+    sealed.retain(|segment| {
+        let kept = keep(segment);
+        if !kept {
+            segment.retire();
+        }
+        kept
+    });
+}
+
+/// Drops every record at or above `end_seq`. Their numbers are not used again.
+pub(crate) fn rewind(appender: &Appender, end_seq: Seq) -> Result<()> {
+    appender.exclusively(Op::Rewind, |core, writer, next_seq| {
+        let catalog = core.catalog().load();
+        if end_seq < catalog.head_seq {
+            return Err(Error::trimmed(Op::Rewind, end_seq, catalog.head_seq));
+        }
+        if end_seq >= next_seq {
+            return Ok(());
+        }
+        Rewind {
+            core,
+            next_id: core.manifest().snapshot().next_segment_id,
+        }
+        .run(writer, end_seq, next_seq)
+    })
+}
+
+struct Rewind<'a> {
+    core: &'a Core,
+    next_id: SegmentId,
+}
+
+impl Rewind<'_> {
+    fn run(mut self, writer: &mut TailWriter, end_seq: Seq, next_seq: Seq) -> Result<()> {
+        let catalog = self.core.catalog().load();
+        let mut kept: Vec<Arc<Sealed>> = Vec::new();
+        let mut copy = None;
+        for segment in catalog.sealed.iter() {
+            if segment.entry.next_seq <= end_seq {
+                kept.push(segment.clone());
+            } else if segment.entry.base_seq < end_seq && copy.is_none() {
+                let loaded = segment
+                    .load()
+                    .map_err(|fault| fault.into_error(Op::Rewind, segment.entry.id))?;
+                copy = self.copy(&loaded.view, segment.entry.frames_end, end_seq)?;
+            }
+        }
+        let tail = &writer.tail;
+        if tail.context.base_seq < end_seq {
+            copy = self.copy(&tail.view(), tail.written_end(), end_seq)?;
+        }
+        let next = self.new_tail(next_seq)?;
+        self.core.dir().sync().map_err(|error| {
+            Error::io(Op::Rewind, error).at(Place::file(self.core.dir().path()))
+        })?;
+        self.commit(&kept, copy, &next, next_seq)?;
+        self.swap(kept, copy, &next);
+        let old = std::mem::replace(writer, next);
+        // No manifest names it any more; if this fails the next opening removes it.
+        self.core
+            .dir()
+            .remove_if_there(&names::segment(old.tail.id))
+            .ok();
+        Ok(())
+    }
+
+    fn id(&mut self) -> SegmentId {
+        let id = self.next_id;
+        self.next_id = SegmentId(id.0 + 1);
+        id
+    }
+
+    fn header(&mut self, base_seq: Seq) -> SegmentHeader {
+        let vfs = self.core.dir().vfs();
+        SegmentHeader {
+            origin: Origin::Copy,
+            log_id: self.core.log_id(),
+            salt: vfs.random(),
+            base_timestamp_ms: vfs.unix_time_ms(),
+            id: self.id(),
+            base_seq,
+            predecessor: None,
+            durable_seq: base_seq,
+        }
+    }
+
+    /// Copies what a segment has below `end_seq`; `None` if that is nothing.
+    fn copy(&mut self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
+        let header = self.header(view.context.base_seq);
+        let place = Place::file(names::segment(header.id));
+        let io = |error| Error::io(Op::Rewind, error).at(place.clone());
+        let mut builder = Builder::create(self.core.dir(), header).map_err(io)?;
+        let mut frames = Frames::new(view, crate::format::header::HEADER_BYTES as u64);
+        let mut batch = None;
+        let mut count = 0;
+        loop {
+            let at = frames.batch_offset(limit);
+            let at = at.map_err(|fault| fault.into_error(Op::Rewind, view.segment))?;
+            let record = frames.next(limit);
+            let record = record.map_err(|fault| fault.into_error(Op::Rewind, view.segment))?;
+            let Some(record) = record.filter(|record| record.seq < end_seq) else {
+                break;
+            };
+            if batch != at {
+                builder.end_batch().map_err(io)?;
+                batch = at;
+            }
+            builder.add(&record, record.seq).map_err(io)?;
+            count += 1;
+        }
+        let entry = builder.seal().map_err(io)?;
+        Ok((count > 0).then_some(entry))
+    }
+
+    fn new_tail(&mut self, next_seq: Seq) -> Result<TailWriter> {
+        let header = self.header(next_seq);
+        let place = Place::file(names::segment(header.id));
+        Builder::create(self.core.dir(), header)
+            .and_then(Builder::into_tail)
+            .map_err(|error| Error::io(Op::Rewind, error).at(place))
+    }
+
+    fn commit(
+        &self,
+        kept: &[Arc<Sealed>],
+        copy: Option<SealedEntry>,
+        next: &TailWriter,
+        next_seq: Seq,
+    ) -> Result<()> {
+        let context = next.tail.context;
+        // DURABILITY: after this commit the records are gone for good.
+        self.core.manifest().commit(Op::Rewind, |manifest| {
+            manifest.sealed = kept
+                .iter()
+                .map(|segment| segment.entry)
+                .chain(copy)
+                .collect();
+            manifest.tail = TailEntry {
+                id: next.tail.id,
+                salt: context.salt,
+                base_seq: context.base_seq,
+            };
+            manifest.next_segment_id = self.next_id;
+            manifest.durable_seq = next_seq;
+            manifest.durable_end = next.summary.end;
+            manifest.clean = false;
+        })
+    }
+
+    fn swap(&self, mut kept: Vec<Arc<Sealed>>, copy: Option<SealedEntry>, next: &TailWriter) {
+        let mapped = self.core.options().read_mode == ReadMode::Mapped;
+        let dir = self.core.dir().clone();
+        let log_id = self.core.log_id();
+        kept.extend(copy.map(|entry| Arc::new(Sealed::new(entry, log_id, dir, mapped))));
+        self.core.catalog().swap(|catalog| {
+            for segment in catalog.sealed.iter() {
+                if !kept.iter().any(|other| other.entry.id == segment.entry.id) {
+                    segment.retire();
+                }
+            }
+            catalog.sealed = Arc::new(kept);
+            catalog.tails = vec![next.tail.clone()];
+        });
+    }
+}
