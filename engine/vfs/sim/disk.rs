@@ -1,0 +1,213 @@
+//! The whole simulated disk at one moment, and the only ways in which it changes.
+//!
+//! INVARIANT: every change is a [`Change`] applied here, by the running program and by a replay
+//! alike, so a replay arrives at exactly the disk that the program had. Cloning is cheap: files
+//! and directories are shared until they change. Used by `state`, `journal` and `crash`.
+
+use super::{
+    fault::SyncFailure,
+    file_node::FileNode,
+    names::{DirNode, Ino, NameEffect, ROOT, Slot, Tree},
+};
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// What one operation did to the disk.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Nothing,
+    Write { ino: Ino, offset: u64, bytes: Bytes },
+    SetLen { ino: Ino, len: u64 },
+    Sync(Ino),
+    SyncFailed(Ino, SyncFailure),
+    CreateFile(Slot),
+    CreateDir(Slot),
+    Names(NameEffect),
+    SyncDir(Ino),
+    SyncDirFailed(Ino, SyncFailure),
+}
+
+impl Change {
+    /// A sync that is cut off in flight may have made anything durable, or nothing; what is
+    /// pending tells that already. Any other operation adds to what is pending.
+    pub(super) fn is_sync(&self) -> bool {
+        matches!(
+            self,
+            Self::Sync(_) | Self::SyncFailed(..) | Self::SyncDir(_) | Self::SyncDirFailed(..)
+        )
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub(super) tree: Tree,
+    pub(super) files: BTreeMap<Ino, Arc<FileNode>>,
+    next_ino: Ino,
+}
+
+impl Disk {
+    pub(super) fn new() -> Self {
+        Self {
+            tree: Tree::new(),
+            files: BTreeMap::new(),
+            next_ino: ROOT + 1,
+        }
+    }
+
+    /// The number that the next file or directory will get.
+    pub(super) fn next_ino(&self) -> Ino {
+        self.next_ino
+    }
+
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Nothing => {}
+            Change::Write { ino, offset, bytes } => {
+                self.edit(*ino, |file| file.write(*offset, bytes));
+            }
+            Change::SetLen { ino, len } => self.edit(*ino, |file| file.set_len(*len)),
+            Change::Sync(ino) => self.edit(*ino, FileNode::sync),
+            Change::SyncFailed(ino, how) => self.edit(*ino, |file| file.sync_failed(*how)),
+            Change::CreateFile(slot) => {
+                let effect = self.add_file(slot, FileNode::default());
+                self.tree.change(effect);
+            }
+            Change::CreateDir(slot) => {
+                let effect = self.add_dir(slot);
+                self.tree.change(effect);
+            }
+            Change::Names(effect) => self.tree.change(effect.clone()),
+            Change::SyncDir(dir) => self.tree.sync(*dir),
+            Change::SyncDirFailed(dir, how) => match how {
+                SyncFailure::CacheKeepsNew => self.tree.sync_failed(*dir, false),
+                SyncFailure::CacheShowsOld => self.tree.sync_failed(*dir, true),
+                SyncFailure::StillDirty => {}
+            },
+        }
+    }
+
+    pub(super) fn edit(&mut self, ino: Ino, edit: impl FnOnce(&mut FileNode)) {
+        if let Some(file) = self.files.get_mut(&ino) {
+            edit(Arc::make_mut(file));
+        }
+    }
+
+    /// A new file without a name, and the effect that would give it one.
+    pub(super) fn add_file(&mut self, slot: &Slot, file: FileNode) -> NameEffect {
+        let ino = self.take_ino();
+        self.files.insert(ino, Arc::new(file));
+        link(slot, ino)
+    }
+
+    /// A new directory without a name, and the effect that would give it one.
+    pub(super) fn add_dir(&mut self, slot: &Slot) -> NameEffect {
+        let ino = self.take_ino();
+        self.tree.dirs.insert(ino, Arc::new(DirNode::default()));
+        link(slot, ino)
+    }
+
+    fn take_ino(&mut self) -> Ino {
+        let ino = self.next_ino;
+        self.next_ino += 1;
+        ino
+    }
+
+    /// The bytes of all files that have a name or are open.
+    pub(super) fn used_bytes(&self, is_open: impl Fn(Ino) -> bool) -> u64 {
+        let named = self.named(|dir| &dir.live);
+        let takes_room = |ino: &Ino| named.contains(ino) || is_open(*ino);
+        let counted = self.files.iter().filter(|(ino, _)| takes_room(ino));
+        counted.fold(0_u64, |sum, (_, file)| sum.saturating_add(file.live.len()))
+    }
+
+    fn named<'a>(
+        &'a self,
+        side: impl Fn(&'a DirNode) -> &'a Arc<super::names::Names>,
+    ) -> BTreeSet<Ino> {
+        let dirs = self.tree.dirs.values();
+        dirs.flat_map(|dir| side(dir).values().copied()).collect()
+    }
+
+    /// Everything that has a durable name, or would have one if some pending effect survived.
+    pub(super) fn recoverable(&self) -> BTreeSet<Ino> {
+        let mut found = self.named(|dir| &dir.durable);
+        let puts = self
+            .tree
+            .pending
+            .iter()
+            .filter_map(|name| name.put.as_ref());
+        found.extend(puts.map(|(_, ino)| *ino));
+        found.insert(ROOT);
+        found
+    }
+
+    /// Forgets what neither the process nor any crash can reach again.
+    pub(super) fn collect_garbage(&mut self, is_open: impl Fn(Ino) -> bool) {
+        let mut wanted = self.recoverable();
+        wanted.extend(self.named(|dir| &dir.live));
+        let keep = |ino: &Ino| wanted.contains(ino) || is_open(*ino);
+        self.files.retain(|ino, _| keep(ino));
+        self.tree.dirs.retain(|ino, _| keep(ino));
+    }
+
+    /// The disk as it would be if nothing that is pending had survived.
+    pub(super) fn without_pending(&self) -> Self {
+        let reachable = self.recoverable();
+        let mut disk = self.clone();
+        disk.tree.pending.clear();
+        disk.files.retain(|ino, _| reachable.contains(ino));
+        disk.tree.dirs.retain(|ino, _| reachable.contains(ino));
+        for file in disk.files.values_mut() {
+            *file = Arc::new(FileNode::settled(file.durable.clone()));
+        }
+        for dir in disk.tree.dirs.values_mut() {
+            Arc::make_mut(dir).live = dir.durable.clone();
+        }
+        disk
+    }
+
+    /// The disk as it would be if all that the process sees had been synced.
+    pub(super) fn all_synced(&self) -> Self {
+        let named = self.named(|dir| &dir.live);
+        let keep = |ino: &Ino| named.contains(ino) || *ino == ROOT;
+        let mut disk = self.clone();
+        disk.tree.pending.clear();
+        disk.files.retain(|ino, _| keep(ino));
+        disk.tree.dirs.retain(|ino, _| keep(ino));
+        for file in disk.files.values_mut() {
+            *file = Arc::new(FileNode::settled(file.live.clone()));
+        }
+        disk.tree.make_durable();
+        disk
+    }
+
+    /// Every file and directory that the process can reach, by path.
+    pub(super) fn paths(&self) -> Vec<(PathBuf, Ino)> {
+        let mut found = vec![(PathBuf::from("/"), ROOT)];
+        let mut seen = BTreeSet::from([ROOT]);
+        let mut todo = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, dir)) = todo.pop() {
+            for (name, ino) in self.tree.live(dir).into_iter().flatten() {
+                let path = path.join(&**name);
+                // A directory may be found twice after a crash, even inside itself.
+                if !self.files.contains_key(ino) && seen.insert(*ino) {
+                    todo.push((path.clone(), *ino));
+                }
+                found.push((path, *ino));
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+fn link(slot: &Slot, ino: Ino) -> NameEffect {
+    NameEffect {
+        put: Some((slot.clone(), ino)),
+        cut: None,
+    }
+}

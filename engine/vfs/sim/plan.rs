@@ -1,0 +1,89 @@
+//! What a call would do to the disk, or why it is refused, as POSIX has it.
+//!
+//! INVARIANT: nothing is changed here. A plan holds for the disk that it was made on, so it is
+//! carried out under the same lock. Called by `state`, `fs` and `file`.
+
+use super::{
+    Errno,
+    disk::Change,
+    names::{Ino, NameEffect, Slot},
+    state::State,
+};
+use std::{io, path::Path};
+
+/// No file system of today holds a larger file.
+const FILE_MAX: u64 = i64::MAX as u64;
+
+impl State {
+    /// How many bytes of a write there is room for; the error if there are some, but room for none.
+    pub(super) fn room(&self, ino: Ino, offset: u64, len: usize) -> io::Result<usize> {
+        let end = offset.checked_add(len as u64);
+        let end = end.filter(|end| *end <= FILE_MAX);
+        let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
+        let end_max = self.len_max(ino);
+        if end <= end_max || len == 0 {
+            return Ok(len);
+        }
+        match usize::try_from(end_max.saturating_sub(offset)) {
+            Ok(count) if count > 0 => Ok(count.min(len)),
+            _ => Err(Errno::Enospc.error()),
+        }
+    }
+
+    /// The size to which a file may grow; never less than it has.
+    fn len_max(&self, ino: Ino) -> u64 {
+        let Some(capacity) = self.machine.capacity else {
+            return FILE_MAX;
+        };
+        let len = self.disk.files.get(&ino).map_or(0, |file| file.live.len());
+        let used = self.used_bytes();
+        len.saturating_add(capacity.saturating_sub(used))
+    }
+
+    pub(super) fn plan_set_len(&self, ino: Ino, len: u64) -> io::Result<((), Change)> {
+        if len > FILE_MAX {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if len > self.len_max(ino) {
+            return Err(Errno::Enospc.error());
+        }
+        Ok(((), Change::SetLen { ino, len }))
+    }
+
+    pub(super) fn plan_rename(&self, from: &Path, to: &Path) -> io::Result<((), Change)> {
+        let tree = &self.disk.tree;
+        let (from, to) = (tree.slot(from)?, tree.slot(to)?);
+        let ino = tree.at(&from).ok_or(io::ErrorKind::NotFound)?;
+        let moves_dir = tree.live(ino).is_some();
+        if moves_dir && tree.is_below(to.dir, ino) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        if let Some(old) = tree.at(&to) {
+            if old == ino {
+                return Ok(((), Change::Nothing));
+            }
+            match (moves_dir, tree.live(old)) {
+                (_, Some(_)) if tree.is_below(from.dir, old) => {
+                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
+                }
+                (false, Some(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+                (true, None) => return Err(io::ErrorKind::NotADirectory.into()),
+                (true, Some(names)) if !names.is_empty() => {
+                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
+                }
+                _ => {}
+            }
+        }
+        let put = Some((to, ino));
+        let cut = Some(from);
+        Ok(((), Change::Names(NameEffect { put, cut })))
+    }
+
+    pub(super) fn slot_of_new(&self, path: &Path) -> io::Result<Slot> {
+        let slot = self.disk.tree.slot(path)?;
+        match self.disk.tree.at(&slot) {
+            Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            None => Ok(slot),
+        }
+    }
+}
