@@ -52,7 +52,8 @@ impl BatchHeader {
     /// Whether a batch with this time can state it: at most 24 days from the segment's own.
     #[must_use]
     pub fn timestamp_fits(context: &SegmentContext, timestamp_ms: i64) -> bool {
-        i32::try_from(timestamp_ms.wrapping_sub(context.base_timestamp_ms)).is_ok()
+        let distance = timestamp_ms.checked_sub(context.base_timestamp_ms);
+        distance.is_some_and(|distance| i32::try_from(distance).is_ok())
     }
 
     /// The header as stored at `offset` of the segment.
@@ -68,7 +69,7 @@ impl BatchHeader {
             );
             u32::try_from(to.saturating_sub(from)).unwrap_or(u32::MAX)
         };
-        let time = self.timestamp_ms.wrapping_sub(context.base_timestamp_ms);
+        let time = self.timestamp_ms.saturating_sub(context.base_timestamp_ms);
         let time = i32::try_from(time).unwrap_or(if time < 0 { i32::MIN } else { i32::MAX });
         let mut last = PATTERN | (self.count & COUNT_MASK);
         last |= if self.sparse { SPARSE } else { 0 };

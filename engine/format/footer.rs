@@ -124,11 +124,15 @@ impl Footer {
         bytes: &'a [u8],
         context: &SegmentContext,
     ) -> Result<&'a [u8], Defect> {
-        let needed = FOOTER_BYTES + self.entry_count as usize * INDEX_ENTRY_BYTES;
-        let entries = bytes.get(FOOTER_BYTES..needed).ok_or(Defect::Truncated {
-            needed_bytes: needed as u64,
-            available_bytes: bytes.len() as u64,
-        })?;
+        let needed_bytes =
+            FOOTER_BYTES as u64 + u64::from(self.entry_count) * INDEX_ENTRY_BYTES as u64;
+        let entries = usize::try_from(needed_bytes)
+            .ok()
+            .and_then(|needed| bytes.get(FOOTER_BYTES..needed))
+            .ok_or(Defect::Truncated {
+                needed_bytes,
+                available_bytes: bytes.len() as u64,
+            })?;
         let seed = checksum::seed(Kind::Index, context.salt, self.frames_end);
         check_crc(entries, seed, u32_at(bytes, 68))?;
         Ok(entries)

@@ -1,7 +1,7 @@
 //! The manifest: which segments are the log. Layout: `format.md`, "Manifest".
 
 use super::{VERSION, at, check_crc, check_preamble, check_version, checksum, fixed};
-use super::{i64_at, u16_at, u32_at, u64_at};
+use super::{header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -123,6 +123,7 @@ impl Manifest {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&self.created_ms.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
         out.extend_from_slice(&entries);
         out
@@ -203,6 +204,9 @@ impl Manifest {
         }
         let mut floor = 0;
         for entry in &self.sealed {
+            if entry.frames_end < HEADER_BYTES as u64 {
+                return Err(Defect::Malformed("manifest: end of frames"));
+            }
             if entry.base_seq < floor || entry.next_seq < entry.base_seq {
                 return Err(Defect::Malformed("manifest: order of segments"));
             }

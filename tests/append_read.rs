@@ -1,0 +1,48 @@
+//! Does an append come back, in every way of appending and reading?
+
+use cairnlog::{AppendOptions, Durability, Log, NewRecord};
+
+#[test]
+fn what_is_appended_comes_back_in_order_before_and_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = Log::options().segment_bytes(2048).open(&path).unwrap();
+    for number in 0..500u64 {
+        assert_eq!(log.append(format!("record {number}")).unwrap(), number);
+    }
+    let check = |log: &Log| {
+        let all: Vec<_> = log.scan(..).unwrap().map(|r| r.unwrap()).collect();
+        assert_eq!(all.len(), 500);
+        for (number, record) in all.iter().enumerate() {
+            assert_eq!(record.seq(), number as u64);
+            assert_eq!(&**record, format!("record {number}").as_bytes());
+            assert_eq!(log.get(number as u64).unwrap().as_ref(), Some(record));
+        }
+        let mut back: Vec<_> = log.scan(..).unwrap().rev().map(|r| r.unwrap()).collect();
+        back.reverse();
+        assert_eq!(back, all);
+    };
+    check(&log);
+    log.close().unwrap();
+    drop(log);
+    let log = Log::open(&path).unwrap();
+    println!("{}", log.recovery());
+    check(&log);
+    assert!(log.stats().segment_count > 5);
+}
+
+#[test]
+fn written_and_buffered_records_come_back_after_a_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::options()
+        .durability(Durability::Buffered)
+        .open(dir.path().join("log"))
+        .unwrap();
+    for number in 0..10_000u64 {
+        assert_eq!(log.append(format!("record {number}")).unwrap(), number);
+    }
+    let how = AppendOptions::new().durability(Durability::Written);
+    log.append_records(&[NewRecord::value("x")], &how).unwrap();
+    assert_eq!(log.sync().unwrap(), 10_001);
+    assert_eq!(log.scan(..).unwrap().count(), 10_001);
+}
