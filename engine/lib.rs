@@ -43,10 +43,12 @@ mod observe;
 mod options;
 mod read;
 mod recover;
+mod repair;
 mod segment;
 mod sync;
 mod trim;
 mod types;
+mod verify;
 pub mod vfs;
 
 pub use append::{AppendOptions, NewRecord, Ticket};
@@ -59,4 +61,6 @@ pub use options::{
 };
 pub use read::{Reader, Record, Scan, TailReader};
 pub use recover::{CutBytes, Recovery, Verdict};
+pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
 pub use types::{LogId, SegmentId, Seq};
+pub use verify::{Finding, FindingKind, Health, Inspected, Progress, RecoveryPlan, VerifyReport};

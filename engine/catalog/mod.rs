@@ -12,10 +12,7 @@ pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{
     segment::{Sealed, Tail},
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, RwLock},
     types::Seq,
 };
 
@@ -34,24 +31,17 @@ pub(crate) struct Catalog {
 #[derive(Debug)]
 pub(crate) struct CatalogCell {
     current: RwLock<Arc<Catalog>>,
-    version: AtomicU64,
 }
 
 impl CatalogCell {
     pub(crate) fn new(catalog: Catalog) -> Self {
         Self {
             current: RwLock::new(Arc::new(catalog)),
-            version: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn load(&self) -> Arc<Catalog> {
         self.current.read().clone()
-    }
-
-    /// Rises with every swap, so that a reader can keep its snapshot while nothing changed.
-    pub(crate) fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
     }
 
     /// Replaces the set. Edits are made one after the other.
@@ -60,6 +50,5 @@ impl CatalogCell {
         let mut next = Catalog::clone(&current);
         edit(&mut next);
         *current = Arc::new(next);
-        self.version.fetch_add(1, Ordering::Release);
     }
 }

@@ -163,7 +163,7 @@ pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool) -> Result<Rea
 }
 
 /// Copies the bytes that will be cut into `quarantine/`, durably.
-pub(super) fn keep(dir: &Dir, cut: &[(SegmentId, u64, u64)]) -> Result<Vec<CutBytes>> {
+pub(crate) fn keep(dir: &Dir, cut: &[(SegmentId, u64, u64)]) -> Result<Vec<CutBytes>> {
     let mut kept = Vec::new();
     let quarantine = dir.child(names::QUARANTINE);
     let at = |name: &str| Place::file(format!("{}/{name}", names::QUARANTINE));
@@ -368,7 +368,7 @@ fn copy_survivors(
         limits,
         |batch, body| {
             let records = Records::new(body, context, *batch).flatten();
-            let mut add = || {
+            let add = || {
                 records
                     .into_iter()
                     .try_for_each(|record| builder.add(&record, durable_seq))?;

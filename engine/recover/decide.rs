@@ -89,7 +89,7 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
     let end = match find_end(facts, manifest) {
         Ok(end) => end,
         Err(found) => {
-            damage.push(found);
+            damage.push(*found);
             return Plan::Refuse { damage };
         }
     };
@@ -174,13 +174,15 @@ fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Dam
 }
 
 /// Follows the tail, and the spare if that was begun, to the end of what verifies.
-fn find_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Damage> {
+fn find_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Box<Damage>> {
     let base_seq = manifest.tail.base_seq;
-    let damaged = |id, defect| Damage {
-        place: Place::in_segment(id, 0).with_seq(base_seq),
-        defect,
-        first_seq: base_seq,
-        next_seq: base_seq,
+    let damaged = |id, defect| {
+        Box::new(Damage {
+            place: Place::in_segment(id, 0).with_seq(base_seq),
+            defect,
+            first_seq: base_seq,
+            next_seq: base_seq,
+        })
     };
     let missing = || damaged(manifest.tail.id, Defect::MissingFile);
     let tail = facts.tail.as_ref().ok_or_else(missing)?;

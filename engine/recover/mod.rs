@@ -12,10 +12,13 @@ mod act;
 mod decide;
 mod look;
 mod report;
+mod snapshot;
 
-pub(crate) use decide::{Carry, Damage, Plan, decide};
+pub(crate) use act::keep;
+pub(crate) use decide::{Damage, Plan, decide};
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, UnsealedFact, look};
 pub use report::{CutBytes, Recovery, Verdict};
+pub(crate) use snapshot::snapshot;
 
 use crate::{
     append::Parts,

@@ -146,6 +146,15 @@ impl Builder {
         Ok(())
     }
 
+    /// Whether it has this many bytes by now.
+    pub(crate) fn is_full(&self, segment_bytes: u64) -> bool {
+        let batch = self
+            .batch
+            .as_ref()
+            .map_or(0, |batch| self.buffer.len() - batch.start);
+        self.summary.end + batch as u64 >= segment_bytes
+    }
+
     fn write_out(&mut self) -> io::Result<()> {
         write_all_at(&*self.file, &self.buffer, self.buffer_offset)?;
         self.buffer_offset += self.buffer.len() as u64;

@@ -1,0 +1,104 @@
+//! A look at a log for reading only: no lock, nothing written, nothing recovered.
+
+use super::{
+    decide::{Plan, decide},
+    look::{Facts, ManifestFact, UnsealedFact, look},
+};
+use crate::{
+    catalog::{Catalog, CatalogCell, Level, Watermark},
+    error::{Error, Op, Place, Result},
+    format::{Manifest, SegmentContext, names},
+    options::{OnAmbiguousTail, Options, ReadMode},
+    segment::{Sealed, Tail, TailWriter},
+    sync::Arc,
+    vfs::{Access, Dir},
+};
+
+/// How often a look is repeated before what seems to be damage is believed: a writer that is alive
+/// may have moved on between one file and the next.
+const LOOKS_MAX: usize = 5;
+
+/// The segments that recovery would keep; durable up to what the disk attests, written up to all.
+pub(crate) fn snapshot(dir: &Dir, options: &Options) -> Result<(CatalogCell, Watermark)> {
+    let (facts, plan) = steady_look(dir)?;
+    let ManifestFact::Valid(manifest) = &facts.manifest else {
+        return Err(plan
+            .refusal()
+            .unwrap_or_else(|| super::not_found(Op::Open, dir)));
+    };
+    let (proven_seq, tail_count) = match &plan {
+        Plan::Refuse { .. } | Plan::Create { .. } => {
+            return Err(plan
+                .refusal()
+                .unwrap_or_else(|| super::not_found(Op::Open, dir)));
+        }
+        Plan::Resume { .. } => (None, 1),
+        Plan::Carry { carry, .. } => (Some(carry.proven_seq), 1 + usize::from(carry.spare_begun)),
+    };
+    let unsealed = facts.tail.iter().chain(&facts.spare).take(tail_count);
+    let mut tails = Vec::new();
+    let mut next_seq = manifest.tail.base_seq;
+    for fact in unsealed {
+        if let Some((tail, end)) = open_tail(dir, fact)? {
+            tails.push(tail);
+            next_seq = end;
+        }
+    }
+    let watermark = Watermark::new(proven_seq.unwrap_or(next_seq).min(next_seq));
+    watermark.raise(Level::Written, next_seq);
+    watermark.end();
+    let mapped = options.read_mode == ReadMode::Mapped;
+    Ok((
+        CatalogCell::new(catalog(dir, manifest, tails, mapped)),
+        watermark,
+    ))
+}
+
+fn catalog(dir: &Dir, manifest: &Manifest, tails: Vec<Arc<Tail>>, mapped: bool) -> Catalog {
+    let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
+    Catalog {
+        head_seq: manifest.head_seq,
+        sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
+        tails,
+    }
+}
+
+/// Looks until it sees no damage, or the same twice.
+fn steady_look(dir: &Dir) -> Result<(Facts, Plan)> {
+    let mut before = None;
+    for _ in 0..LOOKS_MAX {
+        let facts = look(dir, Op::Open)?;
+        let plan = decide(&facts, OnAmbiguousTail::Cut);
+        if !plan.refuses() || before.as_ref() == Some(&facts) {
+            return Ok((facts, plan));
+        }
+        before = Some(facts);
+    }
+    let facts = look(dir, Op::Open)?;
+    let plan = decide(&facts, OnAmbiguousTail::Cut);
+    Ok((facts, plan))
+}
+
+fn open_tail(dir: &Dir, fact: &UnsealedFact) -> Result<Option<(Arc<Tail>, u64)>> {
+    let (Some(scan), Some(context)) = (&fact.scan, context(fact)) else {
+        return Ok(None);
+    };
+    let file = dir
+        .open(&names::segment(fact.id), Access::Read)
+        .map_err(|error| Error::io(Op::Open, error).at(Place::in_segment(fact.id, 0)))?;
+    let tail = Arc::new(Tail::new(
+        fact.id,
+        context,
+        file,
+        fact.file_bytes.unwrap_or(0),
+    ));
+    let writer = TailWriter::new(tail, scan.summary.clone(), scan.index.clone());
+    Ok(Some((writer.tail, scan.summary.next_seq)))
+}
+
+fn context(fact: &UnsealedFact) -> Option<SegmentContext> {
+    match &fact.header {
+        super::HeaderFact::Valid(header) => Some(header.context()),
+        _ => None,
+    }
+}

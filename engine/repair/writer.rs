@@ -1,0 +1,153 @@
+//! Segments written anew from records that verify, seqs and times kept.
+
+use super::records;
+use crate::{
+    append::{Spare, create_spare},
+    error::{Error, Op, Place, Result},
+    format::{
+        RecordRef, SegmentContext, SegmentHeader, header::Origin, manifest::SealedEntry, names,
+    },
+    options::Options,
+    segment::{Builder, Piece, Range, TailWriter, Window},
+    types::{LogId, SegmentId, Seq},
+    vfs::Dir,
+};
+use std::io;
+
+/// Writes any number of segments, one after the other.
+pub(super) struct Copies<'a> {
+    dir: &'a Dir,
+    options: &'a Options,
+    log_id: LogId,
+    next_id: SegmentId,
+    builder: Option<Builder>,
+    finished: Vec<SealedEntry>,
+}
+
+impl<'a> Copies<'a> {
+    pub(super) fn new(
+        dir: &'a Dir,
+        options: &'a Options,
+        log_id: LogId,
+        next_id: SegmentId,
+    ) -> Self {
+        Self {
+            dir,
+            options,
+            log_id,
+            next_id,
+            builder: None,
+            finished: Vec::new(),
+        }
+    }
+
+    fn id(&mut self) -> SegmentId {
+        let id = self.next_id;
+        self.next_id = SegmentId(id.0 + 1);
+        id
+    }
+
+    fn header(&mut self, base_seq: Seq) -> SegmentHeader {
+        let vfs = self.dir.vfs();
+        SegmentHeader {
+            origin: Origin::Copy,
+            log_id: self.log_id,
+            salt: vfs.random(),
+            base_timestamp_ms: vfs.unix_time_ms(),
+            id: self.id(),
+            base_seq,
+            predecessor: None,
+            durable_seq: base_seq,
+        }
+    }
+
+    /// Takes every record of a range that verifies; tells their seqs.
+    pub(super) fn take(
+        &mut self,
+        window: &mut Window,
+        context: &SegmentContext,
+        range: Range,
+        id: SegmentId,
+        mut seen: impl FnMut(Seq),
+    ) -> Result<()> {
+        let mut outcome = Ok(());
+        records(window, context, range, id, |piece| {
+            if outcome.is_err() {
+                return;
+            }
+            outcome = match piece {
+                Piece::Batch(..) => self.end_batch(),
+                Piece::Record(_, record) => {
+                    seen(record.seq);
+                    self.add(&record)
+                }
+                Piece::Gap(_) => Ok(()),
+            };
+        })?;
+        outcome
+    }
+
+    pub(super) fn end_batch(&mut self) -> Result<()> {
+        match &mut self.builder {
+            Some(builder) => builder
+                .end_batch()
+                .map_err(|error| failed(self.next_id, error)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn add(&mut self, record: &RecordRef<'_>) -> Result<()> {
+        if self
+            .builder
+            .as_ref()
+            .is_some_and(|builder| builder.is_full(self.options.segment_bytes))
+        {
+            self.seal()?;
+        }
+        if self.builder.is_none() {
+            let header = self.header(record.seq);
+            let created = Builder::create(self.dir, header);
+            self.builder = Some(created.map_err(|error| failed(self.next_id, error))?);
+        }
+        match &mut self.builder {
+            Some(builder) => builder
+                .add(record, record.seq)
+                .map_err(|error| failed(self.next_id, error)),
+            None => Ok(()),
+        }
+    }
+
+    fn seal(&mut self) -> Result<()> {
+        if let Some(builder) = self.builder.take() {
+            self.finished.push(
+                builder
+                    .seal()
+                    .map_err(|error| failed(self.next_id, error))?,
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends the segment being written; gives all that were finished since the last call.
+    pub(super) fn finish_segment(&mut self) -> Result<Vec<SealedEntry>> {
+        self.seal()?;
+        Ok(std::mem::take(&mut self.finished))
+    }
+
+    /// An empty tail and a spare, and everything written so far durable under its name.
+    pub(super) fn end(&mut self, next_seq: Seq) -> Result<(TailWriter, Spare, SegmentId)> {
+        let header = self.header(next_seq);
+        let tail = Builder::create(self.dir, header)
+            .and_then(Builder::into_tail)
+            .map_err(|error| failed(self.next_id, error))?;
+        let id = self.id();
+        // DURABILITY: creating the spare syncs the directory, and with it every name so far.
+        let spare = create_spare(self.dir, id, self.options.segment_bytes)
+            .map_err(|error| failed(id, error))?;
+        Ok((tail, spare, self.next_id))
+    }
+}
+
+fn failed(id: SegmentId, error: io::Error) -> Error {
+    Error::io(Op::Repair, error).at(Place::file(names::segment(id)))
+}

@@ -1,0 +1,373 @@
+//! The journeys of looking without touching: verify everything, tell what opening would do, and show
+//! a segment frame by frame.
+//!
+//! INVARIANT: nothing here writes, and no lock is taken, so evidence stays as it is. While a writer is
+//! alive its newest frames may look torn.
+//!
+//! Called by `Log` and repair; calls recover (to look and decide), segment.
+
+mod inspect;
+mod plan;
+
+pub use inspect::Inspected;
+pub(crate) use inspect::inspect;
+pub use plan::RecoveryPlan;
+pub(crate) use plan::plan;
+
+use crate::{
+    error::{Defect, Op, Place, Result},
+    format::{
+        Manifest,
+        header::{HEADER_BYTES, Origin, Predecessor},
+    },
+    options::Options,
+    recover::{self, Damage, HeaderFact, ManifestFact, Plan, UnsealedFact},
+    segment::{Fault, Gap, Loaded, Piece, Range as FrameRange, Sealed, Source, Window, salvage},
+    types::{SegmentId, Seq},
+    vfs::{Access, Dir},
+};
+use std::{fmt, ops::Range};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// Derived data does not verify and is rebuilt when needed: nothing is lost.
+    Derived,
+    /// An unfinished last write: opening cuts it.
+    Torn,
+    /// Bytes that were durable do not verify.
+    Damage,
+}
+
+/// Something that does not verify, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// How bad it is.
+    pub kind: FindingKind,
+    /// Where it starts.
+    pub place: Place,
+    /// Where it ends in the file, if that is known.
+    pub end_offset: Option<u64>,
+    /// The records that are missing with it; empty if it is none, or not known.
+    pub seqs: Range<Seq>,
+    /// What is wrong.
+    pub defect: Defect,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            FindingKind::Derived => "derived",
+            FindingKind::Torn => "torn",
+            FindingKind::Damage => "damage",
+        };
+        write!(f, "{kind}: {}: {}", self.place, self.defect)?;
+        if self.seqs.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", missing seq {}..{}", self.seqs.start, self.seqs.end)
+    }
+}
+
+/// The state of a log as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Health {
+    /// Everything verifies.
+    Clean,
+    /// The end is an unfinished write, which opening would cut.
+    Torn,
+    /// Something that was durable does not verify.
+    Damaged,
+}
+
+/// What [`Options::verify`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Everything that does not verify.
+    pub findings: Vec<Finding>,
+    /// Segments looked at.
+    pub segment_count: u64,
+    /// Records that verify.
+    pub record_count: u64,
+    /// Bytes of segments looked at.
+    pub byte_count: u64,
+    /// The oldest record kept.
+    pub head_seq: Seq,
+    /// The seq after the last record that verifies.
+    pub next_seq: Seq,
+}
+
+impl VerifyReport {
+    /// The state of the log as a whole.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        match self.findings.iter().map(|finding| finding.kind).max() {
+            None | Some(FindingKind::Derived) => Health::Clean,
+            Some(FindingKind::Torn) => Health::Torn,
+            Some(FindingKind::Damage) => Health::Damaged,
+        }
+    }
+}
+
+/// How far a long look has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Bytes looked at.
+    pub done_bytes: u64,
+    /// Bytes to look at in all.
+    pub total_bytes: u64,
+}
+
+/// Reads everything, and lists what does not verify.
+pub(crate) fn verify(
+    dir: &Dir,
+    options: &Options,
+    mut progress: impl FnMut(Progress),
+) -> Result<VerifyReport> {
+    let (facts, plan) = recover::plan(dir, options)?;
+    let mut report = VerifyReport {
+        findings: of_plan(&plan),
+        segment_count: 0,
+        record_count: 0,
+        byte_count: 0,
+        head_seq: 0,
+        next_seq: 0,
+    };
+    let ManifestFact::Valid(manifest) = &facts.manifest else {
+        if matches!(plan, Plan::Create { .. }) {
+            return Err(recover::not_found(Op::Verify, dir));
+        }
+        return Ok(report);
+    };
+    report.head_seq = manifest.head_seq;
+    let sealed_bytes: u64 = manifest.sealed.iter().map(|entry| entry.frames_end).sum();
+    let unsealed = || facts.tail.iter().chain(&facts.spare);
+    let unsealed_bytes: u64 = unsealed().map(used_bytes).sum();
+    let total_bytes = sealed_bytes + unsealed_bytes;
+    let mut before = None;
+    for entry in &manifest.sealed {
+        progress(Progress {
+            done_bytes: report.byte_count,
+            total_bytes,
+        });
+        let known = facts.sealed_defects.iter().any(|(id, ..)| *id == entry.id);
+        report.segment_count += 1;
+        report.byte_count += entry.frames_end;
+        report.next_seq = entry.next_seq;
+        if !known {
+            let sealed = Sealed::new(*entry, manifest.log_id, dir.clone(), false);
+            before = sealed_segment(&sealed, before, &mut report)?;
+        }
+    }
+    for fact in unsealed() {
+        unsealed_segment(dir, fact, manifest, plan.refuses(), &mut report)?;
+    }
+    progress(Progress {
+        done_bytes: report.byte_count,
+        total_bytes,
+    });
+    Ok(report)
+}
+
+fn used_bytes(fact: &UnsealedFact) -> u64 {
+    fact.scan
+        .as_ref()
+        .map_or(0, |scan| scan.summary.end)
+        .max(fact.witness.nonzero_end)
+}
+
+fn of_plan(plan: &Plan) -> Vec<Finding> {
+    let finding = |kind, damage: &Damage| Finding {
+        kind,
+        place: damage.place.clone(),
+        end_offset: None,
+        seqs: damage.first_seq..damage.next_seq,
+        defect: damage.defect,
+    };
+    match plan {
+        Plan::Refuse { damage } => damage
+            .iter()
+            .map(|damage| finding(FindingKind::Damage, damage))
+            .collect(),
+        Plan::Carry { carry, .. } => carry
+            .torn
+            .iter()
+            .map(|torn| finding(FindingKind::Torn, torn))
+            .collect(),
+        Plan::Create { .. } | Plan::Resume { .. } => Vec::new(),
+    }
+}
+
+pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
+    Finding {
+        kind: FindingKind::Damage,
+        place: Place::in_segment(segment, gap.offset).with_seq(gap.first_seq),
+        end_offset: Some(gap.end_offset),
+        seqs: gap.first_seq..gap.next_seq,
+        defect: gap.defect,
+    }
+}
+
+/// Opens a sealed segment for a look; what is wrong with the file as a whole becomes a finding.
+pub(crate) fn load(sealed: &Sealed, op: Op) -> Result<std::result::Result<Loaded, Finding>> {
+    match sealed.load() {
+        Ok(loaded) => Ok(Ok(Loaded::clone(&loaded))),
+        Err(Fault::Defect {
+            offset,
+            seq,
+            defect,
+        }) => Ok(Err(Finding {
+            kind: FindingKind::Damage,
+            place: Place::in_segment(sealed.entry.id, offset).with_seq(seq),
+            end_offset: None,
+            seqs: sealed.entry.base_seq..sealed.entry.next_seq,
+            defect,
+        })),
+        Err(fault) => Err(fault.into_error(op, sealed.entry.id)),
+    }
+}
+
+/// The range of a sealed segment to be walked.
+pub(crate) fn frames_of(sealed: &Sealed, origin: Origin) -> FrameRange {
+    FrameRange {
+        offset: HEADER_BYTES as u64,
+        frames_end: sealed.entry.frames_end,
+        first_seq: sealed.entry.base_seq,
+        next_seq: sealed.entry.next_seq,
+        dense: origin == Origin::Live,
+    }
+}
+
+/// Looks at one sealed segment; gives its state as its successor should have recorded it.
+fn sealed_segment(
+    sealed: &Sealed,
+    before: Option<Predecessor>,
+    report: &mut VerifyReport,
+) -> Result<Option<Predecessor>> {
+    let entry = &sealed.entry;
+    let loaded = match load(sealed, Op::Verify)? {
+        Ok(loaded) => loaded,
+        Err(finding) => {
+            report.findings.push(finding);
+            return Ok(None);
+        }
+    };
+    let mut count = 0u64;
+    let found_before = report.findings.len();
+    let range = frames_of(sealed, loaded.origin);
+    let mut window = Window::new(loaded.view.source.clone());
+    let context = loaded.view.context;
+    salvage(&mut window, &context, range, |piece| match piece {
+        Piece::Record(..) => count += 1,
+        Piece::Gap(gap) => report.findings.push(of_gap(entry.id, &gap)),
+        Piece::Batch(..) => {}
+    })
+    .map_err(|fault| fault.into_error(Op::Verify, entry.id))?;
+    report.record_count += count;
+    let whole = |defect| Finding {
+        kind: FindingKind::Damage,
+        place: Place::in_segment(entry.id, 0),
+        end_offset: None,
+        seqs: 0..0,
+        defect,
+    };
+    if report.findings.len() == found_before && count != u64::from(entry.record_count) {
+        report
+            .findings
+            .push(whole(Defect::Malformed("count of records")));
+    }
+    // Where a header tells of the very segment before it, the two have to agree.
+    if let (Some(told), Some(seen)) = (loaded.header.predecessor, before)
+        && told.id == seen.id
+        && told != seen
+    {
+        report
+            .findings
+            .push(whole(Defect::Malformed("state of the segment before")));
+    }
+    match loaded.footer {
+        Ok(footer) => Ok(Some(Predecessor {
+            id: entry.id,
+            salt: entry.salt,
+            frames_end: entry.frames_end,
+            next_seq: entry.next_seq,
+            checksum: footer.segment_checksum,
+        })),
+        Err(defect) => {
+            report.findings.push(Finding {
+                kind: FindingKind::Derived,
+                place: Place::in_segment(entry.id, entry.frames_end),
+                ..whole(defect)
+            });
+            Ok(None)
+        }
+    }
+}
+
+fn unsealed_segment(
+    dir: &Dir,
+    fact: &UnsealedFact,
+    manifest: &Manifest,
+    refused: bool,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let (HeaderFact::Valid(header), Some(scan)) = (&fact.header, &fact.scan) else {
+        return Ok(());
+    };
+    report.segment_count += 1;
+    report.byte_count += used_bytes(fact);
+    report.record_count += u64::from(scan.summary.tally.record_count);
+    report.next_seq = scan.summary.next_seq;
+    if !refused || fact.witness.nonzero_end <= scan.summary.end {
+        return Ok(());
+    }
+    // Where opening refuses, the first place is known; this lists the others, and what is whole.
+    let io = |error| crate::error::Error::io(Op::Verify, error).at(Place::in_segment(fact.id, 0));
+    let file = dir
+        .open(&crate::format::names::segment(fact.id), Access::Read)
+        .map_err(io)?;
+    let range = FrameRange {
+        offset: scan.summary.end,
+        frames_end: fact.witness.nonzero_end,
+        first_seq: scan.summary.next_seq,
+        next_seq: manifest.durable_seq.max(fact.witness.durable_seq),
+        dense: true,
+    };
+    let mut window = Window::new(Source::File(file));
+    let known: Vec<Option<u64>> = report
+        .findings
+        .iter()
+        .map(|found| found.place.offset)
+        .collect();
+    salvage(&mut window, &header.context(), range, |piece| match piece {
+        Piece::Record(_, record) => {
+            report.record_count += 1;
+            report.next_seq = record.seq + 1;
+        }
+        Piece::Gap(gap) => {
+            let finding = of_gap(fact.id, &gap);
+            match known
+                .iter()
+                .position(|offset| *offset == finding.place.offset)
+            {
+                Some(at) => report
+                    .findings
+                    .iter_mut()
+                    .skip(at)
+                    .take(1)
+                    .for_each(|known| {
+                        known.end_offset = finding.end_offset;
+                        known.seqs = finding.seqs.clone();
+                    }),
+                None => report.findings.push(finding),
+            }
+        }
+        Piece::Batch(..) => {}
+    })
+    .map_err(|fault| fault.into_error(Op::Verify, fact.id))
+}
