@@ -23,6 +23,7 @@ use crate::{
     verify::{self, Finding, FindingKind},
     vfs::Dir,
 };
+use apply::Repair;
 use std::ops::Range;
 
 /// What a repair may do.
