@@ -56,29 +56,24 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
             if !options.create {
                 return Err(act::not_found(dir));
             }
-            for id in remove {
-                act::remove(dir, *id)?;
-            }
-            (act::create(dir, &options)?, &[][..])
+            (act::create(dir, &options)?, remove)
         }
-        (Plan::Resume { remove }, Some(manifest)) => (
-            act::resume(dir, manifest, facts.reserve)?,
-            remove.as_slice(),
-        ),
+        (Plan::Resume { remove, clean }, Some(manifest)) => {
+            let certain = *clean && remove.is_empty();
+            let ready = act::resume(dir, manifest, facts.reserve, certain)?;
+            (ready, remove)
+        }
         (Plan::Carry { carry, remove }, Some(manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            // Orphans go first: one of them may have the id that the new segment gets.
-            for id in remove {
-                act::remove(dir, *id)?;
-            }
-            (
-                act::carry(dir, &options, manifest, carry, facts.reserve)?,
-                remove.as_slice(),
-            )
+            let ready = act::carry(dir, &options, manifest, carry, facts.reserve)?;
+            (ready, remove)
         }
         (_, None) => return Err(act::not_found(dir)),
     };
-    for id in remove {
+    // Orphans go last, by a manifest that is durable: the one that was found may not be, and then the
+    // one before it still names them. New segments may have taken over an orphan's id.
+    let manifest = ready.manifest.snapshot();
+    for id in remove.iter().filter(|id| !manifest.names(**id)) {
         act::remove(dir, *id)?;
     }
     for name in &facts.leftovers {
@@ -193,7 +188,7 @@ fn report(plan: &Plan, ready: &act::Ready, kept: Vec<CutBytes>) -> Recovery {
     };
     match plan {
         Plan::Create { .. } => report.verdict = Verdict::Created,
-        Plan::Resume { remove } => report.orphan_count = remove.len() as u64,
+        Plan::Resume { remove, .. } => report.orphan_count = remove.len() as u64,
         Plan::Carry { carry, remove } => {
             report.verdict = if carry.torn.is_some() {
                 Verdict::Torn
