@@ -35,6 +35,8 @@ pub(crate) struct Tail {
     /// The file's length; bytes between the written end and here are zeros. Changed under `filling`.
     allocated_end: AtomicU64,
     filling: Mutex<()>,
+    /// Held during a sync; whether one has failed.
+    syncing: Mutex<bool>,
 }
 
 impl Tail {
@@ -52,6 +54,7 @@ impl Tail {
             written_end: AtomicU64::new(HEADER_BYTES as u64),
             allocated_end: AtomicU64::new(allocated_end),
             filling: Mutex::new(()),
+            syncing: Mutex::new(false),
         }
     }
 
@@ -82,6 +85,26 @@ impl Tail {
         }
     }
 
+    /// Makes what was written before the call durable.
+    ///
+    /// INVARIANT: one at a time, and after one that failed none succeeds. The operating system tells
+    /// a failed sync once, to whoever asked, and calls the lost pages clean: had a fill ahead or a
+    /// seal asked, the next sync of an append would return success for bytes that are gone.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut failed = self.syncing.lock();
+        if *failed {
+            return Err(io::Error::other("an earlier sync of the file failed"));
+        }
+        let synced = self.file.sync();
+        *failed = synced.is_err();
+        synced
+    }
+
+    /// Whether a sync has failed, so that nothing may be appended here any more.
+    pub(crate) fn sync_failed(&self) -> bool {
+        *self.syncing.lock()
+    }
+
     /// Fills with zeros up to `end`, so that appends overwrite allocated space instead of extending
     /// the file, and makes the new length durable.
     pub(crate) fn allocate(&self, end: u64) -> io::Result<()> {
@@ -97,7 +120,7 @@ impl Tail {
             write_all_at(&*self.file, &zeros, allocated)?;
             // DURABILITY: after this line the new length survives, so an append's sync has no
             // metadata to write. Frames below are durable too, but nobody was told so.
-            self.file.sync()?;
+            self.sync()?;
             self.allocated_end.store(next, Ordering::Release);
         }
     }
@@ -162,7 +185,7 @@ impl TailWriter {
         self.tail.file.set_len(end)?;
         self.tail.allocated_end.store(end, Ordering::Release);
         // DURABILITY: after this line nothing of the failed write survives anywhere.
-        self.tail.file.sync()
+        self.tail.sync()
     }
 
     /// The footer of the segment as it stands.
