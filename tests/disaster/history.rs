@@ -88,6 +88,8 @@ pub struct Run {
     pub notes: Vec<Note>,
     /// Errors met, each with its step.
     pub errors: Vec<(String, cairnlog::Error)>,
+    /// Whether reads may fail by a fault that was set.
+    pub reads_fail: bool,
     serial: u64,
 }
 
@@ -100,6 +102,7 @@ impl Run {
             shadow: Shadow::new(),
             notes: Vec::new(),
             errors: Vec::new(),
+            reads_fail: false,
             serial: 0,
         }
     }
@@ -155,6 +158,7 @@ impl Run {
     /// if the disk is another one now.
     fn take(&mut self, step: &Step) -> Option<Option<Shadow>> {
         if let Kill = step {
+            self.reads_fail = false;
             let next = self.disk.kill();
             self.log = None;
             self.disk = next;
@@ -247,8 +251,8 @@ impl Run {
         };
         match self.shadow.check(&log) {
             Ok(found) => self.settle(&log, found),
-            // A read may fail where reads are made to fail; then nothing is learned.
-            Err(_) if self.disk.fault_count() > 0 => return,
+            // Then nothing is learned, and the log is used unseen.
+            Err(_) if self.reads_fail => {}
             Err(what) => panic!("after opening ({}): {what}", log.recovery()),
         }
         self.log = Some(log);

@@ -3,6 +3,8 @@
 //! Everything here runs on the simulated disk, in one thread, and is the same on every run.
 
 mod crash;
+mod fault;
+mod full;
 mod history;
 mod shadow;
 mod stories;
