@@ -31,6 +31,7 @@ pub(crate) use maintain::create_spare;
 use crate::{
     catalog::{CatalogCell, Level, Watermark},
     error::{Error, ErrorKind, Op, Result},
+    format::Manifest,
     manifest::ManifestStore,
     observe::{Counters, event},
     options::{Durability, Options},
@@ -195,8 +196,8 @@ impl Appender {
         &self.core.counters
     }
 
-    pub(crate) fn manifest(&self) -> &ManifestStore {
-        &self.core.manifest
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Closes in order: everything durable, segments sealed, the end named in the manifest. Further
@@ -274,6 +275,19 @@ impl Core {
         })
     }
 
+    /// Commits a change of what the log holds. If it stays undecided whether the change is in force,
+    /// the log is poisoned: what would be appended now might go into a segment that is not part of it.
+    pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
+        let Err(error) = self.manifest.commit(op, edit) else {
+            return Ok(());
+        };
+        if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {
+            return Err(error);
+        }
+        self.poison(&mut self.state.lock(), None, &error);
+        Err(error.consequence(ErrorKind::Indeterminate, op))
+    }
+
     fn exclusively<T>(
         &self,
         op: Op,
@@ -313,6 +327,10 @@ impl Core {
             return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
         }
         Ok(())
+    }
+
+    pub(crate) fn durable_seq(&self) -> Seq {
+        self.watermark.get(Level::Durable)
     }
 
     pub(crate) fn dir(&self) -> &Dir {
