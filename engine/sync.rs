@@ -73,6 +73,10 @@ mod imp {
     pub(crate) struct Condvar(shuttle::sync::Condvar);
 
     impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(shuttle::sync::Condvar::new())
+        }
+
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
             let inner = guard.0.take().expect("held");
             guard.0 = Some(self.0.wait(inner).unwrap_or_else(PoisonError::into_inner));

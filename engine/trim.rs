@@ -98,6 +98,7 @@ impl Rewind<'_> {
             copy = self.copy(&tail.view(), tail.written_end(), end_seq)?;
         }
         let next = self.new_tail(next_seq)?;
+        // DURABILITY: after this line the new files' names survive; no manifest names them yet.
         self.core.dir().sync().map_err(|error| {
             Error::io(Op::Rewind, error).at(Place::file(self.core.dir().path()))
         })?;

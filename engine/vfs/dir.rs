@@ -84,6 +84,7 @@ impl Dir {
         }
     }
 
+    /// DURABILITY: after it, every name in the directory survives as it is now.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.vfs.sync_dir(&self.path)
     }

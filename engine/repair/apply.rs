@@ -1,0 +1,159 @@
+//! Carrying a repair out: keep every original, write anew what verifies, commit once.
+
+use super::{dedup, writer::Copies};
+use crate::{
+    error::{Error, Op, Place, Result},
+    format::{
+        Manifest,
+        header::HEADER_BYTES,
+        manifest::{SealedEntry, SpareEntry, TailEntry},
+        names,
+    },
+    manifest::ManifestStore,
+    options::Options,
+    recover::{self, CutBytes, Facts, HeaderFact, UnsealedFact},
+    segment::{Range, Sealed, Source, Window},
+    types::{SegmentId, Seq},
+    verify,
+    vfs::{Access, Dir},
+};
+
+/// A repair that was decided on.
+pub(super) struct Repair<'a> {
+    pub(super) dir: &'a Dir,
+    pub(super) options: &'a Options,
+    pub(super) facts: &'a Facts,
+    pub(super) manifest: &'a Manifest,
+    /// Segments that the manifest names and that do not verify.
+    pub(super) damaged: Vec<SegmentId>,
+}
+
+impl Repair<'_> {
+    pub(super) fn run(self) -> Result<Vec<CutBytes>> {
+        let unsealed: Vec<&UnsealedFact> =
+            self.facts.tail.iter().chain(&self.facts.spare).collect();
+        let kept = self.keep_originals(&unsealed)?;
+        let mut copies = Copies::new(
+            self.dir,
+            self.options,
+            self.manifest.log_id,
+            self.first_free_id(),
+        );
+        let mut sealed: Vec<SealedEntry> = Vec::new();
+        for entry in &self.manifest.sealed {
+            if self.damaged.contains(&entry.id) {
+                self.copy_sealed(entry, &mut copies)?;
+                sealed.append(&mut copies.finish_segment()?);
+            } else {
+                sealed.push(*entry);
+            }
+        }
+        // The unsealed end is written anew as a whole: nothing is appended behind old bytes.
+        let mut end_seq = self.manifest.durable_seq.max(self.manifest.tail.base_seq);
+        for fact in &unsealed {
+            end_seq = end_seq.max(self.copy_unsealed(fact, &mut copies)?);
+        }
+        sealed.append(&mut copies.finish_segment()?);
+        end_seq = sealed
+            .last()
+            .map_or(end_seq, |last| end_seq.max(last.next_seq));
+        self.commit(copies, sealed, end_seq)?;
+        for id in self
+            .damaged
+            .iter()
+            .copied()
+            .chain(unsealed.iter().map(|fact| fact.id))
+        {
+            // Kept in quarantine, named by no manifest: what cannot be removed is an orphan.
+            self.dir.remove_if_there(&names::segment(id)).ok();
+        }
+        Ok(kept)
+    }
+
+    /// No file of this id or above is there, named or not.
+    fn first_free_id(&self) -> SegmentId {
+        let unnamed = self.facts.unnamed.iter().map(|fact| fact.id.0 + 1);
+        SegmentId(unnamed.fold(self.manifest.next_segment_id.0, u64::max))
+    }
+
+    /// Every byte of every file that will go, durably, before anything changes.
+    fn keep_originals(&self, unsealed: &[&UnsealedFact]) -> Result<Vec<CutBytes>> {
+        let ids = self
+            .damaged
+            .iter()
+            .copied()
+            .chain(unsealed.iter().map(|fact| fact.id));
+        let newer = self.facts.unnamed.iter().map(|fact| fact.id);
+        let newer = newer.filter(|id| *id >= self.manifest.next_segment_id);
+        let mut ranges = Vec::new();
+        for id in dedup(ids.chain(newer).collect()) {
+            // A missing file has nothing to keep.
+            if let Ok(file) = self.dir.open(&names::segment(id), Access::Read) {
+                let end = file
+                    .len()
+                    .map_err(|error| Error::io(Op::Repair, error).at(Place::in_segment(id, 0)))?;
+                ranges.push((id, 0, end));
+            }
+        }
+        recover::keep(self.dir, &ranges)
+    }
+
+    fn copy_sealed(&self, entry: &SealedEntry, copies: &mut Copies<'_>) -> Result<()> {
+        let sealed = Sealed::new(*entry, self.manifest.log_id, self.dir.clone(), false);
+        let Ok(loaded) = verify::load(&sealed, Op::Repair)? else {
+            return Ok(());
+        };
+        let range = verify::frames_of(&sealed, loaded.origin);
+        let mut window = Window::new(loaded.view.source.clone());
+        copies.take(&mut window, &loaded.view.context, range, entry.id, |_| {})
+    }
+
+    /// Copies what verifies of an unsealed segment; gives the seq after all that it held.
+    fn copy_unsealed(&self, fact: &UnsealedFact, copies: &mut Copies<'_>) -> Result<Seq> {
+        let HeaderFact::Valid(header) = &fact.header else {
+            return Ok(0);
+        };
+        let io = |error| Error::io(Op::Repair, error).at(Place::in_segment(fact.id, 0));
+        let file = self
+            .dir
+            .open(&names::segment(fact.id), Access::Read)
+            .map_err(io)?;
+        let scanned = fact.scan.as_ref().map_or(0, |scan| scan.summary.end);
+        let range = Range {
+            offset: HEADER_BYTES as u64,
+            frames_end: fact.witness.nonzero_end.max(scanned),
+            first_seq: header.base_seq,
+            next_seq: header.base_seq,
+            dense: true,
+        };
+        let mut window = Window::new(Source::File(file));
+        let mut end_seq = header.base_seq;
+        copies.take(&mut window, &header.context(), range, fact.id, |seq| {
+            end_seq = seq + 1
+        })?;
+        Ok(end_seq.max(fact.witness.durable_seq))
+    }
+
+    fn commit(&self, mut copies: Copies<'_>, sealed: Vec<SealedEntry>, end_seq: Seq) -> Result<()> {
+        let (tail, spare, next_id) = copies.end(end_seq)?;
+        let store = ManifestStore::new(self.dir.clone(), self.manifest.clone(), self.facts.reserve);
+        // DURABILITY: after this commit the repaired log is in force.
+        store.commit(Op::Repair, |manifest| {
+            manifest.sealed = sealed;
+            let context = tail.tail.context;
+            manifest.tail = TailEntry {
+                id: tail.tail.id,
+                salt: context.salt,
+                base_seq: end_seq,
+            };
+            manifest.spare = Some(SpareEntry {
+                id: spare.id,
+                salt: spare.salt,
+            });
+            manifest.next_segment_id = next_id;
+            manifest.durable_seq = end_seq;
+            manifest.durable_end = tail.summary.end;
+            manifest.clean = true;
+        })
+    }
+}

@@ -1,0 +1,1194 @@
+//! The codecs of `engine/format/`: what goes in comes out; a flipped bit, a missing byte, another
+//! place or another file is refused; no bytes make them panic.
+
+use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX, Records, cannot_be_header};
+use cairnlog::format::cursor::{CursorFile, NAME_BYTES_MAX};
+use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
+use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
+use cairnlog::format::manifest::{MANIFEST_BYTES, SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::record::{
+    self, KEY_BYTES_MAX, Producer, RECORD_BYTES_MIN, RecordParts, RecordRef, VALUE_BYTES_MAX,
+};
+use cairnlog::format::{BatchHeader, Manifest, SegmentContext, SegmentHeader, crc32c, names};
+use cairnlog::{Defect, LogId, SegmentId};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const CONTEXT: SegmentContext = SegmentContext {
+    salt: 0x0123_4567_89ab_cdef,
+    base_seq: 1000,
+    base_timestamp_ms: 1_700_000_000_000,
+};
+const OFFSET: u64 = 4242;
+
+// What a batch is made of, and how it is read back --------------------------------------------------
+
+/// A record to be, as owned bytes.
+#[derive(Clone, Debug, Default)]
+struct Rec {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    timestamp_ms: Option<i64>,
+    producer: Option<Producer>,
+}
+
+impl Rec {
+    fn value(bytes: &[u8]) -> Self {
+        Self {
+            value: Some(bytes.to_vec()),
+            ..Self::default()
+        }
+    }
+
+    fn parts(&self) -> RecordParts<'_> {
+        RecordParts {
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            timestamp_ms: self.timestamp_ms,
+            producer: self.producer,
+        }
+    }
+
+    fn is(&self, read: &RecordRef<'_>, batch: &BatchHeader) -> bool {
+        (read.key, read.value, read.producer)
+            == (self.key.as_deref(), self.value.as_deref(), self.producer)
+            && read.timestamp_ms == self.timestamp_ms.unwrap_or(batch.timestamp_ms)
+    }
+}
+
+/// A batch that starts at seq 1005 of [`CONTEXT`]; `deltas` make it sparse.
+fn batch(records: &[Rec], deltas: Option<&[u32]>) -> (BatchHeader, Vec<u8>) {
+    let first_seq = CONTEXT.base_seq + 5;
+    let mut body = Vec::new();
+    for (number, record) in records.iter().enumerate() {
+        let delta = deltas.map(|deltas| deltas[number]);
+        let seq = first_seq + delta.map_or(number as u64, u64::from);
+        let before = body.len();
+        record::encode(&mut body, CONTEXT.salt, seq, delta, &record.parts());
+        let sparse_bytes = if deltas.is_some() { 4 } else { 0 };
+        assert_eq!(
+            body.len() - before,
+            record.parts().frame_bytes() + sparse_bytes
+        );
+    }
+    let header = BatchHeader {
+        body_bytes: body.len() as u32,
+        first_seq,
+        durable_seq: first_seq - 3,
+        timestamp_ms: CONTEXT.base_timestamp_ms + 17,
+        count: records.len() as u32,
+        sparse: deltas.is_some(),
+    };
+    let bytes = [&header.encode(&CONTEXT, OFFSET)[..], &body].concat();
+    (header, bytes)
+}
+
+/// Reads a batch the way everybody must: the header first, then exactly its body.
+fn read<'a>(
+    bytes: &'a [u8],
+    context: &SegmentContext,
+    offset: u64,
+) -> Result<(BatchHeader, Vec<RecordRef<'a>>), Defect> {
+    let header = BatchHeader::decode(bytes, context, offset)?;
+    let available_bytes = bytes.len() as u64;
+    let end = usize::try_from(header.batch_bytes()).unwrap();
+    let truncated = Defect::Truncated {
+        needed_bytes: header.batch_bytes(),
+        available_bytes,
+    };
+    let body = bytes.get(BATCH_HEADER_BYTES..end).ok_or(truncated)?;
+    let records: Result<Vec<_>, _> = Records::new(body, *context, header).collect();
+    Ok((header, records?))
+}
+
+fn flip(bytes: &[u8], bit: usize) -> Vec<u8> {
+    let mut other = bytes.to_vec();
+    other[bit / 8] ^= 1 << (bit % 8);
+    other
+}
+
+/// Every single-bit flip and every truncation is refused, and so are as many zeros.
+fn refuses_all_damage<T>(bytes: &[u8], decode: impl Fn(&[u8]) -> Result<T, Defect>) {
+    assert!(decode(bytes).is_ok());
+    for bit in 0..bytes.len() * 8 {
+        assert!(decode(&flip(bytes, bit)).is_err(), "bit {bit} flipped");
+    }
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len]).is_err(), "cut to {len} bytes");
+    }
+    for len in 0..bytes.len() + 64 {
+        assert!(decode(&vec![0; len]).is_err(), "{len} zeros");
+    }
+}
+
+// Samples -------------------------------------------------------------------------------------------
+
+fn rich_records() -> Vec<Rec> {
+    let producer = Some(Producer {
+        id: 3,
+        epoch: 1,
+        number: 99,
+    });
+    vec![
+        Rec::value(b"plain"),
+        Rec {
+            key: Some(b"key".to_vec()),
+            ..Rec::value(b"value")
+        },
+        Rec {
+            key: Some(b"gone".to_vec()),
+            ..Rec::default()
+        },
+        Rec {
+            timestamp_ms: Some(-5),
+            ..Rec::value(b"")
+        },
+        Rec {
+            key: Some(vec![]),
+            producer,
+            timestamp_ms: Some(8),
+            ..Rec::value(&[0; 9])
+        },
+    ]
+}
+
+fn sample_header() -> SegmentHeader {
+    SegmentHeader {
+        origin: Origin::Live,
+        log_id: LogId([7; 16]),
+        id: SegmentId(12),
+        base_seq: 1000,
+        salt: CONTEXT.salt,
+        base_timestamp_ms: CONTEXT.base_timestamp_ms,
+        predecessor: Some(Predecessor {
+            id: SegmentId(11),
+            salt: 5,
+            frames_end: 9000,
+            next_seq: 1000,
+            checksum: 0xdead_beef,
+        }),
+        durable_seq: 990,
+    }
+}
+
+fn sample_footer() -> (Footer, Vec<IndexEntry>) {
+    let index = vec![
+        IndexEntry {
+            seq_delta: 0,
+            offset: 128,
+        },
+        IndexEntry {
+            seq_delta: 40,
+            offset: 5000,
+        },
+    ];
+    let footer = Footer {
+        entry_count: 2,
+        record_count: 80,
+        tombstone_count: 3,
+        keyed_count: 50,
+        first_seq: 1000,
+        next_seq: 1080,
+        min_timestamp_ms: -1,
+        max_timestamp_ms: 99,
+        frames_end: 9500,
+        segment_checksum: 0x1234_5678,
+    };
+    (footer, index)
+}
+
+fn sealed(id: u64, base_seq: u64, next_seq: u64) -> SealedEntry {
+    SealedEntry {
+        id: SegmentId(id),
+        salt: id * 77,
+        base_seq,
+        next_seq,
+        frames_end: 4096,
+        max_timestamp_ms: 5,
+        record_count: 10,
+        tombstone_count: 1,
+    }
+}
+
+fn sample_manifest() -> Manifest {
+    Manifest {
+        log_id: LogId([7; 16]),
+        generation: 40,
+        created_ms: 1_600_000_000_000,
+        head_seq: 3,
+        next_segment_id: SegmentId(14),
+        durable_seq: 1001,
+        durable_end: 170,
+        clean: true,
+        sealed: vec![sealed(9, 0, 500), sealed(4, 500, 900)],
+        tail: TailEntry {
+            id: SegmentId(12),
+            salt: 8,
+            base_seq: 1000,
+        },
+        spare: Some(SpareEntry {
+            id: SegmentId(13),
+            salt: 9,
+        }),
+    }
+}
+
+fn sample_cursor() -> CursorFile {
+    CursorFile {
+        log_id: LogId([7; 16]),
+        id: 2,
+        seq: 77,
+        generation: 5,
+        updated_ms: 1_700_000_000_000,
+        holds: true,
+        name: "mail – out".into(),
+    }
+}
+
+// Damage --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_damaged_segment_header_is_refused() {
+    refuses_all_damage(&sample_header().encode(), SegmentHeader::decode);
+}
+
+#[test]
+fn a_damaged_batch_is_refused() {
+    let decode = |bytes: &[u8]| read(bytes, &CONTEXT, OFFSET).map(|_| ());
+    refuses_all_damage(&batch(&rich_records(), None).1, decode);
+    refuses_all_damage(
+        &batch(&rich_records(), Some(&[0, 2, 3, 900, u32::MAX])).1,
+        decode,
+    );
+    refuses_all_damage(&batch(&[Rec::value(b"")], None).1, decode);
+    refuses_all_damage(&batch(&[], None).1, decode);
+}
+
+#[test]
+fn a_damaged_footer_is_refused_and_so_is_its_index() {
+    let (footer, index) = sample_footer();
+    refuses_all_damage(&footer.encode(&CONTEXT, &index), |bytes| {
+        Footer::decode(bytes, &CONTEXT, footer.frames_end)?
+            .verify_index(bytes, &CONTEXT)
+            .map(<[u8]>::to_vec)
+    });
+}
+
+#[test]
+fn a_damaged_manifest_is_refused() {
+    refuses_all_damage(&sample_manifest().encode(), Manifest::decode);
+    let without = Manifest {
+        sealed: vec![],
+        spare: None,
+        ..sample_manifest()
+    };
+    refuses_all_damage(&without.encode(), Manifest::decode);
+    let longer = [sample_manifest().encode(), vec![0]].concat();
+    assert!(matches!(
+        Manifest::decode(&longer),
+        Err(Defect::Truncated { .. })
+    ));
+}
+
+#[test]
+fn a_damaged_cursor_is_refused() {
+    refuses_all_damage(&sample_cursor().encode(), CursorFile::decode);
+    let longer = [sample_cursor().encode(), b"x".to_vec()].concat();
+    assert!(matches!(
+        CursorFile::decode(&longer),
+        Err(Defect::Truncated { .. })
+    ));
+}
+
+#[test]
+fn zeros_are_called_zeros() {
+    assert_eq!(
+        SegmentHeader::decode(&[0; HEADER_BYTES]),
+        Err(Defect::Zeroed)
+    );
+    assert_eq!(
+        BatchHeader::decode(&[0; 99], &CONTEXT, 128),
+        Err(Defect::Zeroed)
+    );
+    assert_eq!(
+        Footer::decode(&[0; FOOTER_BYTES], &CONTEXT, 128),
+        Err(Defect::Zeroed)
+    );
+    assert_eq!(Manifest::decode(&[0; MANIFEST_BYTES]), Err(Defect::Zeroed));
+    assert_eq!(CursorFile::decode(&[0; 200]), Err(Defect::Zeroed));
+    assert!(cannot_be_header(&[0; 24]));
+}
+
+/// The seed with which the CRC of this many zero bytes is zero: the register run backwards.
+fn seed_that_likes_zeros(len: usize) -> u32 {
+    let mut register = u32::MAX;
+    for _ in 0..len * 8 {
+        let low = register >> 31;
+        register = ((register ^ (0x82F6_3B78 * low)) << 1) | low;
+    }
+    let seed = register ^ u32::MAX;
+    assert_eq!(crc32c(seed, &vec![0; len]), 0);
+    seed
+}
+
+/// One salt in four billion makes the checksum of zeros zero at some place. The bits that are
+/// always set refuse zeros there too.
+#[test]
+fn zeros_are_refused_even_where_their_checksum_is_zero() {
+    let (batch_kind, record_kind) = (0x4254_4348, 0x5243_5244);
+    let (header, _) = batch(&[Rec::value(b"")], None);
+    let salted = |kind: u32, seed: u32, place: u64| {
+        let salt = u64::from(kind ^ seed) ^ place;
+        SegmentContext { salt, ..CONTEXT }
+    };
+    let context = salted(batch_kind, seed_that_likes_zeros(20), OFFSET);
+    assert_eq!(
+        BatchHeader::decode(&[0; 24], &context, OFFSET),
+        Err(Defect::Zeroed)
+    );
+    let context = salted(record_kind, seed_that_likes_zeros(4), header.first_seq);
+    let read = record::decode(&[0; 8], &context, &header, header.first_seq);
+    assert_eq!(read.map(|_| ()), Err(Defect::Malformed("record marker")));
+}
+
+// Place ---------------------------------------------------------------------------------------------
+
+#[test]
+fn a_batch_at_another_offset_is_refused() {
+    let (_, bytes) = batch(&rich_records(), None);
+    for offset in (0..10_000)
+        .chain((0..32).map(|bit| OFFSET ^ 1 << bit))
+        .filter(|it| *it != OFFSET)
+    {
+        assert!(
+            BatchHeader::decode(&bytes, &CONTEXT, offset).is_err(),
+            "offset {offset}"
+        );
+    }
+}
+
+#[test]
+fn frames_of_another_incarnation_of_the_file_are_refused() {
+    let (header, bytes) = batch(&rich_records(), None);
+    for bit in 0..64 {
+        let stale = SegmentContext {
+            salt: CONTEXT.salt ^ 1 << bit,
+            ..CONTEXT
+        };
+        assert!(
+            BatchHeader::decode(&bytes, &stale, OFFSET).is_err(),
+            "salt bit {bit}"
+        );
+        // Even under a header that verifies, the records do not.
+        let body = &bytes[BATCH_HEADER_BYTES..];
+        assert!(
+            Records::new(body, stale, header).next().unwrap().is_err(),
+            "salt bit {bit}"
+        );
+    }
+}
+
+#[test]
+fn records_under_another_seq_are_refused() {
+    let (header, bytes) = batch(&rich_records(), None);
+    let body = &bytes[BATCH_HEADER_BYTES..];
+    for shift in (1..5000).chain((0..32).map(|bit| 1 << bit)) {
+        let shifted = BatchHeader {
+            first_seq: header.first_seq + shift,
+            ..header
+        };
+        assert!(
+            Records::new(body, CONTEXT, shifted)
+                .next()
+                .unwrap()
+                .is_err(),
+            "shifted by {shift}"
+        );
+    }
+    // Nor does one record stand in for its neighbour.
+    let same = [Rec::value(b"a"), Rec::value(b"b")];
+    let (_, mut bytes) = batch(&same, None);
+    let (first, second) = bytes[BATCH_HEADER_BYTES..].split_at_mut(RECORD_BYTES_MIN + 1);
+    first.swap_with_slice(second);
+    assert!(read(&bytes, &CONTEXT, OFFSET).is_err());
+}
+
+#[test]
+fn a_footer_of_another_end_or_file_is_refused() {
+    let (footer, index) = sample_footer();
+    let bytes = footer.encode(&CONTEXT, &index);
+    for frames_end in (128..10_000).filter(|it| *it != footer.frames_end) {
+        assert!(Footer::decode(&bytes, &CONTEXT, frames_end).is_err());
+    }
+    let stale = SegmentContext { salt: 1, ..CONTEXT };
+    assert!(Footer::decode(&bytes, &stale, footer.frames_end).is_err());
+    assert!(footer.verify_index(&bytes, &stale).is_err());
+}
+
+// Values that no writer produces, under checksums that hold --------------------------------------------
+
+/// Puts a right checksum on bytes that were changed.
+fn resum(bytes: &mut [u8], seed: u32, end: usize) {
+    let sum = crc32c(seed, &bytes[..end]);
+    bytes[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+}
+
+fn batch_seed() -> u32 {
+    let x = CONTEXT.salt ^ OFFSET;
+    x as u32 ^ (x >> 32) as u32 ^ 0x4254_4348
+}
+
+#[test]
+fn a_batch_header_that_contradicts_itself_is_refused_under_a_right_checksum() {
+    let (header, bytes) = batch(&rich_records(), None);
+    let with = |at: usize, word: u32| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        let sum = crc32c(batch_seed(), &bytes[4..24]);
+        bytes[..4].copy_from_slice(&sum.to_le_bytes());
+        BatchHeader::decode(&bytes, &CONTEXT, OFFSET)
+    };
+    let (pattern, sparse, watermark) = (0xA000_0000, 1 << 24, 1 << 25);
+    let body_bytes = header.body_bytes;
+    assert_eq!(with(20, pattern | header.count), Ok(header));
+    for word in [
+        header.count,                             // no pattern
+        pattern | 1 << 26 | header.count,         // reserved
+        pattern | 1 << 27 | header.count,         // reserved
+        pattern | 1 << 30 | header.count,         // another pattern
+        pattern | watermark | header.count,       // a watermark with records
+        pattern,                                  // no records and no watermark
+        pattern | watermark,                      // a watermark with a body
+        pattern | watermark | sparse,             // a sparse watermark
+        pattern | (body_bytes / 8 + 1),           // more records than the body can hold
+        pattern | sparse | (body_bytes / 12 + 1), // also when sparse
+        pattern | COUNT_MAX,
+    ] {
+        assert!(
+            matches!(with(20, word), Err(Defect::Malformed(_))),
+            "{word:#x}"
+        );
+    }
+    assert_eq!(
+        with(12, 2000),
+        Err(Defect::Malformed("batch seq")),
+        "durable below zero"
+    );
+    let high = SegmentContext {
+        base_seq: u64::MAX - 4,
+        ..CONTEXT
+    };
+    for (first, defect) in [(5, "batch seq"), (1, "batch counts")] {
+        let mut bytes = bytes.clone();
+        bytes[8..12].copy_from_slice(&u32::to_le_bytes(first));
+        let sum = crc32c(batch_seed(), &bytes[4..24]);
+        bytes[..4].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(
+            BatchHeader::decode(&bytes, &high, OFFSET),
+            Err(Defect::Malformed(defect))
+        );
+    }
+}
+
+#[test]
+fn a_record_that_contradicts_itself_is_refused_under_a_right_checksum() {
+    let (header, _) = batch(&[Rec::value(b"")], None);
+    let decode = |meta: u32, rest: &[u8]| {
+        let frame = [&meta.to_le_bytes()[..], rest].concat();
+        let x = CONTEXT.salt ^ header.first_seq;
+        let seed = x as u32 ^ (x >> 32) as u32 ^ 0x5243_5244;
+        let frame = [&crc32c(seed, &frame).to_le_bytes()[..], &frame].concat();
+        record::decode(&frame, &CONTEXT, &header, header.first_seq).map(|(_, bytes)| bytes)
+    };
+    let (key, tombstone, marker) = (1 << 27, 1 << 28, 1 << 31);
+    assert_eq!(decode(marker | 1, b"v"), Ok(9));
+    assert_eq!(decode(1, b"v"), Err(Defect::Malformed("record marker")));
+    assert_eq!(
+        decode(marker | tombstone, b""),
+        Err(Defect::Malformed("tombstone"))
+    );
+    assert_eq!(
+        decode(marker | tombstone | key | 1, b"\0\0v"),
+        Err(Defect::Malformed("tombstone"))
+    );
+    assert_eq!(decode(marker | tombstone | key, b"\0\0"), Ok(10));
+    assert!(matches!(
+        decode(marker | 2, b"v"),
+        Err(Defect::Truncated { .. })
+    ));
+    assert!(matches!(
+        decode(marker | key, b"\xff\xff"),
+        Err(Defect::Truncated { .. })
+    ));
+}
+
+#[test]
+fn sparse_records_must_rise() {
+    for deltas in [[0, 0, 1, 2, 3], [5, 4, 6, 7, 8], [0, 1, 2, 3, 3]] {
+        let (_, bytes) = batch(&rich_records(), Some(&deltas));
+        assert!(
+            matches!(
+                read(&bytes, &CONTEXT, OFFSET),
+                Err(Defect::SequenceGap { .. })
+            ),
+            "{deltas:?}"
+        );
+    }
+}
+
+#[test]
+fn a_body_longer_or_shorter_than_its_records_is_refused() {
+    let (header, bytes) = batch(&rich_records(), None);
+    let body = &bytes[BATCH_HEADER_BYTES..];
+    let longer = [body, &[0]].concat();
+    let last = Records::new(&longer, CONTEXT, header).last();
+    assert_eq!(last, Some(Err(Defect::Malformed("batch length"))));
+    let one_more = BatchHeader {
+        count: header.count + 1,
+        ..header
+    };
+    assert!(matches!(
+        Records::new(body, CONTEXT, one_more).last(),
+        Some(Err(Defect::Truncated { .. }))
+    ));
+}
+
+#[test]
+fn later_versions_and_features_are_refused_by_name_and_optional_ones_read() {
+    let sum_header = |bytes: &mut Vec<u8>| resum(bytes, 0x4845_4144, 124);
+    let sum_manifest = |bytes: &mut Vec<u8>| resum(bytes, 0x4d41_4e49, 140);
+    let sum_cursor = |bytes: &mut Vec<u8>| {
+        let sum = crc32c(crc32c(0x4355_5253, &bytes[..68]), &bytes[72..]);
+        bytes[68..72].copy_from_slice(&sum.to_le_bytes());
+    };
+    let header = |at: usize| {
+        changed(
+            sample_header().encode(),
+            at,
+            sum_header,
+            SegmentHeader::decode,
+        )
+    };
+    let manifest = |at: usize| {
+        changed(
+            sample_manifest().encode(),
+            at,
+            sum_manifest,
+            Manifest::decode,
+        )
+    };
+    let cursor = |at: usize| changed(sample_cursor().encode(), at, sum_cursor, CursorFile::decode);
+    assert_eq!(header(8), Err(Defect::UnknownVersion(0x81)));
+    assert_eq!(manifest(8), Err(Defect::UnknownVersion(0x81)));
+    assert_eq!(cursor(8), Err(Defect::UnknownVersion(0x81)));
+    assert_eq!(header(15), Err(Defect::UnknownFeature(0x8000_0000)));
+    assert_eq!(manifest(15), Err(Defect::UnknownFeature(0x8000_0000)));
+    assert_eq!(cursor(15), Err(Defect::UnknownFeature(0x8000_0000)));
+    // Reserved bytes, optional features, unknown flags.
+    for at in [10, 11, 16, 19, 116, 123] {
+        assert_eq!(header(at), Ok(sample_header()), "byte {at}");
+    }
+    for at in [10, 11, 16, 19, 21, 23, 136, 139] {
+        assert_eq!(manifest(at), Ok(sample_manifest()), "byte {at}");
+    }
+    for at in [65, 67] {
+        assert_eq!(cursor(at), Ok(sample_cursor()), "byte {at}");
+    }
+    // And damage is called damage, whatever it makes of the version.
+    assert!(matches!(
+        SegmentHeader::decode(&flip(&sample_header().encode(), 64)),
+        Err(Defect::BadChecksum { .. })
+    ));
+}
+
+/// Decodes bytes with the highest bit of one of them changed and the checksum made right again.
+fn changed<T>(
+    mut bytes: Vec<u8>,
+    at: usize,
+    sum: impl Fn(&mut Vec<u8>),
+    decode: impl Fn(&[u8]) -> Result<T, Defect>,
+) -> Result<T, Defect> {
+    bytes[at] ^= 0x80;
+    sum(&mut bytes);
+    decode(&bytes)
+}
+
+#[test]
+fn a_segment_header_of_no_origin_or_id_is_refused_under_a_right_checksum() {
+    let sum = |bytes: &mut Vec<u8>| resum(bytes, 0x4845_4144, 124);
+    let origin = changed(sample_header().encode(), 20, sum, SegmentHeader::decode);
+    assert_eq!(origin, Err(Defect::Malformed("segment origin")));
+    let nameless = SegmentHeader {
+        id: SegmentId(0),
+        ..sample_header()
+    };
+    assert_eq!(
+        SegmentHeader::decode(&nameless.encode()),
+        Err(Defect::Malformed("segment id"))
+    );
+}
+
+#[test]
+fn a_manifest_that_contradicts_itself_is_refused_under_right_checksums() {
+    let refused = |change: fn(&mut Manifest)| {
+        let mut manifest = sample_manifest();
+        change(&mut manifest);
+        matches!(
+            Manifest::decode(&manifest.encode()),
+            Err(Defect::Malformed(_))
+        )
+    };
+    assert!(!refused(|_| {}));
+    assert!(refused(|it| it.tail.id = SegmentId(0)));
+    assert!(refused(|it| it.sealed[1].id = SegmentId(0)));
+    assert!(refused(|it| it.tail.id = it.next_segment_id));
+    assert!(refused(|it| it.spare = Some(SpareEntry {
+        id: SegmentId(14),
+        salt: 0
+    })));
+    assert!(refused(|it| it.spare = Some(SpareEntry {
+        id: it.tail.id,
+        salt: 0
+    })));
+    assert!(refused(|it| it.sealed[0].id = it.sealed[1].id));
+    assert!(refused(|it| it.sealed.swap(0, 1)));
+    assert!(refused(|it| it.sealed[1].base_seq = 499));
+    assert!(refused(|it| it.sealed[1].next_seq = 499));
+    assert!(refused(|it| it.tail.base_seq = 899));
+    assert!(refused(|it| it.sealed[0].frames_end = 127));
+    // Gaps between segments are in order: rewind and compaction leave them.
+    assert!(!refused(|it| it.sealed[1].base_seq = 700));
+}
+
+#[test]
+fn counts_on_disk_allocate_nothing() {
+    let mut manifest = sample_manifest().encode();
+    manifest[80..84].copy_from_slice(&u32::MAX.to_le_bytes());
+    resum(&mut manifest, 0x4d41_4e49, 140);
+    assert!(matches!(
+        Manifest::decode(&manifest),
+        Err(Defect::Truncated { .. })
+    ));
+
+    let (footer, index) = sample_footer();
+    let footer = Footer {
+        entry_count: u32::MAX,
+        ..footer
+    };
+    let bytes = footer.encode(&CONTEXT, &index);
+    let needed_bytes = FOOTER_BYTES as u64 + u64::from(u32::MAX) * INDEX_ENTRY_BYTES as u64;
+    let available_bytes = bytes.len() as u64;
+    assert_eq!(
+        footer.verify_index(&bytes, &CONTEXT),
+        Err(Defect::Truncated {
+            needed_bytes,
+            available_bytes
+        })
+    );
+
+    let header = BatchHeader {
+        body_bytes: u32::MAX,
+        first_seq: 1000,
+        durable_seq: 1000,
+        timestamp_ms: CONTEXT.base_timestamp_ms,
+        count: COUNT_MAX,
+        sparse: false,
+    };
+    let bytes = header.encode(&CONTEXT, OFFSET);
+    assert_eq!(BatchHeader::decode(&bytes, &CONTEXT, OFFSET), Ok(header));
+    let first = Records::new(&[], CONTEXT, header).next().unwrap();
+    assert!(matches!(first, Err(Defect::Truncated { .. })));
+}
+
+// Limits and cost -----------------------------------------------------------------------------------
+
+#[test]
+fn extreme_records_come_back() {
+    let producer = Some(Producer {
+        id: u64::MAX,
+        epoch: u32::MAX,
+        number: u64::MAX,
+    });
+    let records = [
+        Rec {
+            key: Some(vec![0xff; KEY_BYTES_MAX]),
+            ..Rec::default()
+        },
+        Rec {
+            key: Some(vec![]),
+            ..Rec::default()
+        },
+        Rec {
+            key: Some(vec![]),
+            ..Rec::value(b"")
+        },
+        Rec {
+            timestamp_ms: Some(i64::MAX),
+            ..Rec::value(b"")
+        },
+        Rec {
+            timestamp_ms: Some(i64::MIN),
+            ..Rec::value(b"")
+        },
+        Rec {
+            producer,
+            ..Rec::value(&[0; 100_000])
+        },
+    ];
+    let (header, bytes) = batch(&records, None);
+    let (_, read) = read(&bytes, &CONTEXT, OFFSET).unwrap();
+    assert!(
+        records
+            .iter()
+            .zip(&read)
+            .all(|(was, is)| was.is(is, &header))
+            && read.len() == 6
+    );
+}
+
+/// The longest value needs no value that long to be stated: the length is read, and refused for
+/// want of bytes. One more byte does not fit into its bits.
+#[test]
+fn the_longest_value_is_the_longest_that_its_bits_can_state() {
+    let (header, _) = batch(&[Rec::value(b"")], None);
+    let meta = 1u32 << 31 | VALUE_BYTES_MAX as u32;
+    let frame = [&[0; 4][..], &meta.to_le_bytes()].concat();
+    let needed_bytes = (RECORD_BYTES_MIN + VALUE_BYTES_MAX) as u64;
+    assert_eq!(
+        record::decode(&frame, &CONTEXT, &header, header.first_seq).map(|_| ()),
+        Err(Defect::Truncated {
+            needed_bytes,
+            available_bytes: 8
+        })
+    );
+    assert_eq!((VALUE_BYTES_MAX as u32 + 1).count_ones(), 1);
+    assert_eq!(KEY_BYTES_MAX, usize::from(u16::MAX));
+}
+
+#[test]
+fn times_and_seqs_at_the_edge_of_a_segment_come_back() {
+    for (base_timestamp_ms, timestamp_ms, fits) in [
+        (0, i64::from(i32::MAX), true),
+        (0, i64::from(i32::MIN), true),
+        (0, i64::from(i32::MAX) + 1, false),
+        (0, i64::from(i32::MIN) - 1, false),
+        (i64::MAX, i64::MAX, true),
+        (i64::MIN, i64::MIN, true),
+        (i64::MAX, i64::MIN, false),
+        (i64::MIN, i64::MAX, false),
+        (-1, i64::MAX, false),
+    ] {
+        let context = SegmentContext {
+            base_timestamp_ms,
+            ..CONTEXT
+        };
+        assert_eq!(
+            BatchHeader::timestamp_fits(&context, timestamp_ms),
+            fits,
+            "{timestamp_ms}"
+        );
+        let first_seq = context.base_seq + u64::from(u32::MAX);
+        let durable_seq = first_seq - u64::from(u32::MAX);
+        let header = BatchHeader {
+            body_bytes: 0,
+            first_seq,
+            durable_seq,
+            timestamp_ms,
+            count: 0,
+            sparse: false,
+        };
+        let back =
+            BatchHeader::decode(&header.encode(&context, 1 << 40), &context, 1 << 40).unwrap();
+        assert_eq!(
+            back == header,
+            fits,
+            "{timestamp_ms} from {base_timestamp_ms}"
+        );
+    }
+}
+
+#[test]
+fn framing_costs_what_the_page_says() {
+    let cost = |count: usize, record: &Rec, payload_bytes: usize, deltas: Option<&[u32]>| {
+        let (_, bytes) = batch(&vec![record.clone(); count], deltas);
+        (bytes.len() - count * payload_bytes) as f64 / count as f64
+    };
+    let exact = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    let plain = Rec::value(b"payload");
+    assert!(exact(cost(1, &plain, 7, None), 32.0));
+    for count in 1..200 {
+        let each = cost(count, &plain, 7, None);
+        assert!(exact(each, 8.0 + 24.0 / count as f64));
+        assert!(
+            count < 6 || each <= 12.0,
+            "{each} bytes each in a batch of {count}"
+        );
+    }
+    let keyed = Rec {
+        key: Some(b"key".to_vec()),
+        ..plain.clone()
+    };
+    assert!(exact(cost(1, &keyed, 10, None), 34.0));
+    assert!(exact(
+        cost(
+            1,
+            &Rec {
+                timestamp_ms: Some(1),
+                ..plain.clone()
+            },
+            7,
+            None
+        ),
+        40.0
+    ));
+    let producer = Some(Producer {
+        id: 1,
+        epoch: 1,
+        number: 1,
+    });
+    assert!(exact(
+        cost(
+            1,
+            &Rec {
+                producer,
+                ..plain.clone()
+            },
+            7,
+            None
+        ),
+        52.0
+    ));
+    assert!(exact(cost(1, &plain, 7, Some(&[0])), 36.0));
+    assert!(exact(cost(6, &keyed, 10, None), 14.0));
+    assert_eq!(batch(&[], None).1.len(), 24, "a watermark");
+}
+
+#[test]
+fn only_our_own_names_are_segments() {
+    for id in [1, 42, u64::MAX] {
+        let name = names::segment(SegmentId(id));
+        assert_eq!(name.len(), 24);
+        assert_eq!(names::parse_segment(&name), Some(SegmentId(id)));
+    }
+    for name in [
+        "",
+        ".seg",
+        "1.seg",
+        "00000000000000000000.seg",
+        "18446744073709551616.seg",
+        "99999999999999999999.seg",
+        "+0000000000000000001.seg",
+        "0000000000000000000a.seg",
+        "00000000000000000001.SEG",
+        "00000000000000000001.seg ",
+        "00000000000000000001",
+        "000000000000000000001.seg",
+        "٠٠٠٠٠٠٠٠٠٠.seg",
+    ] {
+        assert_eq!(names::parse_segment(name), None, "{name:?}");
+    }
+}
+
+// Round trips and chaos -----------------------------------------------------------------------------
+
+fn any_producer() -> impl Strategy<Value = Option<Producer>> {
+    let producer = any::<(u64, u32, u64)>();
+    proptest::option::of(producer.prop_map(|(id, epoch, number)| Producer { id, epoch, number }))
+}
+
+fn any_record() -> impl Strategy<Value = Rec> {
+    let key = proptest::option::of(vec(any::<u8>(), 0..40));
+    let value = proptest::option::weighted(0.8, vec(any::<u8>(), 0..200));
+    (key, value, any::<Option<i64>>(), any_producer()).prop_map(
+        |(key, value, timestamp_ms, producer)| {
+            // No value makes a tombstone, and that needs a key.
+            let key = if value.is_none() {
+                key.or(Some(vec![]))
+            } else {
+                key
+            };
+            Rec {
+                key,
+                value,
+                timestamp_ms,
+                producer,
+            }
+        },
+    )
+}
+
+fn any_header() -> impl Strategy<Value = SegmentHeader> {
+    let predecessor = (1..=u64::MAX, any::<(u64, u64, u64, u32)>()).prop_map(|(id, rest)| {
+        let (salt, frames_end, next_seq, checksum) = rest;
+        Predecessor {
+            id: SegmentId(id),
+            salt,
+            frames_end,
+            next_seq,
+            checksum,
+        }
+    });
+    (
+        any::<bool>(),
+        any::<[u8; 16]>(),
+        1..=u64::MAX,
+        any::<(u64, u64, i64, u64)>(),
+        proptest::option::of(predecessor),
+    )
+        .prop_map(
+            |(copy, log_id, id, (base_seq, salt, base_timestamp_ms, durable_seq), predecessor)| {
+                let origin = if copy { Origin::Copy } else { Origin::Live };
+                let (log_id, id) = (LogId(log_id), SegmentId(id));
+                SegmentHeader {
+                    origin,
+                    log_id,
+                    id,
+                    base_seq,
+                    salt,
+                    base_timestamp_ms,
+                    predecessor,
+                    durable_seq,
+                }
+            },
+        )
+}
+
+fn any_manifest() -> impl Strategy<Value = Manifest> {
+    let entry = (
+        0..1000u64,
+        0..1000u64,
+        any::<u64>(),
+        128..=u64::MAX,
+        any::<(i64, u32, u32)>(),
+    );
+    (
+        vec(entry, 0..12),
+        any::<[u8; 16]>(),
+        any::<(u64, i64, u64, u64, u64, bool)>(),
+        any::<(u64, Option<u64>, u16)>(),
+    )
+        .prop_map(
+            |(entries, log_id, numbers, (tail_salt, spare_salt, more))| {
+                let (generation, created_ms, head_seq, durable_seq, durable_end, clean) = numbers;
+                let (mut seq, count) = (0, entries.len() as u64);
+                let entries = entries.into_iter().enumerate();
+                let sealed: Vec<_> = entries
+                    .map(|(number, (gap, records, salt, frames_end, rest))| {
+                        let base_seq = seq + gap;
+                        seq = base_seq + records;
+                        let (max_timestamp_ms, record_count, tombstone_count) = rest;
+                        // Compaction gives ids out of order.
+                        let id = SegmentId(count - number as u64);
+                        SealedEntry {
+                            id,
+                            salt,
+                            base_seq,
+                            next_seq: seq,
+                            frames_end,
+                            max_timestamp_ms,
+                            record_count,
+                            tombstone_count,
+                        }
+                    })
+                    .collect();
+                Manifest {
+                    log_id: LogId(log_id),
+                    generation,
+                    created_ms,
+                    head_seq,
+                    next_segment_id: SegmentId(count + 3 + u64::from(more)),
+                    durable_seq,
+                    durable_end,
+                    clean,
+                    sealed,
+                    tail: TailEntry {
+                        id: SegmentId(count + 1),
+                        salt: tail_salt,
+                        base_seq: seq,
+                    },
+                    spare: spare_salt.map(|salt| SpareEntry {
+                        id: SegmentId(count + 2),
+                        salt,
+                    }),
+                }
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn segment_headers_come_back(header in any_header()) {
+        prop_assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+    }
+
+    #[test]
+    fn dense_batches_come_back(records in vec(any_record(), 0..20)) {
+        let (header, bytes) = batch(&records, None);
+        let (back, read) = read(&bytes, &CONTEXT, OFFSET).unwrap();
+        prop_assert_eq!(back, header);
+        prop_assert_eq!(read.len(), records.len());
+        for (number, (was, is)) in records.iter().zip(&read).enumerate() {
+            prop_assert!(was.is(is, &header) && is.seq == header.first_seq + number as u64);
+        }
+    }
+
+    #[test]
+    fn sparse_batches_come_back(parts in vec((any_record(), 1..1_000_000u32), 1..20)) {
+        let (records, steps): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let deltas: Vec<u32> = steps.iter().scan(0, |at, step| { *at += step; Some(*at - 1) }).collect();
+        let (header, bytes) = batch(&records, Some(&deltas));
+        let (back, read) = read(&bytes, &CONTEXT, OFFSET).unwrap();
+        prop_assert_eq!(back, header);
+        prop_assert_eq!(read.len(), records.len());
+        for ((was, is), delta) in records.iter().zip(&read).zip(&deltas) {
+            prop_assert!(was.is(is, &header) && is.seq == header.first_seq + u64::from(*delta));
+        }
+    }
+
+    #[test]
+    fn batch_headers_come_back(
+        context in any::<(u64, u64, i64)>(), offset: u64, first: u32, durable: u32, time: i32,
+        count in 0..=COUNT_MAX, sparse: bool, more: u32,
+    ) {
+        let (salt, base_seq, base_timestamp_ms) = context;
+        let base_seq = base_seq / 2;
+        let context = SegmentContext { salt, base_seq, base_timestamp_ms: base_timestamp_ms / 2 };
+        let first_seq = base_seq + u64::from(first);
+        let sparse = sparse && count > 0;
+        let least = count * if sparse { 12 } else { 8 };
+        let header = BatchHeader {
+            body_bytes: if count == 0 { 0 } else { least.saturating_add(more) },
+            first_seq,
+            durable_seq: first_seq.saturating_sub(durable.into()),
+            timestamp_ms: context.base_timestamp_ms + i64::from(time),
+            count,
+            sparse,
+        };
+        let bytes = header.encode(&context, offset);
+        prop_assert!(!cannot_be_header(&bytes));
+        prop_assert_eq!(BatchHeader::decode(&bytes, &context, offset), Ok(header));
+    }
+
+    #[test]
+    fn footers_come_back(
+        counts: [u32; 4], seqs: (u64, u64), times: (i64, i64), frames_end: u64,
+        segment_checksum: u32, index in vec(any::<(u32, u32)>(), 0..50),
+    ) {
+        let index: Vec<_> =
+            index.into_iter().map(|(seq_delta, offset)| IndexEntry { seq_delta, offset }).collect();
+        let footer = Footer {
+            entry_count: index.len() as u32,
+            record_count: counts[1],
+            tombstone_count: counts[2],
+            keyed_count: counts[3],
+            first_seq: seqs.0.min(seqs.1),
+            next_seq: seqs.0.max(seqs.1),
+            min_timestamp_ms: times.0,
+            max_timestamp_ms: times.1,
+            frames_end,
+            segment_checksum,
+        };
+        let bytes = footer.encode(&CONTEXT, &index);
+        let back = Footer::decode(&bytes, &CONTEXT, frames_end).unwrap();
+        prop_assert_eq!(back, footer);
+        let entries = back.verify_index(&bytes, &CONTEXT).unwrap();
+        let read: Vec<_> = (0..index.len()).map(|number| IndexEntry::read(entries, number)).collect();
+        prop_assert_eq!(read, index);
+    }
+
+    #[test]
+    fn manifests_come_back(manifest in any_manifest()) {
+        prop_assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
+    }
+
+    #[test]
+    fn cursors_come_back(log_id: [u8; 16], numbers: (u64, u64, u64, i64), holds: bool, name in "\\PC{1,60}") {
+        let (id, seq, generation, updated_ms) = numbers;
+        prop_assume!(name.len() <= NAME_BYTES_MAX);
+        let cursor = CursorFile { log_id: LogId(log_id), id, seq, generation, updated_ms, holds, name };
+        prop_assert_eq!(CursorFile::decode(&cursor.encode()), Ok(cursor));
+    }
+
+    #[test]
+    fn any_flipped_bit_of_any_batch_is_refused(records in vec(any_record(), 0..8), place: prop::sample::Index) {
+        let (_, bytes) = batch(&records, None);
+        let bit = place.index(bytes.len() * 8);
+        prop_assert!(read(&flip(&bytes, bit), &CONTEXT, OFFSET).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_a_decoder_panic(bytes in vec(any::<u8>(), 0..400), salt: u64, base_seq: u64, offset: u64) {
+        decode_everything(&bytes, salt, base_seq, offset);
+    }
+
+    /// Random bytes get past no checksum. Bytes that are almost right go further in.
+    #[test]
+    fn no_damage_makes_a_decoder_panic(
+        records in vec(any_record(), 0..8), which in 0..5usize, sparse: bool,
+        hits in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut: prop::sample::Index,
+    ) {
+        let deltas: Vec<u32> = (0..records.len() as u32).collect();
+        let (footer, index) = sample_footer();
+        let mut bytes = match which {
+            0 => sample_header().encode(),
+            1 => batch(&records, (sparse && !records.is_empty()).then_some(&deltas[..])).1,
+            2 => footer.encode(&CONTEXT, &index),
+            3 => sample_manifest().encode(),
+            _ => sample_cursor().encode(),
+        };
+        for (place, byte) in hits {
+            let at = place.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(cut.index(bytes.len()) + 1);
+        decode_everything(&bytes, CONTEXT.salt, CONTEXT.base_seq, OFFSET);
+    }
+}
+
+/// Feeds bytes to every decoder, and to the inner ones as if the outer checksums had held.
+fn decode_everything(bytes: &[u8], salt: u64, base_seq: u64, offset: u64) {
+    let context = SegmentContext {
+        salt,
+        base_seq,
+        base_timestamp_ms: base_seq as i64,
+    };
+    let _ = SegmentHeader::decode(bytes);
+    let _ = Manifest::decode(bytes);
+    let _ = CursorFile::decode(bytes);
+    let _ = read(bytes, &context, offset);
+    let _ = cannot_be_header(bytes);
+    for frames_end in [offset, 9500] {
+        if let Ok(footer) = Footer::decode(bytes, &context, frames_end) {
+            let _ = footer.verify_index(bytes, &context);
+        }
+    }
+    let (footer, _) = sample_footer();
+    let _ = footer.verify_index(bytes, &context);
+    let _ = IndexEntry::read(bytes, bytes.len());
+    for (count, sparse, first_seq) in [
+        (3, false, base_seq),
+        (COUNT_MAX, true, base_seq),
+        (3, true, u64::MAX),
+    ] {
+        let body_bytes = bytes.len() as u32;
+        let header = BatchHeader {
+            body_bytes,
+            first_seq,
+            durable_seq: 0,
+            timestamp_ms: i64::MAX,
+            count,
+            sparse,
+        };
+        let mut records = Records::new(bytes, context, header);
+        while let Some(Ok(_)) = records.next() {}
+        assert!(records.consumed_bytes() <= bytes.len());
+        assert!(
+            records.next().is_none(),
+            "a walk ends after its first defect"
+        );
+        let _ = record::decode(bytes, &context, &header, first_seq);
+        if let Some(frame_bytes) = record::frame_bytes_unverified(bytes, sparse) {
+            assert!((RECORD_BYTES_MIN..=bytes.len()).contains(&frame_bytes));
+        }
+    }
+}

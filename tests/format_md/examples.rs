@@ -1,0 +1,469 @@
+//! The worked examples: arguments to facts, facts to bytes, bytes back to facts.
+
+use super::blocks::{Block, blocks, file};
+use cairnlog::format::batch::Records;
+use cairnlog::format::cursor::CursorFile;
+use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
+use cairnlog::format::header::{Origin, Predecessor};
+use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::record::{self, Producer, RecordParts};
+use cairnlog::format::{BatchHeader, Manifest, SegmentContext, SegmentHeader, crc32c};
+use cairnlog::{LogId, SegmentId};
+
+type Outcome<T = ()> = Result<T, String>;
+
+/// The arguments of a block; every one must be asked for, so that none can be untrue.
+struct Args<'a> {
+    block: &'a Block,
+    asked: std::cell::RefCell<Vec<String>>,
+}
+
+impl<'a> Args<'a> {
+    fn new(block: &'a Block) -> Self {
+        Self {
+            block,
+            asked: std::cell::RefCell::default(),
+        }
+    }
+
+    fn maybe(&self, name: &str) -> Option<&'a str> {
+        self.asked.borrow_mut().push(name.to_owned());
+        self.block.text(name)
+    }
+
+    fn text(&self, name: &str) -> Outcome<&'a str> {
+        self.maybe(name)
+            .ok_or_else(|| format!("{}: no {name}", self.block.tag))
+    }
+
+    fn number<T: TryFrom<i128>>(&self, name: &str) -> Outcome<T> {
+        number(self.text(name)?)
+    }
+
+    fn flag(&self, name: &str) -> Outcome<bool> {
+        match self.text(name)? {
+            "0" => Ok(false),
+            "1" => Ok(true),
+            other => Err(format!("neither set nor not: {other}")),
+        }
+    }
+
+    fn numbers(&self, name: &str) -> Outcome<Vec<u64>> {
+        self.text(name)?.split([',', '@']).map(number).collect()
+    }
+
+    fn bytes(&self, name: &str) -> Option<&'a [u8]> {
+        let text = self.maybe(name)?.strip_prefix('"')?.strip_suffix('"')?;
+        Some(text.as_bytes())
+    }
+
+    fn finish(&self) -> Outcome {
+        let asked = self.asked.borrow();
+        match self
+            .block
+            .names()
+            .find(|name| !asked.iter().any(|it| it == name))
+        {
+            Some(name) => Err(format!("{}: what is {name}?", self.block.tag)),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn number<T: TryFrom<i128>>(text: &str) -> Outcome<T> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => i128::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    let small = parsed.ok().and_then(|number| T::try_from(number).ok());
+    small.ok_or_else(|| format!("not a number here: {text}"))
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, page: T, code: T) -> Outcome {
+    if page == code {
+        Ok(())
+    } else {
+        Err(format!(
+            "{what}: format.md says {page:x?}, the code {code:x?}"
+        ))
+    }
+}
+
+fn well<T, E: std::fmt::Display>(result: Result<T, E>) -> Outcome<T> {
+    result.map_err(|error| error.to_string())
+}
+
+/// What the examples that were seen so far say about those that follow.
+#[derive(Default)]
+struct Seen {
+    segments: Vec<(SegmentHeader, u64)>,
+    batch: Option<(BatchHeader, SegmentContext)>,
+    body: Vec<u8>,
+    records_left: u32,
+}
+
+/// Compares every example with the encoder and feeds it to the decoder.
+pub fn check(spec: &str) -> Outcome {
+    let mut seen = Seen::default();
+    let mut found = blocks(spec)?;
+    // The page shows the interesting header first; headers are needed before what they govern.
+    found.sort_by_key(|block| block.tag != "segment-header");
+    for block in &found {
+        let args = Args::new(block);
+        let name = args.maybe("file");
+        match block.tag.as_str() {
+            "segment-header" => segment_header(&args, &mut seen)?,
+            "batch-header" => batch_header(&args, name, &mut seen)?,
+            "record" => record(&args, name, &mut seen)?,
+            "footer" => footer(&args, name, &seen)?,
+            "manifest" => manifest(&args)?,
+            "cursor" => cursor(&args)?,
+            other => return Err(format!("an example of what? {other}")),
+        }
+        args.finish()?;
+    }
+    same("records left", 0, seen.records_left)
+}
+
+fn segment_header(args: &Args, seen: &mut Seen) -> Outcome {
+    let predecessor = match args.text("predecessor")? {
+        "none" => None,
+        _ => match args.numbers("predecessor")?[..] {
+            [id, salt, frames_end, next_seq, checksum] => Some(Predecessor {
+                id: SegmentId(id),
+                salt,
+                frames_end,
+                next_seq,
+                checksum: u32::try_from(checksum).map_err(|_| "checksum")?,
+            }),
+            _ => return Err("five numbers make a predecessor".into()),
+        },
+    };
+    let header = SegmentHeader {
+        origin: if args.text("origin")? == "live" {
+            Origin::Live
+        } else {
+            Origin::Copy
+        },
+        log_id: log_id(args)?,
+        id: SegmentId(args.number("id")?),
+        base_seq: args.number("base_seq")?,
+        salt: args.number("salt")?,
+        base_timestamp_ms: args.number("base_timestamp_ms")?,
+        predecessor,
+        durable_seq: args.number("durable_seq")?,
+    };
+    same("file of a segment", args.number("file")?, header.id.0)?;
+    same("segment header", &args.block.bytes, &header.encode())?;
+    same(
+        "segment header",
+        &header,
+        &well(SegmentHeader::decode(&args.block.bytes))?,
+    )?;
+    seen.segments.push((header, 128));
+    Ok(())
+}
+
+fn log_id(args: &Args) -> Outcome<LogId> {
+    let digits = args.text("log")?;
+    let bytes = super::blocks::unhex(digits).and_then(|bytes| bytes.try_into().ok());
+    bytes
+        .map(LogId)
+        .ok_or_else(|| format!("not a log id: {digits}"))
+}
+
+fn of_file<'a>(seen: &'a mut Seen, name: &str) -> Outcome<&'a mut (SegmentHeader, u64)> {
+    let mut segments = seen.segments.iter_mut();
+    segments
+        .find(|(header, _)| header.id.0.to_string() == name)
+        .ok_or_else(|| format!("no header of file {name}"))
+}
+
+fn batch_header(args: &Args, name: Option<&str>, seen: &mut Seen) -> Outcome {
+    same("records left", 0, seen.records_left)?;
+    let offset = args.number("offset")?;
+    let batch = BatchHeader {
+        body_bytes: args.number("body_bytes")?,
+        first_seq: args.number("first_seq")?,
+        durable_seq: args.number("durable_seq")?,
+        timestamp_ms: args.number("timestamp_ms")?,
+        count: args.number("count")?,
+        sparse: args.maybe("sparse").is_some(),
+    };
+    let context = match name {
+        Some(name) => {
+            let (header, end) = of_file(seen, name)?;
+            same("offset of a batch", offset, *end)?;
+            *end += batch.batch_bytes();
+            header.context()
+        }
+        None => SegmentContext {
+            salt: args.number("salt")?,
+            base_seq: args.number("base_seq")?,
+            base_timestamp_ms: args.number("base_timestamp_ms")?,
+        },
+    };
+    if batch.first_seq < context.base_seq || batch.durable_seq > batch.first_seq {
+        return Err("a batch's seqs".into());
+    }
+    let bytes = &args.block.bytes[..];
+    same("batch header", bytes, &batch.encode(&context, offset))?;
+    same(
+        "batch header",
+        batch,
+        well(BatchHeader::decode(bytes, &context, offset))?,
+    )?;
+    seen.batch = Some((batch, context));
+    seen.body.clear();
+    seen.records_left = batch.count;
+    Ok(())
+}
+
+fn record(args: &Args, name: Option<&str>, seen: &mut Seen) -> Outcome {
+    let (batch, context) = seen.batch.ok_or("a record without a batch")?;
+    if let Some(name) = name {
+        same(
+            "file of a record",
+            context.salt,
+            of_file(seen, name)?.0.salt,
+        )?;
+    } else {
+        same("salt of a record", args.number("salt")?, context.salt)?;
+    }
+    let producer = match args
+        .maybe("producer")
+        .map(|_| args.numbers("producer"))
+        .transpose()?
+    {
+        None => None,
+        Some(numbers) => match numbers[..] {
+            [id, epoch, number] => {
+                let epoch = u32::try_from(epoch).map_err(|_| "epoch")?;
+                Some(Producer { id, epoch, number })
+            }
+            _ => return Err("three numbers make a producer".into()),
+        },
+    };
+    let own_time = args.maybe("timestamp_ms");
+    let parts = RecordParts {
+        key: args.bytes("key"),
+        value: args.bytes("value"),
+        timestamp_ms: own_time.map(|_| args.number("timestamp_ms")).transpose()?,
+        producer,
+    };
+    same(
+        "a tombstone",
+        args.maybe("tombstone").is_some(),
+        parts.value.is_none(),
+    )?;
+    let delta = args.maybe("delta");
+    let delta = delta.map(|_| args.number::<u32>("delta")).transpose()?;
+    let seq = args.number("seq")?;
+    let mut encoded = Vec::new();
+    record::encode(&mut encoded, context.salt, seq, delta, &parts);
+    same("record", &args.block.bytes, &encoded)?;
+
+    seen.body.extend_from_slice(&encoded);
+    seen.records_left = seen
+        .records_left
+        .checked_sub(1)
+        .ok_or("a record too many")?;
+    let mut records = Records::new(&seen.body, context, batch).collect::<Vec<_>>();
+    if seen.records_left > 0 {
+        records.pop(); // The one that is still missing.
+    }
+    let decoded = well(records.pop().ok_or("no record")?)?;
+    same("seq", seq, decoded.seq)?;
+    same("key", parts.key, decoded.key)?;
+    same("value", parts.value, decoded.value)?;
+    same("producer", parts.producer, decoded.producer)?;
+    same(
+        "time",
+        parts.timestamp_ms.unwrap_or(batch.timestamp_ms),
+        decoded.timestamp_ms,
+    )
+}
+
+fn footer(args: &Args, name: Option<&str>, seen: &Seen) -> Outcome {
+    let numbers = args.numbers("index")?;
+    let index: Vec<IndexEntry> = numbers
+        .chunks_exact(2)
+        .map(|pair| IndexEntry {
+            seq_delta: pair[0] as u32,
+            offset: pair[1] as u32,
+        })
+        .collect();
+    let footer = Footer {
+        entry_count: index.len() as u32,
+        record_count: args.number("record_count")?,
+        tombstone_count: args.number("tombstone_count")?,
+        keyed_count: args.number("keyed_count")?,
+        first_seq: args.number("first_seq")?,
+        next_seq: args.number("next_seq")?,
+        min_timestamp_ms: args.number("min_timestamp_ms")?,
+        max_timestamp_ms: args.number("max_timestamp_ms")?,
+        frames_end: args.number("frames_end")?,
+        segment_checksum: args.number("segment_checksum")?,
+    };
+    let of_segment = |(header, _): &&(SegmentHeader, u64)| {
+        Some(header.id.0.to_string()) == name.map(str::to_owned)
+    };
+    let (header, end) = seen
+        .segments
+        .iter()
+        .find(of_segment)
+        .ok_or("a footer without a segment")?;
+    same("end of the frames", footer.frames_end, *end)?;
+    let context = header.context();
+    same(
+        "footer",
+        &args.block.bytes,
+        &footer.encode(&context, &index),
+    )?;
+    let decoded = well(Footer::decode(
+        &args.block.bytes,
+        &context,
+        footer.frames_end,
+    ))?;
+    same("footer", footer, decoded)?;
+    let entries = well(decoded.verify_index(&args.block.bytes, &context))?;
+    same(
+        "bytes of the index",
+        args.block.bytes.len(),
+        FOOTER_BYTES + index.len() * INDEX_ENTRY_BYTES,
+    )?;
+    let read: Vec<_> = (0..index.len())
+        .map(|number| IndexEntry::read(entries, number))
+        .collect();
+    same("index", index, read)
+}
+
+fn manifest(args: &Args) -> Outcome {
+    let (tail, spare) = (args.numbers("tail")?, args.numbers("spare")?);
+    let sealed = match args.numbers("sealed")?[..] {
+        [
+            id,
+            salt,
+            base_seq,
+            next_seq,
+            frames_end,
+            max_timestamp_ms,
+            records,
+            tombstones,
+        ] => SealedEntry {
+            id: SegmentId(id),
+            salt,
+            base_seq,
+            next_seq,
+            frames_end,
+            max_timestamp_ms: max_timestamp_ms as i64,
+            record_count: records as u32,
+            tombstone_count: tombstones as u32,
+        },
+        _ => return Err("eight numbers make a sealed segment".into()),
+    };
+    let manifest = Manifest {
+        log_id: log_id(args)?,
+        generation: args.number("generation")?,
+        created_ms: args.number("created_ms")?,
+        head_seq: args.number("head_seq")?,
+        next_segment_id: SegmentId(args.number("next_segment_id")?),
+        durable_seq: args.number("durable_seq")?,
+        durable_end: args.number("durable_end")?,
+        clean: args.flag("clean")?,
+        sealed: vec![sealed],
+        tail: TailEntry {
+            id: SegmentId(tail[0]),
+            salt: tail[1],
+            base_seq: tail[2],
+        },
+        spare: Some(SpareEntry {
+            id: SegmentId(spare[0]),
+            salt: spare[1],
+        }),
+    };
+    same("file of the manifest", args.text("file")?, "MANIFEST")?;
+    same("manifest", &args.block.bytes, &manifest.encode())?;
+    same(
+        "manifest",
+        &manifest,
+        &well(Manifest::decode(&args.block.bytes))?,
+    )
+}
+
+fn cursor(args: &Args) -> Outcome {
+    let cursor = CursorFile {
+        log_id: log_id(args)?,
+        id: args.number("id")?,
+        seq: args.number("seq")?,
+        generation: args.number("generation")?,
+        updated_ms: args.number("updated_ms")?,
+        holds: args.flag("holds")?,
+        name: String::from_utf8_lossy(args.bytes("name").ok_or("no name")?).into_owned(),
+    };
+    same("cursor", &args.block.bytes, &cursor.encode())?;
+    same(
+        "cursor",
+        &cursor,
+        &well(CursorFile::decode(&args.block.bytes))?,
+    )
+}
+
+/// The examples make a log: what one says of another is true of it.
+pub fn check_agreement(spec: &str) -> Outcome {
+    let found = blocks(spec)?;
+    let manifest = well(Manifest::decode(&file(&found, "MANIFEST")))?;
+    let [entry] = manifest.sealed[..] else {
+        return Err("one segment is sealed".into());
+    };
+    let (first, second) = (file(&found, "1"), file(&found, "2"));
+    let sealed = well(SegmentHeader::decode(&first))?;
+    let tail = well(SegmentHeader::decode(&second))?;
+    let frames = first
+        .get(..entry.frames_end as usize)
+        .ok_or("segment 1 is too short")?;
+    let behind = &first[frames.len()..];
+    let footer = well(Footer::decode(behind, &sealed.context(), entry.frames_end))?;
+    same(
+        "checksum of segment 1",
+        footer.segment_checksum,
+        crc32c(0, frames),
+    )?;
+    let expected = Predecessor {
+        id: sealed.id,
+        salt: sealed.salt,
+        frames_end: entry.frames_end,
+        next_seq: entry.next_seq,
+        checksum: footer.segment_checksum,
+    };
+    same("predecessor of segment 2", tail.predecessor, Some(expected))?;
+    let of_entry = (
+        entry.id,
+        entry.salt,
+        entry.base_seq,
+        entry.next_seq,
+        entry.max_timestamp_ms,
+    );
+    let of_file = (
+        sealed.id,
+        sealed.salt,
+        sealed.base_seq,
+        footer.next_seq,
+        footer.max_timestamp_ms,
+    );
+    same("entry of segment 1", of_entry, of_file)?;
+    let of_entry = (entry.record_count, entry.tombstone_count);
+    same(
+        "counts of segment 1",
+        of_entry,
+        (footer.record_count, footer.tombstone_count),
+    )?;
+    let of_tail = (manifest.tail.id, manifest.tail.salt, manifest.tail.base_seq);
+    same(
+        "entry of segment 2",
+        of_tail,
+        (tail.id, tail.salt, tail.base_seq),
+    )?;
+    same("log id", [sealed.log_id, tail.log_id], [manifest.log_id; 2])?;
+    same("what follows in segment 2", tail.base_seq, entry.next_seq)
+}

@@ -1,0 +1,529 @@
+//! The byte and bit tables of `format.md`: each field where the encoder puts it.
+
+use super::examples::number;
+use super::tables::{table, tables};
+use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX};
+use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile};
+use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
+use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
+use cairnlog::format::manifest::{
+    MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
+};
+use cairnlog::format::record::{Producer, RECORD_BYTES_MIN, RecordParts, VALUE_BYTES_MAX, encode};
+use cairnlog::format::{BatchHeader, Manifest, SegmentContext, SegmentHeader, VERSION};
+use cairnlog::{LogId, SegmentId};
+use std::ops::Range;
+
+type Outcome<T = ()> = Result<T, String>;
+
+/// One row of a byte table.
+struct Field<'a> {
+    range: Range<usize>,
+    name: &'a str,
+    meaning: &'a str,
+}
+
+/// A structure, once as it is and once for each field with that field changed.
+struct Layout {
+    size: usize,
+    bytes: Vec<u8>,
+    changed: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// Byte tables: contiguous, as long as the structure, each field where the encoder puts it.
+pub fn check_layouts(spec: &str) -> Outcome {
+    let page = tables(spec, &["Offset", "Size", "Field"]);
+    let code = [
+        header(),
+        batch(),
+        record(),
+        footer(),
+        index_entry(),
+        manifest(),
+        sealed(),
+        cursor(),
+    ];
+    if page.len() != code.len() {
+        return Err(format!("{} byte tables", page.len()));
+    }
+    for (rows, layout) in page.iter().zip(code) {
+        let mut fields: Vec<Field> = Vec::new();
+        for row in rows {
+            let [offset, size, name, meaning, ..] = row[..] else {
+                return Err(format!("{row:?}"));
+            };
+            let (offset, size): (usize, usize) = (number(offset)?, number(size)?);
+            if offset != fields.last().map_or(0, |field| field.range.end) {
+                return Err(format!("{name} does not start where its neighbour ends"));
+            }
+            fields.push(Field {
+                range: offset..offset + size,
+                name,
+                meaning,
+            });
+        }
+        let end = fields.last().map_or(0, |field| field.range.end);
+        if end != layout.size {
+            return Err(format!(
+                "a table of {end} bytes for a structure of {}",
+                layout.size
+            ));
+        }
+        fields
+            .iter()
+            .try_for_each(|field| check_field(field, &fields, &layout))?;
+    }
+    check_bits(spec)?;
+    check_optional_fields(spec)
+}
+
+fn check_field(field: &Field, fields: &[Field], layout: &Layout) -> Outcome {
+    let bytes = &layout.bytes[field.range.clone()];
+    let holds = match field.name {
+        "magic" => bytes == field.meaning.trim_matches('`').as_bytes(),
+        "version" => {
+            bytes == VERSION.to_le_bytes() && field.meaning.starts_with(&VERSION.to_string())
+        }
+        "reserved" | "required_features" | "optional_features" => {
+            bytes.iter().all(|byte| *byte == 0)
+        }
+        name if name.contains("checksum")
+            && name != "segment_checksum"
+            && name != "predecessor_checksum" =>
+        {
+            bytes.iter().any(|byte| *byte != 0)
+        }
+        name => {
+            let mut changed = layout.changed.iter().filter(|(it, _)| *it == name);
+            let (_, other) = changed
+                .next()
+                .ok_or_else(|| format!("the code has no field {name}"))?;
+            let pairs = layout.bytes.iter().zip(other).enumerate();
+            let moved: Vec<usize> = pairs
+                .filter(|(_, (a, b))| a != b)
+                .map(|(at, _)| at)
+                .collect();
+            let own = |at: &usize| field.range.contains(at);
+            let checksum = |at: &usize| {
+                let mut fields = fields.iter().filter(|it| it.name.ends_with("checksum"));
+                fields.any(|it| it.range.contains(at))
+            };
+            // Every byte of a field changes, so that its size is proved too.
+            moved.iter().filter(|at| own(at)).count() == field.range.len()
+                && moved
+                    .iter()
+                    .all(|at| own(at) || checksum(at) || *at >= layout.size)
+        }
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{} is not at {:?}", field.name, field.range))
+    }
+}
+
+const ALL: u64 = u64::MAX;
+pub const CONTEXT: SegmentContext = SegmentContext {
+    salt: 0x0123_4567_89ab_cdef,
+    base_seq: 0,
+    base_timestamp_ms: 0,
+};
+
+/// Encodes a value as it is and with one field changed at a time. `$change` sets bits only where
+/// the value has zeros, in every byte of the field.
+macro_rules! layout {
+    ($size:expr, $value:expr, $encode:expr, { $($name:literal: $change:expr),* $(,)? }) => {{
+        let value = $value;
+        let encode = $encode;
+        let bytes = encode(&value);
+        let changed = vec![$(($name, {
+            let mut other = value.clone();
+            let change: fn(&mut _) = $change;
+            change(&mut other);
+            encode(&other)
+        })),*];
+        Layout { size: $size, bytes, changed }
+    }};
+}
+
+fn header() -> Layout {
+    let predecessor = Predecessor {
+        id: SegmentId(1),
+        salt: 0,
+        frames_end: 0,
+        next_seq: 0,
+        checksum: 0,
+    };
+    let value = SegmentHeader {
+        origin: Origin::Live,
+        log_id: LogId([0; 16]),
+        id: SegmentId(1),
+        base_seq: 0,
+        salt: 0,
+        base_timestamp_ms: 0,
+        predecessor: Some(predecessor),
+        durable_seq: 0,
+    };
+    fn of(header: &mut SegmentHeader) -> &mut Predecessor {
+        header.predecessor.as_mut().unwrap()
+    }
+    let mut layout = layout!(HEADER_BYTES, value, SegmentHeader::encode, {
+        "log_id": |it: &mut SegmentHeader| it.log_id = LogId([1; 16]),
+        "id": |it: &mut SegmentHeader| it.id = SegmentId(ALL - 1),
+        "base_seq": |it: &mut SegmentHeader| it.base_seq = ALL,
+        "salt": |it: &mut SegmentHeader| it.salt = ALL,
+        "base_timestamp_ms": |it: &mut SegmentHeader| it.base_timestamp_ms = -1,
+        "predecessor_id": |it: &mut SegmentHeader| of(it).id = SegmentId(ALL - 1),
+        "predecessor_salt": |it: &mut SegmentHeader| of(it).salt = ALL,
+        "predecessor_frames_end": |it: &mut SegmentHeader| of(it).frames_end = ALL,
+        "predecessor_next_seq": |it: &mut SegmentHeader| of(it).next_seq = ALL,
+        "predecessor_checksum": |it: &mut SegmentHeader| of(it).checksum = u32::MAX,
+        "durable_seq": |it: &mut SegmentHeader| it.durable_seq = ALL,
+    });
+    // Of the four bytes of `origin` one changes: its size follows from its neighbours.
+    let copy = layout
+        .bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (20..24).contains(&at) { !byte } else { *byte });
+    layout.changed.push(("origin", copy.collect()));
+    layout
+}
+
+fn batch() -> Layout {
+    let value = BatchHeader {
+        body_bytes: 0,
+        first_seq: 0,
+        durable_seq: 0,
+        timestamp_ms: 0,
+        count: 1,
+        sparse: false,
+    };
+    let first = SegmentContext {
+        base_seq: u32::MAX.into(),
+        ..CONTEXT
+    };
+    let mut layout = layout!(
+        BATCH_HEADER_BYTES, value, |it: &BatchHeader| it.encode(&CONTEXT, 128).to_vec(), {
+        "body_bytes": |it: &mut BatchHeader| it.body_bytes = u32::MAX,
+        "timestamp_delta": |it: &mut BatchHeader| it.timestamp_ms = -1,
+    });
+    // Two deltas of one seq: seen apart by moving the base along.
+    let far = BatchHeader {
+        first_seq: u32::MAX.into(),
+        durable_seq: u32::MAX.into(),
+        ..value
+    };
+    layout
+        .changed
+        .push(("first_seq_delta", far.encode(&CONTEXT, 128).to_vec()));
+    let behind = BatchHeader {
+        durable_seq: 0,
+        ..far
+    };
+    layout
+        .changed
+        .push(("durable_distance", behind.encode(&first, 128).to_vec()));
+    let shape = layout
+        .bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if at >= 20 { !byte } else { *byte });
+    layout.changed.push(("shape", shape.collect()));
+    layout
+}
+
+pub fn frame(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    timestamp_ms: Option<i64>,
+    producer: Option<Producer>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(
+        &mut out,
+        CONTEXT.salt,
+        7,
+        None,
+        &RecordParts {
+            key,
+            value,
+            timestamp_ms,
+            producer,
+        },
+    );
+    out
+}
+
+fn record() -> Layout {
+    let bytes = frame(None, Some(b""), None, None);
+    let meta = bytes
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if at >= 4 { !byte } else { *byte })
+        .collect();
+    Layout {
+        size: RECORD_BYTES_MIN,
+        bytes,
+        changed: vec![("meta", meta)],
+    }
+}
+
+const FOOTER: Footer = Footer {
+    entry_count: 0,
+    record_count: 0,
+    tombstone_count: 0,
+    keyed_count: 0,
+    first_seq: 0,
+    next_seq: 0,
+    min_timestamp_ms: 0,
+    max_timestamp_ms: 0,
+    frames_end: 0,
+    segment_checksum: 0,
+};
+
+fn footer() -> Layout {
+    layout!(FOOTER_BYTES, FOOTER, |it: &Footer| it.encode(&CONTEXT, &[]), {
+        "entry_count": |it: &mut Footer| it.entry_count = u32::MAX,
+        "record_count": |it: &mut Footer| it.record_count = u32::MAX,
+        "tombstone_count": |it: &mut Footer| it.tombstone_count = u32::MAX,
+        "keyed_count": |it: &mut Footer| it.keyed_count = u32::MAX,
+        "first_seq": |it: &mut Footer| it.first_seq = ALL,
+        "next_seq": |it: &mut Footer| it.next_seq = ALL,
+        "min_timestamp_ms": |it: &mut Footer| it.min_timestamp_ms = -1,
+        "max_timestamp_ms": |it: &mut Footer| it.max_timestamp_ms = -1,
+        "frames_end": |it: &mut Footer| it.frames_end = ALL,
+        "segment_checksum": |it: &mut Footer| it.segment_checksum = u32::MAX,
+    })
+}
+
+fn index_entry() -> Layout {
+    let value = IndexEntry {
+        seq_delta: 0,
+        offset: 0,
+    };
+    let encode = |it: &IndexEntry| FOOTER.encode(&CONTEXT, &[*it])[FOOTER_BYTES..].to_vec();
+    layout!(INDEX_ENTRY_BYTES, value, encode, {
+        "seq_delta": |it: &mut IndexEntry| it.seq_delta = u32::MAX,
+        "offset": |it: &mut IndexEntry| it.offset = u32::MAX,
+    })
+}
+
+fn empty_manifest() -> Manifest {
+    Manifest {
+        log_id: LogId([0; 16]),
+        generation: 0,
+        created_ms: 0,
+        head_seq: 0,
+        next_segment_id: SegmentId(0),
+        durable_seq: 0,
+        durable_end: 0,
+        clean: false,
+        sealed: Vec::new(),
+        tail: TailEntry {
+            id: SegmentId(0),
+            salt: 0,
+            base_seq: 0,
+        },
+        spare: None,
+    }
+}
+
+fn manifest() -> Layout {
+    let mut layout = layout!(MANIFEST_BYTES, empty_manifest(), Manifest::encode, {
+        "log_id": |it: &mut Manifest| it.log_id = LogId([1; 16]),
+        "generation": |it: &mut Manifest| it.generation = ALL,
+        "created_ms": |it: &mut Manifest| it.created_ms = -1,
+        "head_seq": |it: &mut Manifest| it.head_seq = ALL,
+        "next_segment_id": |it: &mut Manifest| it.next_segment_id = SegmentId(ALL),
+        "durable_seq": |it: &mut Manifest| it.durable_seq = ALL,
+        "durable_end": |it: &mut Manifest| it.durable_end = ALL,
+        "spare_id": |it: &mut Manifest| it.spare = Some(SpareEntry { id: SegmentId(ALL), salt: 0 }),
+        "spare_salt": |it: &mut Manifest| it.spare = Some(SpareEntry { id: SegmentId(0), salt: ALL }),
+        "tail_id": |it: &mut Manifest| it.tail.id = SegmentId(ALL),
+        "tail_salt": |it: &mut Manifest| it.tail.salt = ALL,
+        "tail_base_seq": |it: &mut Manifest| it.tail.base_seq = ALL,
+    });
+    // One bit and one small count: their words are turned over, and proved by the example.
+    for (name, range) in [("flags", 20..24), ("sealed_count", 80..84)] {
+        let bytes = layout.bytes.iter().enumerate();
+        let other = bytes.map(|(at, byte)| if range.contains(&at) { !byte } else { *byte });
+        layout.changed.push((name, other.collect()));
+    }
+    layout
+}
+
+fn sealed() -> Layout {
+    let value = SealedEntry {
+        id: SegmentId(0),
+        salt: 0,
+        base_seq: 0,
+        next_seq: 0,
+        frames_end: 0,
+        max_timestamp_ms: 0,
+        record_count: 0,
+        tombstone_count: 0,
+    };
+    let encode = |it: &SealedEntry| {
+        Manifest {
+            sealed: vec![*it],
+            ..empty_manifest()
+        }
+        .encode()[MANIFEST_BYTES..]
+            .to_vec()
+    };
+    layout!(SEALED_BYTES, value, encode, {
+        "id": |it: &mut SealedEntry| it.id = SegmentId(ALL),
+        "salt": |it: &mut SealedEntry| it.salt = ALL,
+        "base_seq": |it: &mut SealedEntry| it.base_seq = ALL,
+        "next_seq": |it: &mut SealedEntry| it.next_seq = ALL,
+        "frames_end": |it: &mut SealedEntry| it.frames_end = ALL,
+        "max_timestamp_ms": |it: &mut SealedEntry| it.max_timestamp_ms = -1,
+        "record_count": |it: &mut SealedEntry| it.record_count = u32::MAX,
+        "tombstone_count": |it: &mut SealedEntry| it.tombstone_count = u32::MAX,
+    })
+}
+
+fn cursor() -> Layout {
+    let value = CursorFile {
+        log_id: LogId([0; 16]),
+        id: 0,
+        seq: 0,
+        generation: 0,
+        updated_ms: 0,
+        holds: false,
+        name: "n".into(),
+    };
+    let mut layout = layout!(CURSOR_BYTES, value, CursorFile::encode, {
+        "log_id": |it: &mut CursorFile| it.log_id = LogId([1; 16]),
+        "id": |it: &mut CursorFile| it.id = ALL,
+        "seq": |it: &mut CursorFile| it.seq = ALL,
+        "generation": |it: &mut CursorFile| it.generation = ALL,
+        "updated_ms": |it: &mut CursorFile| it.updated_ms = -1,
+    });
+    for (name, range) in [("name_bytes", 10..12), ("flags", 64..68)] {
+        let bytes = layout.bytes.iter().enumerate();
+        let other = bytes.map(|(at, byte)| if range.contains(&at) { !byte } else { *byte });
+        layout.changed.push((name, other.collect()));
+    }
+    layout
+}
+
+/// Bit tables: all 32 bits, each where the encoder sets it.
+fn check_bits(spec: &str) -> Outcome {
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let shape = |count: u32, sparse: bool| {
+        let header = BatchHeader {
+            body_bytes: 0,
+            first_seq: 0,
+            durable_seq: 0,
+            timestamp_ms: 0,
+            count,
+            sparse,
+        };
+        word(&header.encode(&CONTEXT, 128), 20)
+    };
+    let meta = |frame: Vec<u8>| word(&frame, 4);
+    let bare = meta(frame(None, Some(b""), None, None));
+    let producer = Producer {
+        id: 1,
+        epoch: 2,
+        number: 3,
+    };
+    let shapes: [(&str, u32); 5] = [
+        ("count", shape(COUNT_MAX, false) ^ (shape(1, false) & !1)),
+        ("sparse", shape(1, true) ^ shape(1, false)),
+        ("watermark", shape(0, false) ^ shape(1, false) ^ 1),
+        (
+            "reserved",
+            !(shape(COUNT_MAX, true) | shape(0, false) | 0xF << 28),
+        ),
+        ("pattern", 0xF << 28),
+    ];
+    let metas: [(&str, u32); 6] = [
+        ("value_bytes", VALUE_BYTES_MAX as u32),
+        ("key", meta(frame(Some(b""), Some(b""), None, None)) ^ bare),
+        ("tombstone", meta(frame(None, None, None, None)) ^ bare),
+        (
+            "timestamp",
+            meta(frame(None, Some(b""), Some(1), None)) ^ bare,
+        ),
+        (
+            "producer",
+            meta(frame(None, Some(b""), None, Some(producer))) ^ bare,
+        ),
+        ("marker", bare),
+    ];
+    check_words(&table(spec, &["Bits of `shape"])?, &shapes)?;
+    check_words(&table(spec, &["Bits of `meta"])?, &metas)?;
+    let pattern = table(spec, &["Bits of `shape"])?;
+    let says = pattern
+        .iter()
+        .any(|row| row[2].starts_with(&format!("{:04b}:", shape(1, false) >> 28)));
+    if says {
+        Ok(())
+    } else {
+        Err("the pattern is another".into())
+    }
+}
+
+fn check_words(rows: &[Vec<&str>], bits: &[(&str, u32)]) -> Outcome {
+    if rows.len() != bits.len() {
+        return Err(format!("{} rows of bits", rows.len()));
+    }
+    for (row, (name, mask)) in rows.iter().zip(bits) {
+        let (low, high) = row[0].split_once('–').unwrap_or((row[0], row[0]));
+        let (low, high): (u32, u32) = (number(low)?, number(high)?);
+        let of_page = (0..32)
+            .filter(|bit| (low..=high).contains(bit))
+            .fold(0, |word, bit| word | 1 << bit);
+        if of_page != *mask || row[1] != *name || high > 31 {
+            return Err(format!("bits {} are not {name}: {mask:#010x}", row[0]));
+        }
+    }
+    Ok(())
+}
+
+/// The fields that a record has only if it needs them, in their order and size.
+fn check_optional_fields(spec: &str) -> Outcome {
+    let rows = table(spec, &["Size", "Field", "There if"])?;
+    let sizes = rows
+        .iter()
+        .filter_map(|row| number(row[0]).ok().map(|size: usize| (row[1], size)));
+    let mut delta = Vec::new();
+    let parts = RecordParts {
+        key: None,
+        value: Some(b""),
+        timestamp_ms: None,
+        producer: None,
+    };
+    encode(&mut delta, CONTEXT.salt, 7, Some(u32::MAX), &parts);
+    let producer = Producer {
+        id: ALL,
+        epoch: u32::MAX,
+        number: ALL,
+    };
+    let with_producer = frame(None, None, None, Some(producer)).len() - RECORD_BYTES_MIN;
+    let expected = [
+        ("seq_delta", delta.len() - RECORD_BYTES_MIN),
+        (
+            "key_bytes",
+            frame(Some(b""), None, None, None).len() - RECORD_BYTES_MIN,
+        ),
+        (
+            "timestamp_ms",
+            frame(None, None, Some(0), None).len() - RECORD_BYTES_MIN,
+        ),
+        ("producer_id", size_of_val(&producer.id)),
+        ("producer_epoch", size_of_val(&producer.epoch)),
+        (
+            "producer_number",
+            with_producer - size_of_val(&producer.id) - size_of_val(&producer.epoch),
+        ),
+    ];
+    if sizes.eq(expected) {
+        Ok(())
+    } else {
+        Err("the optional fields of a record".into())
+    }
+}

@@ -1,0 +1,276 @@
+//! The tables of `format.md` and what they say of checksums, limits and costs.
+
+use super::blocks::{blocks, file};
+use super::examples::number;
+use super::layouts::{CONTEXT, frame};
+use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX};
+use cairnlog::format::crc32c;
+use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX};
+use cairnlog::format::footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_STEP_BYTES};
+use cairnlog::format::header::HEADER_BYTES;
+use cairnlog::format::manifest::MANIFEST_BYTES;
+use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
+
+type Outcome<T = ()> = Result<T, String>;
+
+/// Whether a table row begins with two cells in which every digit is checked.
+pub fn is_checked_row(first: &str, second: &str) -> bool {
+    let (first, second) = (first.trim(), second.trim());
+    let counts = !first.is_empty() && first.chars().all(|it| it.is_ascii_digit() || it == '–');
+    let named = second.starts_with('`') || ["reserved", "pattern", "marker"].contains(&second);
+    second.starts_with("0x")
+        || second.starts_with("+ ")
+        || second.starts_with(|it: char| it.is_ascii_digit())
+        || (counts && named)
+}
+
+/// The rows of every table whose header row starts with these cells.
+pub fn tables<'a>(spec: &'a str, header: &[&str]) -> Vec<Vec<Vec<&'a str>>> {
+    let mut found = Vec::new();
+    let mut lines = spec.lines();
+    while let Some(line) = lines.next() {
+        let cells = cells(line);
+        if !cells
+            .iter()
+            .zip(header)
+            .all(|(cell, name)| cell.starts_with(name))
+            || cells.len() < header.len()
+        {
+            continue;
+        }
+        let rows = lines
+            .by_ref()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'));
+        found.push(rows.map(self::cells).collect());
+    }
+    found
+}
+
+pub fn table<'a>(spec: &'a str, header: &[&str]) -> Outcome<Vec<Vec<&'a str>>> {
+    let mut found = tables(spec, header);
+    if found.len() == 1 {
+        Ok(found.remove(0))
+    } else {
+        Err(format!("{} tables {header:?}", found.len()))
+    }
+}
+
+fn cells(line: &str) -> Vec<&str> {
+    let inner = line
+        .strip_prefix('|')
+        .and_then(|line| line.strip_suffix('|'));
+    inner.map_or_else(Vec::new, |line| {
+        line.split('|')
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect()
+    })
+}
+
+/// Recomputes the checksum of every example from the constants and ranges on the page.
+pub fn check_seeds(spec: &str) -> Outcome {
+    if crc32c(0, b"123456789") != number(between(spec, "`123456789`, is ", ".")?)? {
+        return Err("the check value".into());
+    }
+    let rows = table(spec, &["Structure", "Constant", "Place"])?;
+    let row = |name: &str| {
+        let row = rows
+            .iter()
+            .find(|row| row[0] == name)
+            .ok_or_else(|| format!("no constant of a {name}"))?;
+        let constant: u32 = number(row[1])?;
+        let mut words = row[3]
+            .split(|it: char| !it.is_ascii_digit())
+            .filter_map(|it| number(it).ok());
+        let (from, to): (usize, Option<usize>) = (words.next().unwrap_or(0), words.next());
+        Ok::<_, String>((constant, from, to.map(|to| to + 1)))
+    };
+    let found = blocks(spec)?;
+    for block in &found {
+        let bytes = &block.bytes[..];
+        let text = |name: &str| {
+            block
+                .text(name)
+                .ok_or_else(|| format!("{}: no {name}", block.tag))
+        };
+        let salt = match block.text("file") {
+            Some(name) => {
+                let header = file(&found, name);
+                header
+                    .get(56..64)
+                    .map_or(0, |it| u64::from_le_bytes(it.try_into().unwrap()))
+            }
+            None => number(text("salt")?)?,
+        };
+        let bound = |place: u64, constant: u32| {
+            let x = salt ^ place;
+            x as u32 ^ (x >> 32) as u32 ^ constant
+        };
+        let word = |at: usize| {
+            bytes
+                .get(at..at + 4)
+                .map(|it| u32::from_le_bytes(it.try_into().unwrap()))
+        };
+        let sum = |seed: u32, from: usize, to: usize| {
+            bytes.get(from..to).map(|range| crc32c(seed, range))
+        };
+        let mut pairs = Vec::new();
+        let name = block.tag.replace('-', " ");
+        let name = name[..1].to_uppercase() + &name[1..];
+        let (constant, from, to) = row(&name)?;
+        let end = to.unwrap_or(bytes.len());
+        match block.tag.as_str() {
+            "segment-header" => pairs.push((word(end), sum(constant, from, end))),
+            "batch-header" => {
+                let seed = bound(number(text("offset")?)?, constant);
+                pairs.push((word(0), sum(seed, from, end)));
+            }
+            "record" => pairs.push((
+                word(0),
+                sum(bound(number(text("seq")?)?, constant), from, end),
+            )),
+            "footer" => {
+                let frames_end = number(text("frames_end")?)?;
+                pairs.push((word(end), sum(bound(frames_end, constant), from, end)));
+                let (constant, ..) = row("Index")?;
+                pairs.push((
+                    word(68),
+                    sum(bound(frames_end, constant), FOOTER_BYTES, bytes.len()),
+                ));
+            }
+            "manifest" => {
+                pairs.push((word(end), sum(constant, from, end)));
+                let (constant, ..) = row("Sealed entries")?;
+                pairs.push((word(84), sum(constant, MANIFEST_BYTES, bytes.len())));
+            }
+            "cursor" => {
+                let name = bytes.get(CURSOR_BYTES..).unwrap_or_default();
+                pairs.push((
+                    word(end),
+                    sum(constant, from, end).map(|sum| crc32c(sum, name)),
+                ));
+            }
+            other => return Err(format!("a checksum of what? {other}")),
+        }
+        if pairs
+            .iter()
+            .any(|(stored, computed)| stored.is_none() || stored != computed)
+        {
+            return Err(format!(
+                "the checksum of a {name} is not made as the page says"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Outcome<&'a str> {
+    let rest = text
+        .split_once(before)
+        .ok_or_else(|| format!("no {before}"))?
+        .1;
+    Ok(rest.split_once(after).map_or(rest, |(found, _)| found))
+}
+
+/// A number with its thousands set off, as the page writes it.
+fn grouped(number: impl TryInto<u64>) -> String {
+    let digits = number.try_into().unwrap_or_default().to_string();
+    let groups: Vec<String> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|it| String::from_utf8_lossy(it).into())
+        .collect();
+    groups.join(",")
+}
+
+/// The limits are the constants, or what a field of that size can hold.
+pub fn check_limits(spec: &str) -> Outcome {
+    let most = grouped(u32::MAX);
+    let days = i64::from(i32::MAX) / (24 * 60 * 60 * 1000);
+    let expected = [
+        format!("{} bytes KEY_BYTES_MAX", grouped(KEY_BYTES_MAX)),
+        format!("{} bytes VALUE_BYTES_MAX", grouped(VALUE_BYTES_MAX)),
+        format!("{} COUNT_MAX", grouped(COUNT_MAX)),
+        format!("{most} bytes "),
+        format!("{most} "),
+        format!("{most} "),
+        format!("{days} days around its beginning "),
+        format!("{most} "),
+        format!("{} bytes NAME_BYTES_MAX", grouped(NAME_BYTES_MAX)),
+        format!("{} bytes INDEX_STEP_BYTES", grouped(INDEX_STEP_BYTES)),
+    ];
+    let rows = table(spec, &["Limit", "Value", "Constant"])?;
+    let found: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{} {}", row[1], row[2]))
+        .collect();
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("limits: {found:?}, the code: {expected:?}"))
+    }
+}
+
+/// What framing costs, measured on what the encoders write.
+pub fn check_costs(spec: &str) -> Outcome {
+    let bare = frame(None, Some(b""), None, None).len();
+    let key = frame(Some(b""), Some(b""), None, None).len() - bare;
+    let time = frame(None, Some(b""), Some(0), None).len() - bare;
+    let producer = Producer {
+        id: 0,
+        epoch: 0,
+        number: 0,
+    };
+    let producer = frame(None, Some(b""), None, Some(producer)).len() - bare;
+    let mut sparse = Vec::new();
+    let parts = RecordParts {
+        key: None,
+        value: Some(b""),
+        timestamp_ms: None,
+        producer: None,
+    };
+    encode(&mut sparse, CONTEXT.salt, 7, Some(0), &parts);
+    let expected = [
+        (
+            "A record in a batch of its own".to_owned(),
+            format!("{}", BATCH_HEADER_BYTES + bare),
+        ),
+        (
+            "A record in a batch of 6".to_owned(),
+            format!("{}", BATCH_HEADER_BYTES / 6 + bare),
+        ),
+        (
+            "A record in a batch of n".to_owned(),
+            format!("{bare} + {BATCH_HEADER_BYTES}/n"),
+        ),
+        ("A key".to_owned(), format!("+ {key}")),
+        ("A time of its own".to_owned(), format!("+ {time}")),
+        ("A producer".to_owned(), format!("+ {producer}")),
+        (
+            "In a sparse batch".to_owned(),
+            format!("+ {}", sparse.len() - bare),
+        ),
+        ("A watermark".to_owned(), BATCH_HEADER_BYTES.to_string()),
+        (
+            format!(
+                "A segment: header, footer and one index entry for at least {INDEX_STEP_BYTES} bytes"
+            ),
+            format!(
+                "{} + 1/{} of the frames",
+                HEADER_BYTES + FOOTER_BYTES,
+                INDEX_STEP_BYTES / INDEX_ENTRY_BYTES as u64
+            ),
+        ),
+    ];
+    let rows = table(spec, &["What", "Bytes"])?;
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| (row[0].to_owned(), row[1].to_owned()))
+        .collect();
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("costs: {found:?}, the code: {expected:?}"))
+    }
+}

@@ -1,0 +1,238 @@
+//! Is there a bad schedule? The real group commit, watermark, queue and waiting reader, driven by
+//! shuttle through thousands of interleavings over the simulated disk. A lost wake-up is a deadlock,
+//! and shuttle reports it together with the schedule that leads there.
+//!
+//! Run with `RUSTFLAGS="--cfg cairn_shuttle" cargo test --test schedules`; otherwise it is empty.
+#![cfg(cairn_shuttle)]
+
+use cairnlog::{
+    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options,
+    vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
+};
+use shuttle::thread;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+/// Schedules tried for each question; `CAIRN_SCHEDULES` in the environment of the test asks for more.
+fn schedules() -> usize {
+    std::env::var("CAIRN_SCHEDULES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2_000)
+}
+
+/// Half of the schedules at random, half by probabilistic concurrency testing with three preemptions.
+fn explore(question: fn()) {
+    shuttle::check_random(question, schedules() / 2);
+    shuttle::check_pct(question, schedules() / 2, 3);
+}
+
+fn options(disk: &SimFs) -> Options {
+    Log::options()
+        .vfs(Arc::new(disk.clone()))
+        .segment_bytes(512)
+        .idle_watermark(None)
+        .background(false)
+}
+
+fn appender(log: &Log, name: u8, count: u8) -> thread::JoinHandle<Vec<(u64, Vec<u8>)>> {
+    let log = log.clone();
+    thread::spawn(move || {
+        (0..count)
+            .map(|number| {
+                let value = vec![name, number];
+                (log.append(&value).unwrap(), value)
+            })
+            .collect()
+    })
+}
+
+fn check(log: &Log, acked: &[(u64, Vec<u8>)]) {
+    let all: Vec<(u64, Vec<u8>)> = log
+        .scan(..)
+        .unwrap()
+        .map(|r| r.unwrap())
+        .map(|r| (r.seq(), r.to_vec()))
+        .collect();
+    let seqs: Vec<u64> = all.iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(
+        seqs,
+        (0..all.len() as u64).collect::<Vec<_>>(),
+        "dense, in order, none twice"
+    );
+    for record in acked {
+        assert!(
+            all.contains(record),
+            "acknowledged {record:?} is missing from {all:?}"
+        );
+    }
+}
+
+#[test]
+fn every_thread_of_a_group_commit_gets_its_answer_and_its_record() {
+    explore(|| {
+        let disk = SimFs::new(1);
+        let log = options(&disk).open("log").unwrap();
+        let threads: Vec<_> = (0..3).map(|name| appender(&log, name, 2)).collect();
+        let acked: Vec<_> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        assert_eq!(
+            acked
+                .iter()
+                .map(|(seq, _)| *seq)
+                .collect::<BTreeSet<_>>()
+                .len(),
+            6
+        );
+        check(&log, &acked);
+    });
+}
+
+#[test]
+fn acknowledged_records_survive_power_loss_under_any_schedule() {
+    explore(|| {
+        let disk = SimFs::new(2);
+        let log = options(&disk).open("log").unwrap();
+        let threads: Vec<_> = (0..2).map(|name| appender(&log, name, 3)).collect();
+        let acked: Vec<_> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        let after = disk.reboot(7);
+        let reopened = options(&after).open("log").unwrap();
+        check(&reopened, &acked);
+    });
+}
+
+#[test]
+fn a_waiting_tail_is_woken_for_every_record() {
+    explore(|| {
+        let disk = SimFs::new(3);
+        let log = options(&disk).open("log").unwrap();
+        let mut tail = log.tail(0);
+        let follower = thread::spawn(move || {
+            (0..4)
+                .map(|_| tail.next().unwrap().unwrap().seq())
+                .collect::<Vec<_>>()
+        });
+        let threads: Vec<_> = (0..2).map(|name| appender(&log, name, 2)).collect();
+        threads.into_iter().for_each(|t| drop(t.join().unwrap()));
+        assert_eq!(follower.join().unwrap(), [0, 1, 2, 3]);
+    });
+}
+
+#[test]
+fn closing_lets_a_waiting_tail_go_and_loses_no_acknowledged_record() {
+    explore(|| {
+        let disk = SimFs::new(4);
+        let log = options(&disk).open("log").unwrap();
+        let tail = log.tail(0);
+        let follower = thread::spawn(move || tail.map(|r| r.unwrap().seq()).collect::<Vec<_>>());
+        let writer = {
+            let log = log.clone();
+            thread::spawn(move || {
+                let mut acked = 0;
+                loop {
+                    match log.append([acked]) {
+                        Ok(_) if acked == 3 => return 4,
+                        Ok(_) => acked += 1,
+                        Err(error) => {
+                            assert_eq!(error.kind(), ErrorKind::Closed);
+                            return acked;
+                        }
+                    }
+                }
+            })
+        };
+        log.close().unwrap();
+        let acked = u64::from(writer.join().unwrap());
+        assert_eq!(follower.join().unwrap(), (0..acked).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_full_queue_slows_every_submitter_and_stops_none() {
+    explore(|| {
+        let disk = SimFs::new(5);
+        let log = options(&disk).queue_bytes_max(80).open("log").unwrap();
+        let threads: Vec<_> = (0..2u8)
+            .map(|name| {
+                let log = log.clone();
+                thread::spawn(move || {
+                    let how = AppendOptions::new().durability(Durability::Written);
+                    let submit = |n: u8| log.submit(&[NewRecord::value(&[name, n, 0, 0])], &how);
+                    let tickets: Vec<_> = (0..3).map(|n| submit(n).unwrap()).collect();
+                    tickets
+                        .into_iter()
+                        .map(|t| t.wait().unwrap().start)
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let mut seqs: Vec<u64> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        seqs.sort_unstable();
+        assert_eq!(seqs, [0, 1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn the_worker_serves_tickets_that_nobody_waits_for() {
+    explore(|| {
+        let disk = SimFs::new(6);
+        let log = options(&disk).background(true).open("log").unwrap();
+        let how = AppendOptions::new();
+        for number in 0..3u8 {
+            drop(log.submit(&[NewRecord::value(&[number])], &how).unwrap());
+        }
+        let mut tail = log.tail(0);
+        let seen: Vec<u64> = (0..3)
+            .map(|_| tail.next().unwrap().unwrap().seq())
+            .collect();
+        assert_eq!(seen, [0, 1, 2]);
+        log.close().unwrap();
+    });
+}
+
+#[test]
+fn after_a_failed_sync_everybody_is_told_and_nobody_hangs() {
+    explore(|| {
+        let disk = SimFs::new(8);
+        let log = options(&disk).open("log").unwrap();
+        disk.fail(
+            FaultRule::nth(OpKind::Sync, 1, Fault::Error(Errno::Eio))
+                .on("log/00000000000000000001.seg"),
+        );
+        let acked = Arc::new(Mutex::new(Vec::new()));
+        let threads: Vec<_> = (0..3u8)
+            .map(|name| {
+                let (log, acked) = (log.clone(), acked.clone());
+                thread::spawn(move || {
+                    for number in 0..2u8 {
+                        match log.append([name, number]) {
+                            Ok(seq) => acked.lock().unwrap().push((seq, vec![name, number])),
+                            Err(error) => assert!(
+                                matches!(
+                                    error.kind(),
+                                    ErrorKind::Indeterminate | ErrorKind::Poisoned
+                                ),
+                                "{error}"
+                            ),
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(log.append("x").unwrap_err().kind(), ErrorKind::Poisoned);
+        drop(log);
+        let reopened = options(&disk.reboot(9)).open("log").unwrap();
+        check(&reopened, &acked.lock().unwrap());
+    });
+}

@@ -1,0 +1,197 @@
+//! What does a durable append cost the kernel? One positional write and one `fdatasync`, nothing else:
+//! counted at the engine's door, and, where strace is installed, by the kernel's own account.
+
+use cairnlog::{
+    Log,
+    vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// The real file system, counting what goes to files.
+#[derive(Debug, Default)]
+struct Counting {
+    real: RealFs,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    writes: AtomicU64,
+    syncs: AtomicU64,
+    others: AtomicU64,
+}
+
+#[derive(Debug)]
+struct CountingFile(Arc<dyn VfsFile>, Arc<Counts>);
+
+impl Vfs for Counting {
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        self.real.create_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.counts.others.fetch_add(1, Ordering::Relaxed);
+        self.real.list(path)
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.counts.others.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(CountingFile(
+            self.real.create_new(path)?,
+            self.counts.clone(),
+        )))
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        self.counts.others.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(CountingFile(
+            self.real.open(path, access)?,
+            self.counts.clone(),
+        )))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.counts.others.fetch_add(1, Ordering::Relaxed);
+        self.real.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.counts.others.fetch_add(1, Ordering::Relaxed);
+        self.real.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.counts.others.fetch_add(1, Ordering::Relaxed);
+        self.real.sync_dir(path)
+    }
+    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
+        self.real.try_lock(dir)
+    }
+    fn unix_time_ms(&self) -> i64 {
+        self.real.unix_time_ms()
+    }
+    fn monotonic(&self) -> Duration {
+        self.real.monotonic()
+    }
+    fn sleep(&self, time: Duration) {
+        self.real.sleep(time);
+    }
+    fn random(&self) -> u64 {
+        self.real.random()
+    }
+}
+
+impl VfsFile for CountingFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.1.others.fetch_add(1, Ordering::Relaxed);
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.1.writes.fetch_add(1, Ordering::Relaxed);
+        self.0.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.1.others.fetch_add(1, Ordering::Relaxed);
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.1.others.fetch_add(1, Ordering::Relaxed);
+        self.0.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.1.syncs.fetch_add(1, Ordering::Relaxed);
+        self.0.sync()
+    }
+}
+
+#[test]
+fn a_durable_append_is_one_write_and_one_sync_at_the_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Counting::default();
+    let counts = vfs.counts.clone();
+    let log = Log::options()
+        .vfs(Arc::new(vfs))
+        .background(false)
+        .open(dir.path().join("log"))
+        .unwrap();
+    let before = [&counts.writes, &counts.syncs, &counts.others]
+        .map(|counter| counter.load(Ordering::Relaxed));
+    for number in 0..200 {
+        log.append(format!("record {number}")).unwrap();
+    }
+    let after = [&counts.writes, &counts.syncs, &counts.others]
+        .map(|counter| counter.load(Ordering::Relaxed));
+    assert_eq!(after, [before[0] + 200, before[1] + 200, before[2]]);
+}
+
+/// The child of the test below: appends between two marks that strace sees.
+#[test]
+fn child_that_appends_under_strace() {
+    let Ok(dir) = std::env::var("CAIRN_SYSCALLS_DIR") else {
+        return;
+    };
+    let log = Log::open(dir).unwrap();
+    for _ in 0..20 {
+        log.append("before the first mark").unwrap();
+    }
+    assert!(std::fs::metadata("/mark-begin").is_err());
+    for number in 0..200 {
+        log.append(format!("record {number}")).unwrap();
+    }
+    assert!(std::fs::metadata("/mark-end").is_err());
+}
+
+#[test]
+fn a_durable_append_is_one_write_and_one_sync_in_the_kernel() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("strace is not installed: the count at the engine's door has to do");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let status = Command::new("strace")
+        .args(["-f", "-q", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_appends_under_strace", "--nocapture"])
+        .env("CAIRN_SYSCALLS_DIR", dir.path().join("log"))
+        .output()
+        .unwrap();
+    assert!(
+        status.status.success(),
+        "{}",
+        String::from_utf8_lossy(&status.stderr)
+    );
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let calls: Vec<(&str, &str)> = trace
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(thread, call)| (thread, call.trim_start()))
+        .collect();
+    let mark = |name: &str| {
+        calls
+            .iter()
+            .position(|(_, call)| call.contains(name))
+            .unwrap()
+    };
+    let (begin, end) = (mark("/mark-begin"), mark("/mark-end"));
+    let thread = calls[begin].0;
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for (_, call) in calls[begin + 1..end].iter().filter(|(by, _)| *by == thread) {
+        // A call that another thread interrupts in the trace is resumed on a line of its own.
+        if let Some((name, _)) = call.split_once('(').filter(|_| !call.starts_with("<...")) {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+    // Waking the worker for an extension of the file is the only other thing allowed, and rare.
+    let wakes = counts.remove("futex").unwrap_or(0);
+    assert!(wakes <= 4, "{wakes} futex calls in 200 appends");
+    assert_eq!(
+        counts,
+        BTreeMap::from([("fdatasync", 200), ("pwrite64", 200)])
+    );
+}

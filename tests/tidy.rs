@@ -1,0 +1,377 @@
+//! Is the house in order? Properties of the source tree itself.
+//!
+//! Adding a room to `engine/` means adding a line to `ROOMS`, which is the moment to think.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Rooms from the ground up. A room uses only rooms on a lower floor, or itself.
+const ROOMS: &[(&str, u32)] = &[
+    ("types", 0),
+    ("error", 1),
+    ("sync", 1),
+    ("observe", 2),
+    ("format", 2),
+    ("vfs", 2),
+    ("options", 3),
+    ("segment", 3),
+    ("manifest", 4),
+    ("catalog", 5),
+    // Verbs. Appending hands its parts to recovery, which opens; verify and repair ask recovery.
+    ("append", 6),
+    ("read", 6),
+    ("recover", 7),
+    ("trim", 7),
+    ("verify", 8),
+    ("repair", 9),
+    ("log", 10),
+    ("lib", 11),
+];
+/// Only `vfs` names the operating system, a clock or randomness; only `sync` starts a thread.
+const BANNED_OUTSIDE_VFS: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "SystemTime",
+    "Instant::now",
+    "RandomState",
+];
+const BANNED_OUTSIDE_SYNC: &[&str] = &["thread::spawn", "thread::Builder", "parking_lot"];
+const LINES_MAX: usize = 400;
+const FUNCTION_LINES_MAX: usize = 70;
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).expect("readable source tree") {
+        let path = entry.expect("readable entry").path();
+        if path.is_dir() && !path.ends_with("target") {
+            out.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            out.push(path);
+        }
+    }
+    out
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn floor(room: &str) -> u32 {
+    let found = ROOMS.iter().find(|(name, _)| *name == room);
+    found
+        .unwrap_or_else(|| panic!("unknown room `{room}`: give it a floor"))
+        .1
+}
+
+fn room_of(file: &Path) -> String {
+    let inside = file.strip_prefix(root().join("engine")).unwrap();
+    let first = inside
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// What ships: without the unit tests, comments and doc examples.
+fn production(text: &str) -> String {
+    let body = text.split("#[cfg(test)]\nmod ").next().unwrap();
+    body.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The rooms named by every `crate::x` path, including `use crate::{a, b::{c, d}}` groups.
+fn rooms_used(text: &str) -> Vec<String> {
+    let ident = |text: &str| -> String {
+        text.trim()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let mut out = Vec::new();
+    for tail in text.split("crate::").skip(1) {
+        let Some(group) = tail.strip_prefix('{') else {
+            out.push(ident(tail));
+            continue;
+        };
+        let (mut depth, mut start) = (0, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => {
+                    out.push(ident(&group[start..at]));
+                    break;
+                }
+                '}' => depth -= 1,
+                ',' if depth == 0 => {
+                    out.push(ident(&group[start..at]));
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    out.retain(|name| name.chars().next().is_some_and(char::is_lowercase));
+    out
+}
+
+/// The text with its comment lines emptied, so that line numbers stay.
+fn without_docs(text: &str) -> String {
+    let keep = |line: &str| !line.trim_start().starts_with("//");
+    text.lines()
+        .map(|line| if keep(line) { line } else { "" })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// (first line, length) of each function; rustfmt closes a function at the indent it opened.
+fn function_lengths(body: &str) -> Vec<(usize, usize)> {
+    let (mut out, mut open) = (Vec::new(), None);
+    for (at, line) in body.lines().enumerate() {
+        let indent = line.len() - line.trim_start().len();
+        if open.is_none() && line.contains("fn ") && line.ends_with('{') {
+            open = Some((at, indent));
+        }
+        if let Some((start, at_indent)) = open
+            && at > start
+            && indent == at_indent
+            && line.trim() == "}"
+        {
+            out.push((start + 1, at - start + 1));
+            open = None;
+        }
+    }
+    out
+}
+
+/// Lines where a `matches!(..)` is a statement, so that its answer is thrown away.
+fn bare_matches(text: &str) -> Vec<usize> {
+    let mut out = Vec::new();
+    for (at, _) in text.match_indices("matches!(") {
+        let starts_statement = text[..at].trim_end().ends_with([';', '{', '}']);
+        let mut depth = 0i32;
+        let close = text[at..].char_indices().find(|(_, c)| {
+            depth += match c {
+                '(' => 1,
+                ')' => -1,
+                _ => 0,
+            };
+            *c == ')' && depth == 0
+        });
+        if starts_statement && close.is_some_and(|(k, _)| text[at + k + 1..].starts_with(';')) {
+            out.push(text[..at].lines().count());
+        }
+    }
+    out
+}
+
+/// Names of tests that check nothing: no assertion, no unwrap, no call of a checking helper.
+fn tests_without_assertion(text: &str) -> Vec<String> {
+    let checks = [
+        "assert", "unwrap", "expect", "check", "panic!", "explore(", "?;", "sweep", "run(",
+    ];
+    let mut out = Vec::new();
+    for block in text.split("#[test]").skip(1) {
+        let body = block.split("\n}\n").next().unwrap_or(block);
+        let name = block
+            .split("fn ")
+            .nth(1)
+            .unwrap_or("?")
+            .split('(')
+            .next()
+            .unwrap();
+        if !checks.iter().any(|check| body.contains(check)) {
+            out.push(name.to_owned());
+        }
+    }
+    out
+}
+
+#[test]
+fn rooms_use_only_lower_floors_and_doors_are_the_only_doors() {
+    let mut errors = Vec::new();
+    for file in rust_files(&root().join("engine")) {
+        let body = production(&fs::read_to_string(&file).unwrap());
+        let room = room_of(&file);
+        for used in rooms_used(&body) {
+            if used != room && room != "lib" && floor(&used) >= floor(&room) {
+                errors.push(format!("{}: `{room}` looks up at `{used}`", file.display()));
+            }
+        }
+        let mut ban = |door: &str, words: &[&str]| {
+            for word in words
+                .iter()
+                .filter(|word| room != door && body.contains(**word))
+            {
+                errors.push(format!(
+                    "{}: `{word}` belongs behind {door}",
+                    file.display()
+                ));
+            }
+        };
+        ban("vfs", BANNED_OUTSIDE_VFS);
+        // The simulated disk lives below the door for locks and never waits under one.
+        if !file.components().any(|part| part.as_os_str() == "sim") {
+            ban("sync", BANNED_OUTSIDE_SYNC);
+        }
+        let allowed = file.ends_with("vfs/map.rs") || !body.contains("unsafe {");
+        if !allowed {
+            errors.push(format!("{}: unsafe outside vfs/map.rs", file.display()));
+        }
+    }
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
+fn files_and_functions_fit_a_reader() {
+    let mut errors = Vec::new();
+    for file in rust_files(&root().join("engine")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let shipped = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        if shipped.lines().count() > LINES_MAX {
+            errors.push(format!("{}: over {LINES_MAX} lines", file.display()));
+        }
+        for (line, length) in function_lengths(&without_docs(shipped)) {
+            if length > FUNCTION_LINES_MAX {
+                errors.push(format!(
+                    "{}:{line}: function of {length} lines",
+                    file.display()
+                ));
+            }
+        }
+        if !text.starts_with("//!") {
+            errors.push(format!("{}: no card", file.display()));
+        }
+    }
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
+fn every_sync_says_what_is_safe_after_it() {
+    let mut errors = Vec::new();
+    for file in rust_files(&root().join("engine")) {
+        // The doors themselves only pass the call on, and promise nothing of their own.
+        if file.components().any(|part| part.as_os_str() == "vfs") && !file.ends_with("vfs/dir.rs")
+        {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let calls = [".sync()", ".sync_dir(", ".file.sync()"];
+            let own = line.contains("fn ")
+                || line.contains("core.sync()")
+                || line.contains("self.sync()")
+                || line.contains("appender.sync()")
+                || line.trim_start().starts_with("//");
+            if own || !calls.iter().any(|call| line.contains(call)) {
+                continue;
+            }
+            let near = &lines[at.saturating_sub(6)..at];
+            if !near.iter().any(|line| line.contains("DURABILITY:")) {
+                errors.push(format!("{}:{}: {}", file.display(), at + 1, line.trim()));
+            }
+        }
+    }
+    assert!(
+        errors.is_empty(),
+        "syncs without a `DURABILITY:` line\n{}",
+        errors.join("\n")
+    );
+}
+
+#[test]
+fn every_test_can_fail() {
+    let mut errors = Vec::new();
+    for dir in ["engine", "tests", "cli"] {
+        for file in rust_files(&root().join(dir)) {
+            let text = fs::read_to_string(&file).unwrap();
+            for line in bare_matches(&text) {
+                let place = file.display();
+                errors.push(format!("{place}:{line}: a bare `matches!` asserts nothing"));
+            }
+            if !file.ends_with("tidy.rs") {
+                for name in tests_without_assertion(&text) {
+                    errors.push(format!("{}: {name} asserts nothing", file.display()));
+                }
+            }
+        }
+    }
+    assert!(errors.is_empty(), "\n{}", errors.join("\n"));
+}
+
+#[test]
+fn the_checks_above_see_what_they_look_for() {
+    assert_eq!(
+        rooms_used("use crate::{a, b::{c, D}, e}; crate::f::g()"),
+        ["a", "b", "e", "f"]
+    );
+    assert_eq!(bare_matches("fn t() {\n    matches!(x, Some(_));\n}"), [2]);
+    assert_eq!(
+        bare_matches("assert!(matches!(x, Some(_)));"),
+        Vec::<usize>::new()
+    );
+    assert_eq!(function_lengths("fn a() {\n    1;\n}\n"), [(1, 3)]);
+    assert_eq!(
+        tests_without_assertion("#[test]\nfn t() {\n    let x = 1;\n}\n"),
+        ["t"]
+    );
+}
+
+#[test]
+fn the_engine_stays_light() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let packages: Vec<(&str, Vec<&str>)> = lock.split("[[package]]").skip(1).map(package).collect();
+    let mut reached = vec!["cairnlog"];
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let table = manifest
+        .split("[dependencies]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    let wanted = table
+        .lines()
+        .filter(|line| !line.contains("optional") && line.contains('='));
+    let mut queue: Vec<&str> = wanted
+        .map(|line| line.split('=').next().unwrap().trim())
+        .collect();
+    while let Some(name) = queue.pop() {
+        if !reached.contains(&name) {
+            reached.push(name);
+            let found = packages.iter().filter(|(package, _)| *package == name);
+            queue.extend(found.flat_map(|(_, dependencies)| dependencies));
+        }
+    }
+    // An application embeds this: at most 15 crates with the default features, all platforms counted.
+    assert!(reached.len() <= 20, "{} crates: {reached:?}", reached.len());
+}
+
+fn package(text: &str) -> (&str, Vec<&str>) {
+    let name = text
+        .split("name = \"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let listed = text
+        .split("dependencies = [")
+        .nth(1)
+        .map_or("", |list| list.split(']').next().unwrap());
+    let names = listed.split('"').skip(1).step_by(2);
+    (
+        name,
+        names
+            .map(|entry| entry.split(' ').next().unwrap())
+            .collect(),
+    )
+}
