@@ -66,6 +66,9 @@ impl ManifestStore {
         }
         next.generation += 1;
         let bytes = next.encode();
+        // Checked right before writing, as it is right after reading.
+        Manifest::decode(&bytes)
+            .map_err(|defect| Error::defect(op, Place::file(names::MANIFEST), defect))?;
         let fail = |error| Error::io(op, error).at(Place::file(names::MANIFEST));
         let mut written = self.write_aside(&bytes);
         if is_full(&written) && state.reserved {

@@ -140,7 +140,7 @@ impl Core {
     pub(super) fn sync_writer(&self, writer: &mut Writer) -> Result<()> {
         while let Some(tail) = writer.unsynced.first() {
             // DURABILITY: after the last of these lines every frame written so far survives.
-            tail.file.sync().map_err(|error| {
+            tail.sync().map_err(|error| {
                 Error::io(Op::Sync, error).at(Place::in_segment(tail.id, tail.written_end()))
             })?;
             writer.unsynced.remove(0);

@@ -99,7 +99,7 @@ impl Core {
         for segment in unsynced {
             // DURABILITY: after this line all frames of a finished segment survive, and those of the
             // tail that were written by now; only a leader's own sync tells callers so.
-            segment.file.sync().map_err(|error| {
+            segment.sync().map_err(|error| {
                 Error::io(Op::Sync, error).at(Place::in_segment(segment.id, segment.written_end()))
             })?;
         }

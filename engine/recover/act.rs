@@ -39,6 +39,8 @@ fn io_at(place: Place) -> impl FnOnce(io::Error) -> Error {
 /// Creates a log where there is none.
 pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let vfs = dir.vfs();
+    // An interrupted creation may have made the directory without making its name durable.
+    dir.sync_parent().map_err(io_at(Place::file(dir.path())))?;
     let mut log_id = [0; 16];
     let halves = [vfs.random().to_le_bytes(), vfs.random().to_le_bytes()];
     for (slot, half) in log_id.chunks_exact_mut(8).zip(halves) {
@@ -159,6 +161,14 @@ pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool) -> Result<Rea
         manifest: ManifestStore::new(dir.clone(), manifest, reserve),
         writer,
         spare,
+    })
+}
+
+/// Commits a manifest that gives out no id at or below those of the files that are there.
+pub(super) fn claim_ids(ready: &Ready, free_id: SegmentId) -> Result<()> {
+    ready.manifest.commit(Op::Open, |manifest| {
+        let next = manifest.next_segment_id.0 + 1;
+        manifest.next_segment_id = SegmentId(next.max(free_id.0));
     })
 }
 

@@ -150,17 +150,22 @@ fn without_manifest(facts: &Facts) -> Plan {
 }
 
 /// Which unnamed segment files may go, and which prove that the manifest is not the newest.
+///
+/// Only a live header that verifies proves that: it is only ever written into a file that a manifest
+/// named. A copy whose first sector was lost to a crash has no header, or half of one. A file of
+/// another log, or under another's name, is not ours to remove.
 fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Damage>) {
-    let newer = |fact: &UnnamedFact| {
-        let live = match &fact.header {
-            HeaderFact::Valid(header) => header.origin == Origin::Live,
-            HeaderFact::Blank => fact.holds_frames,
-            HeaderFact::Invalid(_) => true,
-        };
-        fact.id >= manifest.next_segment_id && live
+    let header = |fact: &UnnamedFact| match &fact.header {
+        HeaderFact::Valid(header) => Some(header.clone()),
+        _ => None,
     };
-    let (unexplained, remove): (Vec<_>, Vec<_>) =
-        facts.unnamed.iter().partition(|fact| newer(fact));
+    let foreign = |fact: &UnnamedFact| {
+        header(fact).is_some_and(|it| it.log_id != manifest.log_id || it.id != fact.id)
+    };
+    let live = |fact: &UnnamedFact| header(fact).is_some_and(|it| it.origin == Origin::Live);
+    let is_newer = |fact: &&UnnamedFact| fact.id >= manifest.next_segment_id && live(fact);
+    let (unexplained, known): (Vec<_>, Vec<_>) = facts.unnamed.iter().partition(is_newer);
+    let remove = known.into_iter().filter(|fact| !foreign(fact));
     let damage = |fact: &UnnamedFact| Damage {
         place: Place::in_segment(fact.id, 0),
         defect: Defect::UnknownFile,
@@ -168,7 +173,7 @@ fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Dam
         next_seq: 0,
     };
     (
-        remove.iter().map(|fact| fact.id).collect(),
+        remove.map(|fact| fact.id).collect(),
         unexplained.into_iter().map(damage).collect(),
     )
 }

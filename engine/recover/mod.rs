@@ -29,6 +29,7 @@ use crate::{
     options::{Options, ReadMode},
     segment::Sealed,
     sync::Arc,
+    types::SegmentId,
     vfs::{Dir, LockAttempt, VfsLock},
 };
 use std::{io, time::Duration};
@@ -49,6 +50,12 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         ManifestFact::Valid(manifest) => Some(manifest.as_ref().clone()),
         _ => None,
     };
+    // Above every file that is there, named or not: nothing is ever created over one.
+    let unnamed = facts.unnamed.iter().map(|fact| fact.id.0 + 1);
+    let next_id = manifest
+        .as_ref()
+        .map_or(1, |manifest| manifest.next_segment_id.0);
+    let free_id = SegmentId(unnamed.fold(next_id, u64::max));
     let mut kept = Vec::new();
     let (ready, remove) = match (&plan, manifest) {
         (Plan::Refuse { damage }, _) => {
@@ -64,16 +71,16 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
             }
             (act::create(dir, &options)?, &[][..])
         }
-        (Plan::Resume { remove }, Some(manifest)) => (
-            act::resume(dir, manifest, facts.reserve)?,
-            remove.as_slice(),
-        ),
-        (Plan::Carry { carry, remove }, Some(manifest)) => {
+        (Plan::Resume { remove }, Some(manifest)) => {
+            let ready = act::resume(dir, manifest, facts.reserve)?;
+            // Names are removed only behind a commit of our own: had the last one failed to reach
+            // the disk, an older manifest could come back that still names them.
+            let removable = remove.is_empty() || act::claim_ids(&ready, free_id).is_ok();
+            (ready, if removable { remove.as_slice() } else { &[] })
+        }
+        (Plan::Carry { carry, remove }, Some(mut manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            // Orphans go first: one of them may have the id that the new segment gets.
-            for id in remove {
-                act::remove(dir, *id)?;
-            }
+            manifest.next_segment_id = free_id;
             (
                 act::carry(dir, &options, manifest, carry, facts.reserve)?,
                 remove.as_slice(),

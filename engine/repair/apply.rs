@@ -12,9 +12,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     recover::{self, CutBytes, Facts, HeaderFact, UnsealedFact},
-    segment::{Range, Sealed, Source, Window},
+    segment::{Found, Identity, Range, Source, Window, open_damaged},
     types::{SegmentId, Seq},
-    verify,
     vfs::{Access, Dir},
 };
 
@@ -45,6 +44,7 @@ impl Repair<'_> {
                 self.copy_sealed(entry, &mut copies)?;
                 sealed.append(&mut copies.finish_segment()?);
             } else {
+                copies.raise_floor(entry.next_seq);
                 sealed.push(*entry);
             }
         }
@@ -99,39 +99,73 @@ impl Repair<'_> {
     }
 
     fn copy_sealed(&self, entry: &SealedEntry, copies: &mut Copies<'_>) -> Result<()> {
-        let sealed = Sealed::new(*entry, self.manifest.log_id, self.dir.clone(), false);
-        let Ok(loaded) = verify::load(&sealed, Op::Repair)? else {
+        let identity = Identity {
+            log_id: self.manifest.log_id,
+            id: entry.id.0,
+            salt: entry.salt,
+            base_seq: entry.base_seq,
+        };
+        let Some(found) = self.open(identity, entry.max_timestamp_ms)? else {
             return Ok(());
         };
-        let range = verify::frames_of(&sealed, loaded.origin);
-        let mut window = Window::new(loaded.view.source.clone());
-        copies.take(&mut window, &loaded.view.context, range, entry.id, |_| {})
+        let range = Range {
+            offset: HEADER_BYTES as u64,
+            frames_end: entry.frames_end,
+            first_seq: entry.base_seq,
+            next_seq: entry.next_seq,
+            dense: found.dense,
+        };
+        let mut window = Window::new(Source::File(found.file));
+        copies.take(
+            &mut window,
+            &found.context,
+            range,
+            entry.id,
+            entry.next_seq,
+            |_| {},
+        )
     }
 
     /// Copies what verifies of an unsealed segment; gives the seq after all that it held.
     fn copy_unsealed(&self, fact: &UnsealedFact, copies: &mut Copies<'_>) -> Result<Seq> {
-        let HeaderFact::Valid(header) = &fact.header else {
+        let base_seq = match &fact.header {
+            HeaderFact::Valid(header) => header.base_seq,
+            _ if fact.id == self.manifest.tail.id => self.manifest.tail.base_seq,
+            _ => copies.floor_seq(),
+        };
+        let identity = Identity {
+            log_id: self.manifest.log_id,
+            id: fact.id.0,
+            salt: fact.salt,
+            base_seq,
+        };
+        let near_ms = self
+            .manifest
+            .sealed
+            .last()
+            .map_or(self.manifest.created_ms, |entry| entry.max_timestamp_ms);
+        let Some(found) = self.open(identity, near_ms)? else {
             return Ok(0);
         };
-        let io = |error| Error::io(Op::Repair, error).at(Place::in_segment(fact.id, 0));
-        let file = self
-            .dir
-            .open(&names::segment(fact.id), Access::Read)
-            .map_err(io)?;
         let scanned = fact.scan.as_ref().map_or(0, |scan| scan.summary.end);
         let range = Range {
             offset: HEADER_BYTES as u64,
             frames_end: fact.witness.nonzero_end.max(scanned),
-            first_seq: header.base_seq,
-            next_seq: header.base_seq,
+            first_seq: base_seq,
+            next_seq: base_seq,
             dense: true,
         };
-        let mut window = Window::new(Source::File(file));
-        let mut end_seq = header.base_seq;
-        copies.take(&mut window, &header.context(), range, fact.id, |seq| {
-            end_seq = seq + 1
-        })?;
+        let mut window = Window::new(Source::File(found.file));
+        let mut end_seq = 0;
+        let see = |seq| end_seq = seq + 1;
+        copies.take(&mut window, &found.context, range, fact.id, Seq::MAX, see)?;
         Ok(end_seq.max(fact.witness.durable_seq))
+    }
+
+    fn open(&self, identity: Identity, near_ms: i64) -> Result<Option<Found>> {
+        let id = SegmentId(identity.id);
+        open_damaged(self.dir, identity, near_ms)
+            .map_err(|error| Error::io(Op::Repair, error).at(Place::in_segment(id, 0)))
     }
 
     fn commit(&self, mut copies: Copies<'_>, sealed: Vec<SealedEntry>, end_seq: Seq) -> Result<()> {

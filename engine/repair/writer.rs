@@ -22,6 +22,8 @@ pub(super) struct Copies<'a> {
     next_id: SegmentId,
     builder: Option<Builder>,
     finished: Vec<SealedEntry>,
+    /// Records below are in the log already: order is kept whatever a file claims.
+    floor_seq: Seq,
 }
 
 impl<'a> Copies<'a> {
@@ -38,6 +40,7 @@ impl<'a> Copies<'a> {
             next_id,
             builder: None,
             finished: Vec::new(),
+            floor_seq: 0,
         }
     }
 
@@ -61,13 +64,22 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// Takes every record of a range that verifies; tells their seqs.
+    pub(super) fn floor_seq(&self) -> Seq {
+        self.floor_seq
+    }
+
+    pub(super) fn raise_floor(&mut self, seq: Seq) {
+        self.floor_seq = self.floor_seq.max(seq);
+    }
+
+    /// Takes every record of a range that verifies and lies below `until_seq`; tells their seqs.
     pub(super) fn take(
         &mut self,
         window: &mut Window,
         context: &SegmentContext,
         range: Range,
         id: SegmentId,
+        until_seq: Seq,
         mut seen: impl FnMut(Seq),
     ) -> Result<()> {
         let mut outcome = Ok(());
@@ -77,11 +89,11 @@ impl<'a> Copies<'a> {
             }
             outcome = match piece {
                 Piece::Batch(..) => self.end_batch(),
-                Piece::Record(_, record) => {
+                Piece::Record(_, record) if (self.floor_seq..until_seq).contains(&record.seq) => {
                     seen(record.seq);
                     self.add(&record)
                 }
-                Piece::Gap(_) => Ok(()),
+                Piece::Record(..) | Piece::Gap(_) => Ok(()),
             };
         })?;
         outcome
@@ -97,6 +109,7 @@ impl<'a> Copies<'a> {
     }
 
     pub(super) fn add(&mut self, record: &RecordRef<'_>) -> Result<()> {
+        self.raise_floor(record.seq + 1);
         if self
             .builder
             .as_ref()

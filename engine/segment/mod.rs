@@ -10,6 +10,7 @@
 
 mod build;
 mod frames;
+mod mend;
 mod salvage;
 mod scan;
 mod sealed;
@@ -19,6 +20,7 @@ mod tail;
 
 pub(crate) use build::{Builder, write_footer};
 pub(crate) use frames::{Frames, Spot, View, find};
+pub(crate) use mend::{Found, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, witness};
 pub(crate) use sealed::{Identity, Loaded, Sealed};

@@ -49,6 +49,9 @@ pub(crate) struct Range {
     pub(crate) dense: bool,
 }
 
+/// How much of a batch is looked at to mend its header, in bytes: enough for most first records.
+const MEND_BYTES: u64 = 64 * 1024;
+
 /// Walks a range of a segment to its end, whatever is in it.
 pub(crate) fn salvage(
     window: &mut Window,
@@ -61,7 +64,26 @@ pub(crate) fn salvage(
         let bytes = window
             .get(offset, BATCH_HEADER_BYTES as u64, range.frames_end)
             .map_err(|error| Fault::Io { offset, error })?;
-        let defect = match header_at(bytes, context, offset, expected, range.dense) {
+        let mut header = header_at(bytes, context, offset, expected, range.dense);
+        if let Err(defect) = header {
+            let bytes = window
+                .get(offset, u64::MAX, range.frames_end.min(offset + MEND_BYTES))
+                .map_err(|error| Fault::Io { offset, error })?;
+            if let Some(batch) = mend(bytes, context, offset, expected) {
+                // Reported, though no record is missing.
+                let end_offset = offset + BATCH_HEADER_BYTES as u64;
+                let (first_seq, next_seq) = (expected, expected);
+                each(Piece::Gap(Gap {
+                    offset,
+                    end_offset,
+                    first_seq,
+                    next_seq,
+                    defect,
+                }));
+                header = Ok(batch);
+            }
+        }
+        let defect = match header {
             Ok(batch) if offset + batch.batch_bytes() <= range.frames_end => {
                 let end = offset + batch.batch_bytes();
                 let bytes = window
@@ -125,6 +147,28 @@ fn header_at(
         });
     }
     Ok(batch)
+}
+
+/// A header with one bit turned, if that makes it verify and the first record behind it too: then
+/// the records of the batch need not be lost with it.
+fn mend(bytes: &[u8], context: &SegmentContext, offset: u64, expected: Seq) -> Option<BatchHeader> {
+    let (head, body) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
+    let mut mended = *head;
+    for bit in 0..BATCH_HEADER_BYTES * 8 {
+        let turn = |bytes: &mut [u8; BATCH_HEADER_BYTES]| {
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        };
+        turn(&mut mended);
+        if let Ok(batch) = header_at(&mended, context, offset, expected, true) {
+            let whole =
+                batch.count == 0 || record::decode(body, context, &batch, batch.first_seq).is_ok();
+            return whole.then_some(batch);
+        }
+        turn(&mut mended);
+    }
+    None
 }
 
 /// The next place where a batch header verifies, and its first seq.

@@ -91,7 +91,7 @@ pub(crate) fn scan(
                 each(&batch, bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default());
             }
             Err((at, seq, defect)) => {
-                let stop = classify(window, context, offset, file_end)?;
+                let stop = classify(window, context, &summary, file_end)?;
                 let stop = stop.unwrap_or(Stop::Defect {
                     offset: at,
                     seq,
@@ -149,6 +149,10 @@ fn batch_at(
         };
         return Ok(Err((offset, expected, defect)));
     }
+    if dense && batch.sparse {
+        let defect = Defect::Malformed("sparse batch in an unsealed segment");
+        return Ok(Err((offset, expected, defect)));
+    }
     let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
     let Some(body) = bytes.get(BATCH_HEADER_BYTES..as_len(batch.batch_bytes())) else {
         let (needed_bytes, available_bytes) = (batch.batch_bytes(), bytes.len() as u64);
@@ -181,14 +185,16 @@ fn batch_at(
 fn classify(
     window: &mut Window,
     context: &SegmentContext,
-    offset: u64,
+    summary: &Summary,
     file_end: u64,
 ) -> Result<Option<Stop>, Fault> {
+    let offset = summary.end;
     if offset >= file_end {
         return Ok(Some(Stop::EndOfFile));
     }
     let bytes = get(window, offset, FOOTER_BYTES as u64, file_end)?;
-    if Footer::decode(bytes, context, offset).is_ok() {
+    let footer = Footer::decode(bytes, context, offset);
+    if footer.is_ok_and(|footer| footer.next_seq == summary.next_seq) {
         return Ok(Some(Stop::Footer));
     }
     Ok((nonzero_end(window, offset, file_end)? == offset).then_some(Stop::Zeros))

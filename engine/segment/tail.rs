@@ -35,6 +35,9 @@ pub(crate) struct Tail {
     /// The file's length; bytes between the written end and here are zeros. Changed under `filling`.
     allocated_end: AtomicU64,
     filling: Mutex<()>,
+    /// Set once a sync of the file has failed. The kernel reports a lost write once, to whoever syncs
+    /// next: so all syncs of a segment go through here, one at a time, and failure sticks.
+    sync_failed: Mutex<Option<io::ErrorKind>>,
 }
 
 impl Tail {
@@ -52,6 +55,7 @@ impl Tail {
             written_end: AtomicU64::new(HEADER_BYTES as u64),
             allocated_end: AtomicU64::new(allocated_end),
             filling: Mutex::new(()),
+            sync_failed: Mutex::new(None),
         }
     }
 
@@ -82,6 +86,24 @@ impl Tail {
         }
     }
 
+    /// Makes everything written to the file so far durable.
+    ///
+    /// After one failure every later call fails too: a kernel that lost a write may well call the
+    /// next sync a success.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut failed = self.sync_failed.lock();
+        if let Some(kind) = *failed {
+            return Err(io::Error::new(
+                kind,
+                "an earlier sync of this segment failed",
+            ));
+        }
+        // DURABILITY: after this line every frame written before the call survives.
+        let synced = self.file.sync();
+        *failed = synced.as_ref().err().map(io::Error::kind);
+        synced
+    }
+
     /// Fills with zeros up to `end`, so that appends overwrite allocated space instead of extending
     /// the file, and makes the new length durable.
     pub(crate) fn allocate(&self, end: u64) -> io::Result<()> {
@@ -97,7 +119,7 @@ impl Tail {
             write_all_at(&*self.file, &zeros, allocated)?;
             // DURABILITY: after this line the new length survives, so an append's sync has no
             // metadata to write. Frames below are durable too, but nobody was told so.
-            self.file.sync()?;
+            self.sync()?;
             self.allocated_end.store(next, Ordering::Release);
         }
     }
@@ -162,7 +184,7 @@ impl TailWriter {
         self.tail.file.set_len(end)?;
         self.tail.allocated_end.store(end, Ordering::Release);
         // DURABILITY: after this line nothing of the failed write survives anywhere.
-        self.tail.file.sync()
+        self.tail.sync()
     }
 
     /// The footer of the segment as it stands.

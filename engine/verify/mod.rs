@@ -9,6 +9,7 @@
 mod inspect;
 mod plan;
 mod report;
+mod sealed;
 
 pub use inspect::Inspected;
 pub(crate) use inspect::inspect;
@@ -17,14 +18,11 @@ pub(crate) use plan::plan;
 pub use report::{Finding, FindingKind, Health, Progress, VerifyReport};
 
 use crate::{
-    error::{Defect, Op, Place, Result},
-    format::{
-        Manifest,
-        header::{HEADER_BYTES, Origin, Predecessor},
-    },
+    error::{Op, Place, Result},
+    format::Manifest,
     options::Options,
     recover::{self, Damage, HeaderFact, ManifestFact, Plan, UnsealedFact},
-    segment::{Fault, Gap, Loaded, Piece, Range as FrameRange, Sealed, Source, Window, salvage},
+    segment::{Gap, Piece, Range as FrameRange, Source, Window, salvage},
     types::SegmentId,
     vfs::{Access, Dir},
 };
@@ -51,6 +49,11 @@ pub(crate) fn verify(
         return Ok(report);
     };
     report.head_seq = manifest.head_seq;
+    // What is wrong with sealed segments is told below, more exactly than by their files' sizes.
+    let sealed = |id| manifest.sealed.iter().any(|entry| Some(entry.id) == id);
+    report
+        .findings
+        .retain(|finding| !sealed(finding.place.segment));
     let sealed_bytes: u64 = manifest.sealed.iter().map(|entry| entry.frames_end).sum();
     let unsealed = || facts.tail.iter().chain(&facts.spare);
     let unsealed_bytes: u64 = unsealed().map(used_bytes).sum();
@@ -61,14 +64,10 @@ pub(crate) fn verify(
             done_bytes: report.byte_count,
             total_bytes,
         });
-        let known = facts.sealed_defects.iter().any(|(id, ..)| *id == entry.id);
         report.segment_count += 1;
         report.byte_count += entry.frames_end;
         report.next_seq = entry.next_seq;
-        if !known {
-            let sealed = Sealed::new(*entry, manifest.log_id, dir.clone(), false);
-            before = sealed_segment(&sealed, before, &mut report)?;
-        }
+        before = sealed::look(dir, manifest.log_id, entry, before, &mut report)?;
     }
     for fact in unsealed() {
         unsealed_segment(dir, fact, manifest, plan.refuses(), &mut report)?;
@@ -116,102 +115,6 @@ pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
         end_offset: Some(gap.end_offset),
         seqs: gap.first_seq..gap.next_seq,
         defect: gap.defect,
-    }
-}
-
-/// Opens a sealed segment for a look; what is wrong with the file as a whole becomes a finding.
-pub(crate) fn load(sealed: &Sealed, op: Op) -> Result<std::result::Result<Loaded, Finding>> {
-    match sealed.load() {
-        Ok(loaded) => Ok(Ok(Loaded::clone(&loaded))),
-        Err(Fault::Defect {
-            offset,
-            seq,
-            defect,
-        }) => Ok(Err(Finding {
-            kind: FindingKind::Damage,
-            place: Place::in_segment(sealed.entry.id, offset).with_seq(seq),
-            end_offset: None,
-            seqs: sealed.entry.base_seq..sealed.entry.next_seq,
-            defect,
-        })),
-        Err(fault) => Err(fault.into_error(op, sealed.entry.id)),
-    }
-}
-
-/// The range of a sealed segment to be walked.
-pub(crate) fn frames_of(sealed: &Sealed, origin: Origin) -> FrameRange {
-    FrameRange {
-        offset: HEADER_BYTES as u64,
-        frames_end: sealed.entry.frames_end,
-        first_seq: sealed.entry.base_seq,
-        next_seq: sealed.entry.next_seq,
-        dense: origin == Origin::Live,
-    }
-}
-
-/// Looks at one sealed segment; gives its state as its successor should have recorded it.
-fn sealed_segment(
-    sealed: &Sealed,
-    before: Option<Predecessor>,
-    report: &mut VerifyReport,
-) -> Result<Option<Predecessor>> {
-    let entry = &sealed.entry;
-    let loaded = match load(sealed, Op::Verify)? {
-        Ok(loaded) => loaded,
-        Err(finding) => {
-            report.findings.push(finding);
-            return Ok(None);
-        }
-    };
-    let mut count = 0u64;
-    let found_before = report.findings.len();
-    let range = frames_of(sealed, loaded.origin);
-    let mut window = Window::new(loaded.view.source.clone());
-    let context = loaded.view.context;
-    salvage(&mut window, &context, range, |piece| match piece {
-        Piece::Record(..) => count += 1,
-        Piece::Gap(gap) => report.findings.push(of_gap(entry.id, &gap)),
-        Piece::Batch(..) => {}
-    })
-    .map_err(|fault| fault.into_error(Op::Verify, entry.id))?;
-    report.record_count += count;
-    let whole = |defect| Finding {
-        kind: FindingKind::Damage,
-        place: Place::in_segment(entry.id, 0),
-        end_offset: None,
-        seqs: 0..0,
-        defect,
-    };
-    if report.findings.len() == found_before && count != u64::from(entry.record_count) {
-        report
-            .findings
-            .push(whole(Defect::Malformed("count of records")));
-    }
-    // Where a header tells of the very segment before it, the two have to agree.
-    if let (Some(told), Some(seen)) = (loaded.header.predecessor, before)
-        && told.id == seen.id
-        && told != seen
-    {
-        report
-            .findings
-            .push(whole(Defect::Malformed("state of the segment before")));
-    }
-    match loaded.footer {
-        Ok(footer) => Ok(Some(Predecessor {
-            id: entry.id,
-            salt: entry.salt,
-            frames_end: entry.frames_end,
-            next_seq: entry.next_seq,
-            checksum: footer.segment_checksum,
-        })),
-        Err(defect) => {
-            report.findings.push(Finding {
-                kind: FindingKind::Derived,
-                place: Place::in_segment(entry.id, entry.frames_end),
-                ..whole(defect)
-            });
-            Ok(None)
-        }
     }
 }
 

@@ -46,14 +46,19 @@ impl Dir {
     pub(crate) fn create(&self) -> io::Result<bool> {
         let created = self.vfs.create_dir(&self.path)?;
         if created {
-            let parent = self
-                .path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            // DURABILITY: after this line the directory itself survives; its files do not yet.
-            self.vfs.sync_dir(parent.unwrap_or(Path::new(".")))?;
+            self.sync_parent()?;
         }
         Ok(created)
+    }
+
+    /// Makes the directory's own name durable.
+    pub(crate) fn sync_parent(&self) -> io::Result<()> {
+        let parent = self
+            .path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        // DURABILITY: after this line the directory itself survives; its files do not yet.
+        self.vfs.sync_dir(parent.unwrap_or(Path::new(".")))
     }
 
     pub(crate) fn list(&self) -> io::Result<Vec<DirEntry>> {

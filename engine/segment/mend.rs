@@ -1,0 +1,71 @@
+//! Opening a segment file whose header does not verify, for those who look at damage on purpose.
+
+use super::Identity;
+use crate::{
+    format::{
+        SegmentContext, SegmentHeader,
+        header::{HEADER_BYTES, Origin},
+        names,
+    },
+    types::SegmentId,
+    vfs::{Access, Dir, VfsFile, read_full_at},
+};
+use std::{io, sync::Arc};
+
+/// A segment file whose frames can be verified.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) file: Arc<dyn VfsFile>,
+    pub(crate) context: SegmentContext,
+    pub(crate) dense: bool,
+}
+
+/// Opens a segment file and finds out what its frames are verified against; `None` if the file is
+/// missing. A header that cannot be mended is replaced by what the manifest knows of it: only the
+/// times of its records then come out near and not exact.
+pub(crate) fn open_damaged(
+    dir: &Dir,
+    identity: Identity,
+    near_ms: i64,
+) -> io::Result<Option<Found>> {
+    let file = match dir.open(&names::segment(SegmentId(identity.id)), Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut head = [0; HEADER_BYTES];
+    read_full_at(&*file, &mut head, 0)?;
+    let ours = |header: &SegmentHeader| identity.check(header).is_ok();
+    let header = SegmentHeader::decode(&head).ok().filter(ours);
+    let header = header.or_else(|| mend(&head, ours));
+    let unknown = SegmentContext {
+        salt: identity.salt,
+        base_seq: identity.base_seq,
+        base_timestamp_ms: near_ms,
+    };
+    let context = header.as_ref().map_or(unknown, SegmentHeader::context);
+    let dense = header.is_some_and(|header| header.origin == Origin::Live);
+    Ok(Some(Found {
+        file,
+        context,
+        dense,
+    }))
+}
+
+/// A header with one bit turned, if that makes it verify and be the one that is meant.
+fn mend(head: &[u8; HEADER_BYTES], ours: impl Fn(&SegmentHeader) -> bool) -> Option<SegmentHeader> {
+    let mut mended = *head;
+    for bit in 0..HEADER_BYTES * 8 {
+        let turn = |bytes: &mut [u8; HEADER_BYTES]| {
+            if let Some(byte) = bytes.get_mut(bit / 8) {
+                *byte ^= 1 << (bit % 8);
+            }
+        };
+        turn(&mut mended);
+        match SegmentHeader::decode(&mended) {
+            Ok(header) if ours(&header) => return Some(header),
+            _ => turn(&mut mended),
+        }
+    }
+    None
+}

@@ -1,0 +1,155 @@
+//! Verifying one sealed segment: the file as a whole, every record, the footer, its predecessor.
+
+use super::{Finding, FindingKind, VerifyReport, of_gap};
+use crate::{
+    error::{Defect, Error, Op, Place, Result},
+    format::{
+        SegmentContext,
+        header::{HEADER_BYTES, Origin, Predecessor},
+        manifest::SealedEntry,
+    },
+    segment::{
+        Fault, Identity, Loaded, Piece, Range, Sealed, Source, Window, open_damaged, salvage,
+    },
+    types::LogId,
+    vfs::Dir,
+};
+
+/// Looks at a sealed segment; gives its state as its successor should have recorded it.
+pub(super) fn look(
+    dir: &Dir,
+    log_id: LogId,
+    entry: &SealedEntry,
+    before: Option<Predecessor>,
+    report: &mut VerifyReport,
+) -> Result<Option<Predecessor>> {
+    let sealed = Sealed::new(*entry, log_id, dir.clone(), false);
+    match sealed.load() {
+        Ok(loaded) => {
+            let dense = loaded.origin == Origin::Live;
+            let found_before = report.findings.len();
+            let source = loaded.view.source.clone();
+            let count = walk(entry, source, loaded.view.context, dense, report)?;
+            if report.findings.len() == found_before && count != u64::from(entry.record_count) {
+                report
+                    .findings
+                    .push(whole(entry, Defect::Malformed("count of records")));
+            }
+            Ok(around(entry, &loaded, before, report))
+        }
+        Err(Fault::Defect {
+            offset,
+            seq,
+            defect,
+        }) => {
+            let mut finding = whole(entry, defect);
+            finding.place = Place::in_segment(entry.id, offset).with_seq(seq);
+            if defect == Defect::MissingFile {
+                finding.seqs = entry.base_seq..entry.next_seq;
+            }
+            report.findings.push(finding);
+            damaged(dir, log_id, entry, report)?;
+            Ok(None)
+        }
+        Err(fault) => Err(fault.into_error(Op::Verify, entry.id)),
+    }
+}
+
+/// The file as a whole is not what it should be: what of its records is?
+fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyReport) -> Result<()> {
+    let identity = Identity {
+        log_id,
+        id: entry.id.0,
+        salt: entry.salt,
+        base_seq: entry.base_seq,
+    };
+    let found = open_damaged(dir, identity, entry.max_timestamp_ms)
+        .map_err(|error| Error::io(Op::Verify, error).at(Place::in_segment(entry.id, 0)))?;
+    if let Some(found) = found {
+        walk(
+            entry,
+            Source::File(found.file),
+            found.context,
+            found.dense,
+            report,
+        )?;
+    }
+    Ok(())
+}
+
+/// Walks all frames; gives how many records verify.
+fn walk(
+    entry: &SealedEntry,
+    source: Source,
+    context: SegmentContext,
+    dense: bool,
+    report: &mut VerifyReport,
+) -> Result<u64> {
+    let mut count = 0;
+    let range = Range {
+        offset: HEADER_BYTES as u64,
+        frames_end: entry.frames_end,
+        first_seq: entry.base_seq,
+        next_seq: entry.next_seq,
+        dense,
+    };
+    salvage(
+        &mut Window::new(source),
+        &context,
+        range,
+        |piece| match piece {
+            Piece::Record(..) => count += 1,
+            Piece::Gap(gap) => report.findings.push(of_gap(entry.id, &gap)),
+            Piece::Batch(..) => {}
+        },
+    )
+    .map_err(|fault| fault.into_error(Op::Verify, entry.id))?;
+    report.record_count += count;
+    Ok(count)
+}
+
+fn whole(entry: &SealedEntry, defect: Defect) -> Finding {
+    Finding {
+        kind: FindingKind::Damage,
+        place: Place::in_segment(entry.id, 0),
+        end_offset: None,
+        seqs: 0..0,
+        defect,
+    }
+}
+
+/// The footer, and what the header tells of the segment before.
+fn around(
+    entry: &SealedEntry,
+    loaded: &Loaded,
+    before: Option<Predecessor>,
+    report: &mut VerifyReport,
+) -> Option<Predecessor> {
+    // Where a header tells of the very segment before it, the two have to agree.
+    if let (Some(told), Some(seen)) = (loaded.header.predecessor, before)
+        && told.id == seen.id
+        && told != seen
+    {
+        report.findings.push(whole(
+            entry,
+            Defect::Malformed("state of the segment before"),
+        ));
+    }
+    match &loaded.footer {
+        Ok(footer) => Some(Predecessor {
+            id: entry.id,
+            salt: entry.salt,
+            frames_end: entry.frames_end,
+            next_seq: entry.next_seq,
+            checksum: footer.segment_checksum,
+        }),
+        Err(defect) => {
+            report.findings.push(Finding {
+                kind: FindingKind::Derived,
+                place: Place::in_segment(entry.id, entry.frames_end),
+                ..whole(entry, *defect)
+            });
+            None
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What if bytes are damaged? The place and the seqs are told, and nothing else is lost.
+
+use cairnlog::{ErrorKind, FindingKind, Health, Log, RepairOptions, Salvaged, vfs::sim::SimFs};
+use std::{path::Path, sync::Arc};
+
+fn tools(disk: &SimFs) -> cairnlog::Options {
+    Log::options()
+        .vfs(Arc::new(disk.clone()))
+        .segment_bytes(2048)
+        .background(false)
+}
+
+fn value(seq: u64) -> Vec<u8> {
+    format!("record number {seq}").into_bytes()
+}
+
+/// Three sealed segments and a tail, closed in order.
+fn disk() -> SimFs {
+    let disk = SimFs::new(11);
+    let log = tools(&disk).open("log").unwrap();
+    for seq in 0..120 {
+        assert_eq!(log.append(value(seq)).unwrap(), seq);
+    }
+    log.close().unwrap();
+    disk.snapshot()
+}
+
+fn salvaged(disk: &SimFs) -> (Vec<u64>, usize) {
+    let (mut seqs, mut gaps) = (Vec::new(), 0);
+    tools(disk)
+        .read_salvage("log", |item| match item {
+            Salvaged::Record(record) => {
+                assert_eq!(record.value.unwrap(), value(record.seq));
+                seqs.push(record.seq);
+            }
+            Salvaged::Gap(_) => gaps += 1,
+            _ => {}
+        })
+        .unwrap();
+    (seqs, gaps)
+}
+
+#[test]
+fn a_flipped_bit_in_a_value_costs_that_record_and_no_other() {
+    let disk = disk();
+    let file = Path::new("log/00000000000000000001.seg");
+    let bytes = disk.read_file(file).unwrap();
+    let at = bytes
+        .windows(16)
+        .position(|window| {
+            window == b"record number 7\xff" || window.starts_with(b"record number 7")
+        })
+        .unwrap();
+    disk.flip_bit(file, at as u64 + 3, 2);
+
+    let report = tools(&disk).verify("log").unwrap();
+    assert_eq!(report.health(), Health::Damaged);
+    assert_eq!(report.findings.len(), 1);
+    assert_eq!(
+        (report.findings[0].kind, report.findings[0].seqs.clone()),
+        (FindingKind::Damage, 7..8)
+    );
+    assert_eq!(report.record_count, 119);
+
+    // The sealed segment is damaged, not the end: reads of everything else go on.
+    let reader = tools(&disk).open_read_only("log").unwrap();
+    for seq in (0..120).filter(|seq| *seq != 7) {
+        assert_eq!(&*reader.get(seq).unwrap().unwrap(), value(seq));
+    }
+    let error = reader.get(7).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.place().seq),
+        (ErrorKind::Damaged, Some(7))
+    );
+    let (seqs, gaps) = salvaged(&disk);
+    assert_eq!((seqs.len(), gaps), (119, 1));
+
+    let how = RepairOptions::new();
+    let dry = tools(&disk).repair("log", how).unwrap();
+    assert_eq!((dry.applied, dry.lost.clone()), (false, vec![7..8]));
+    assert_eq!(
+        tools(&disk)
+            .repair("log", how.apply(true))
+            .unwrap_err()
+            .kind(),
+        ErrorKind::Damaged
+    );
+    let done = tools(&disk)
+        .repair("log", how.apply(true).accept_loss(true))
+        .unwrap();
+    assert!(done.applied && !done.kept.is_empty());
+    assert_eq!(tools(&disk).verify("log").unwrap().health(), Health::Clean);
+    let log = tools(&disk).open("log").unwrap();
+    assert_eq!(log.scan(..).unwrap().map(|r| r.unwrap().seq()).count(), 119);
+    assert_eq!(log.append("goes on").unwrap(), 120);
+    assert_eq!(log.get(7).unwrap(), None);
+}
+
+#[test]
+fn a_flipped_bit_in_a_header_costs_no_record_at_all() {
+    for offset in [60, 130, 140] {
+        let disk = disk();
+        disk.flip_bit(Path::new("log/00000000000000000002.seg"), offset, 1);
+        let report = tools(&disk).verify("log").unwrap();
+        assert_eq!(
+            (report.health(), report.record_count),
+            (Health::Damaged, 120),
+            "{offset}"
+        );
+        let how = RepairOptions::new().apply(true).accept_loss(true);
+        let done = tools(&disk).repair("log", how).unwrap();
+        assert_eq!(done.lost, Vec::<std::ops::Range<u64>>::new());
+        let log = tools(&disk).open("log").unwrap();
+        for (seq, record) in log.scan(..).unwrap().map(|r| r.unwrap()).enumerate() {
+            assert_eq!((record.seq(), &*record), (seq as u64, &*value(seq as u64)));
+        }
+        assert_eq!(log.scan(..).unwrap().count(), 120);
+    }
+}
+
+#[test]
+fn a_lost_segment_is_named_and_the_rest_goes_on() {
+    let disk = disk();
+    disk.remove_file(Path::new("log/00000000000000000002.seg"));
+    assert_eq!(
+        tools(&disk).open("log").unwrap_err().kind(),
+        ErrorKind::Damaged
+    );
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    let done = tools(&disk).repair("log", how).unwrap();
+    let lost = done.lost[0].clone();
+    let log = tools(&disk).open("log").unwrap();
+    let seqs: Vec<u64> = log.scan(..).unwrap().map(|r| r.unwrap().seq()).collect();
+    assert_eq!(
+        seqs,
+        (0..120)
+            .filter(|seq| !lost.contains(seq))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_lost_manifest_is_damage_and_salvage_brings_everything_back() {
+    let disk = disk();
+    disk.remove_file(Path::new("log/MANIFEST"));
+    let error = tools(&disk).open("log").unwrap_err();
+    assert_eq!(
+        (error.kind(), error.place().path.clone()),
+        (ErrorKind::Damaged, Some("MANIFEST".into()))
+    );
+    let report = tools(&disk).salvage("log", "new").unwrap();
+    assert_eq!((report.record_count, report.next_seq), (120, 120));
+    let log = tools(&disk).open("new").unwrap();
+    assert_eq!(
+        log.scan(..)
+            .unwrap()
+            .map(|r| r.unwrap().to_vec())
+            .collect::<Vec<_>>(),
+        (0..120).map(value).collect::<Vec<_>>()
+    );
+    assert_eq!(tools(&disk).verify("new").unwrap().health(), Health::Clean);
+}
+
+#[test]
+fn salvage_from_a_damaged_log_keeps_seqs_and_tells_gaps() {
+    let disk = disk();
+    let file = Path::new("log/00000000000000000002.seg");
+    let mut bytes = disk.read_file(file).unwrap();
+    bytes[600..900].fill(0xee);
+    disk.write_file(file, &bytes);
+    let report = tools(&disk).salvage("log", "new").unwrap();
+    assert!(!report.gaps.is_empty());
+    let lost: u64 = report
+        .gaps
+        .iter()
+        .map(|gap| gap.seqs.end - gap.seqs.start)
+        .sum();
+    assert_eq!(report.record_count + lost, 120);
+    let log = tools(&disk).open("new").unwrap();
+    for record in log.scan(..).unwrap() {
+        let record = record.unwrap();
+        assert_eq!(&*record, value(record.seq()));
+    }
+}
