@@ -1,7 +1,7 @@
 //! Opening logs: what is the same for every command, the note about recovery included.
 
 use crate::exit::{In, Outcome};
-use cairnlog::{Log, Options, Reader, Verdict};
+use cairnlog::{Log, Options, ReadMode, Reader, Verdict};
 use clap::Args;
 use std::{
     path::{Path, PathBuf},
@@ -37,8 +37,12 @@ impl WriterArgs {
 }
 
 /// A snapshot of the log for reading: takes no lock, writes nothing.
+///
+/// Positional reads: a failing disk gives an error instead of a signal, and memory stays flat however
+/// much is read.
 pub fn read_only(dir: &Path) -> Outcome<Reader> {
-    Options::new().open_read_only(dir).in_log(dir)
+    let options = Options::new().read_mode(ReadMode::Positional);
+    options.open_read_only(dir).in_log(dir)
 }
 
 pub fn seconds(text: &str) -> Result<f64, String> {

@@ -26,14 +26,6 @@ pub fn json(value: &Value) -> io::Result<()> {
     out.flush()
 }
 
-/// Bytes as JSON: a string where they are UTF-8, else the same field with `_hex` at its end.
-pub fn insert_bytes(object: &mut serde_json::Map<String, Value>, name: &str, bytes: &[u8]) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => object.insert(name.to_owned(), text.into()),
-        Err(_) => object.insert(format!("{name}_hex"), hex(bytes).into()),
-    };
-}
-
 /// Two digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

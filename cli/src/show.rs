@@ -10,7 +10,6 @@ use cairnlog::{
     format::{Producer, RecordRef},
 };
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value};
 use std::io::{self, Write};
 
 /// The arguments that say how records are shown.
@@ -120,28 +119,30 @@ impl Show<'_> {
     }
 
     fn json(&mut self, out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
-        let mut object = Map::new();
-        object.insert("seq".to_owned(), record.seq.into());
-        object.insert("time".to_owned(), self.time(record.timestamp_ms).into());
-        object.insert("timestamp_ms".to_owned(), record.timestamp_ms.into());
+        self.look_up_time(record.timestamp_ms);
+        let (time_ms, time) = &self.time;
+        let seq = record.seq;
+        write!(
+            out,
+            r#"{{"seq":{seq},"time":"{time}","timestamp_ms":{time_ms}"#
+        )?;
         if let Some(key) = record.key {
-            output::insert_bytes(&mut object, "key", key);
+            json_bytes(out, "key", key)?;
         }
         match record.value {
-            Some(value) => output::insert_bytes(&mut object, "value", value),
-            None => _ = object.insert("tombstone".to_owned(), true.into()),
+            Some(value) => json_bytes(out, "value", value)?,
+            None => write!(out, r#","tombstone":true"#)?,
         }
         if let Some(Producer { id, epoch, number }) = record.producer {
-            let producer = serde_json::json!({ "id": id, "epoch": epoch, "number": number });
-            object.insert("producer".to_owned(), producer);
+            let fields = format!(r#""id":{id},"epoch":{epoch},"number":{number}"#);
+            write!(out, r#","producer":{{{fields}}}"#)?;
         }
-        serde_json::to_writer(&mut *out, &Value::Object(object))?;
-        out.write_all(b"\n")
+        out.write_all(b"}\n")
     }
 
     fn hex(&mut self, out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
-        let time = self.time(record.timestamp_ms);
-        write!(out, "seq {}  {time}", record.seq)?;
+        self.look_up_time(record.timestamp_ms);
+        write!(out, "seq {}  {}", record.seq, self.time.1)?;
         if let Some(key) = record.key {
             writeln!(out, "  key of {} bytes", key.len())?;
             dump(out, key)?;
@@ -156,11 +157,22 @@ impl Show<'_> {
         }
     }
 
-    fn time(&mut self, unix_ms: i64) -> String {
+    fn look_up_time(&mut self, unix_ms: i64) {
         if self.time.0 != unix_ms {
             self.time = (unix_ms, output::time(unix_ms));
         }
-        self.time.1.clone()
+    }
+}
+
+/// Bytes as one more JSON field: a string where they are UTF-8, else hexadecimal and `_hex` behind
+/// the name.
+fn json_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> io::Result<()> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            write!(out, r#","{name}":"#)?;
+            Ok(serde_json::to_writer(out, text)?)
+        }
+        Err(_) => write!(out, r#","{name}_hex":"{}""#, output::hex(bytes)),
     }
 }
 
