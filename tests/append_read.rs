@@ -46,3 +46,33 @@ fn written_and_buffered_records_come_back_after_a_sync() {
     assert_eq!(log.sync().unwrap(), 10_001);
     assert_eq!(log.scan(..).unwrap().count(), 10_001);
 }
+
+#[test]
+fn records_of_callers_that_share_a_batch_have_its_time_and_cost_eight_bytes_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("log")).unwrap();
+    let now_ms = || {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        i64::try_from(since.unwrap().as_millis()).unwrap()
+    };
+    let before_ms = now_ms();
+    let how = AppendOptions::new().durability(Durability::Buffered);
+    for number in 0..1000u64 {
+        let value = number.to_le_bytes();
+        log.append_records(&[NewRecord::value(&value)], &how)
+            .unwrap();
+    }
+    log.sync().unwrap();
+    let after_ms = now_ms();
+    for record in log.scan(..).unwrap() {
+        let time = record.unwrap().timestamp_ms();
+        assert!((before_ms..=after_ms).contains(&time), "{time}");
+    }
+    // 128 of header, 8 of framing and 8 of payload a record, a few batch headers.
+    let stats = log.stats();
+    assert!(
+        stats.frame_bytes < 128 + 16_000 + 24 * 20,
+        "{}",
+        stats.frame_bytes
+    );
+}

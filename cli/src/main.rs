@@ -1,1 +1,108 @@
-fn main() {}
+//! `cairn`: looks after append-only logs from the command line. A file for each command; `exit` has
+//! all exit codes, `output` what commands share when they show something.
+
+mod append;
+mod cat;
+mod demo;
+mod exit;
+mod input;
+mod inspect;
+mod open;
+mod output;
+mod pipeline;
+mod repair;
+mod replay;
+mod show;
+mod stat;
+mod tail;
+mod trim;
+mod verify;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Append-only logs: append, read, verify and repair.
+#[derive(Debug, Parser)]
+#[command(version, after_long_help = exit::HELP, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Append lines, or length-prefixed records, from files or standard input
+    #[command(after_long_help = append::EXAMPLES)]
+    Append(append::AppendArgs),
+    /// Print the records of a range
+    #[command(after_long_help = cat::EXAMPLES)]
+    Cat(cat::CatArgs),
+    /// Print the last records, and follow
+    #[command(after_long_help = tail::EXAMPLES)]
+    Tail(tail::TailArgs),
+    /// Draw a picture of the log: its segments, their sizes, seqs and ages
+    #[command(after_long_help = stat::EXAMPLES)]
+    Stat(stat::StatArgs),
+    /// Print a segment frame by frame
+    #[command(after_long_help = inspect::EXAMPLES)]
+    Inspect(inspect::InspectArgs),
+    /// Read everything and list what does not verify
+    #[command(after_long_help = verify::VERIFY_EXAMPLES)]
+    Verify(verify::VerifyArgs),
+    /// Tell what opening the log would do, without doing it
+    #[command(after_long_help = verify::PLAN_EXAMPLES)]
+    Plan(verify::VerifyArgs),
+    /// Make a damaged log whole again, in place; a dry run unless --apply
+    #[command(after_long_help = repair::REPAIR_EXAMPLES)]
+    Repair(repair::RepairArgs),
+    /// Write what is readable into a new log
+    #[command(after_long_help = repair::SALVAGE_EXAMPLES)]
+    Salvage(repair::SalvageArgs),
+    /// Drop the records below a seq
+    #[command(after_long_help = trim::TRIM_EXAMPLES)]
+    Trim(trim::TrimArgs),
+    /// Drop the records at and above a seq
+    #[command(after_long_help = trim::REWIND_EXAMPLES)]
+    Rewind(trim::TrimArgs),
+    /// Run a history of operations from a text file
+    #[command(after_long_help = format!("{}\n\n{}", replay::GRAMMAR, replay::EXAMPLES))]
+    Replay(replay::ReplayArgs),
+    /// Append a real file, be killed in the middle, recover, and prove that all is there
+    #[command(after_long_help = demo::EXAMPLES)]
+    Demo(demo::DemoArgs),
+    /// The process that the demo kills
+    #[command(hide = true)]
+    DemoWriter(demo::WriterArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
+            // Nothing is left to be told if even this cannot be printed.
+            error.print().ok();
+            return ExitCode::from(code);
+        }
+    };
+    exit::report(match cli.command {
+        Command::Append(args) => append::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Tail(args) => tail::run(&args),
+        Command::Stat(args) => stat::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Plan(args) => verify::plan(&args),
+        Command::Repair(args) => repair::repair(&args),
+        Command::Salvage(args) => repair::salvage(&args),
+        Command::Trim(args) => trim::trim(&args),
+        Command::Rewind(args) => trim::rewind(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::DemoWriter(args) => demo::run_writer(&args),
+    })
+}

@@ -1,0 +1,164 @@
+//! How the tool ends: one place for every exit code, every error line and every hint.
+
+use cairnlog::{Error, ErrorKind};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Done.
+pub const OK: u8 = 0;
+/// It could not be done.
+pub const ERROR: u8 = 1;
+/// `verify` and `plan`: an unfinished end, which opening would cut.
+pub const TORN: u8 = 2;
+/// Bytes that were durable do not verify.
+pub const DAMAGED: u8 = 3;
+/// The command line makes no sense.
+pub const USAGE: u8 = 64;
+/// Whoever read the acknowledgements went away before all input was appended.
+pub const PIPE: u8 = 141;
+
+/// What `cairn --help` says about the codes.
+pub const HELP: &str = "\
+Exit codes:
+  0    done
+  1    it could not be done; standard error says why
+  2    verify, plan: an unfinished end, which opening would cut
+  3    bytes that were durable do not verify
+  64   the command line makes no sense
+  141  append, replay: the reader of the output went away too early
+
+A reader of any other output may go away at any time: that ends the tool quietly, with 0.";
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The engine's error, and the log that it happened in.
+    Engine(Error, PathBuf),
+    /// The operating system's error, and what it was about.
+    Io(String, io::Error),
+    /// Anything else, in words.
+    Said(String),
+    /// A command line that parses and still makes no sense.
+    Usage(String),
+    /// Nobody reads the output any more.
+    PipeClosed,
+    /// All is said; only the code is left.
+    Code(u8),
+}
+
+/// What every command returns.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Gives an error the place where it happened.
+pub trait In<T> {
+    /// The log in which it happened, for the hint.
+    fn in_log(self, dir: &Path) -> Outcome<T>;
+}
+
+impl<T> In<T> for cairnlog::Result<T> {
+    fn in_log(self, dir: &Path) -> Outcome<T> {
+        self.map_err(|error| Failure::Engine(error, dir.to_path_buf()))
+    }
+}
+
+/// Gives an operating-system error what it was about.
+pub trait About<T> {
+    /// The file, or what was being done.
+    fn about(self, what: impl fmt::Display) -> Outcome<T>;
+}
+
+impl<T> About<T> for io::Result<T> {
+    fn about(self, what: impl fmt::Display) -> Outcome<T> {
+        self.map_err(|error| Failure::Io(what.to_string(), error))
+    }
+}
+
+/// Writing to standard output is the only thing that `?` takes without a place.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::PipeClosed
+        } else {
+            Self::Io("standard output".to_owned(), error)
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Engine(error, _) if error.kind() == ErrorKind::Damaged => DAMAGED,
+            Self::Engine(..) | Self::Io(..) | Self::Said(_) => ERROR,
+            Self::Usage(_) => USAGE,
+            Self::PipeClosed => OK,
+            Self::Code(code) => *code,
+        }
+    }
+
+    /// The next step, where there is an obvious one.
+    fn hint(&self) -> Option<String> {
+        let Self::Engine(error, dir) = self else {
+            return None;
+        };
+        let dir = quoted(dir);
+        Some(match error.kind() {
+            ErrorKind::Damaged => format!(
+                "`cairn verify {dir}` lists all that does not verify, `cairn repair {dir}` what can \
+                 be done about it"
+            ),
+            ErrorKind::Locked => {
+                "reading needs no lock: cat, tail, stat and verify work meanwhile".into()
+            }
+            ErrorKind::NotFound => format!("`cairn append {dir}` creates a log there"),
+            ErrorKind::NoSpace => {
+                format!("free some space, for example with `cairn trim {dir} SEQ`")
+            }
+            ErrorKind::Poisoned | ErrorKind::Indeterminate => format!(
+                "the disk failed a sync; `cairn stat {dir}` shows up to which seq the log is whole"
+            ),
+            ErrorKind::Trimmed => {
+                let seq = error.resume_seq()?;
+                format!("the oldest record kept is seq {seq}")
+            }
+            ErrorKind::Unsupported => "a newer cairn reads it".into(),
+            _ => return None,
+        })
+    }
+}
+
+/// Says on standard error what went wrong, and gives the code to end with.
+pub fn report(outcome: Outcome) -> ExitCode {
+    let Err(failure) = outcome else {
+        return ExitCode::from(OK);
+    };
+    match &failure {
+        Failure::Engine(error, _) => anstream::eprintln!("cairn: {error}"),
+        Failure::Io(what, error) => anstream::eprintln!("cairn: {what}: {error}"),
+        Failure::Said(text) | Failure::Usage(text) => anstream::eprintln!("cairn: {text}"),
+        Failure::PipeClosed | Failure::Code(_) => {}
+    }
+    if let Some(hint) = failure.hint() {
+        anstream::eprintln!("  hint: {hint}");
+    }
+    ExitCode::from(failure.code())
+}
+
+/// A path as it can be pasted into a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

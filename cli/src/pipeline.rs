@@ -1,0 +1,153 @@
+//! Appending much: one thread submits, another waits for the tickets and tells what is acknowledged.
+//! While a sync is in flight the next group gathers, so a line costs no sync of its own.
+//!
+//! INVARIANTS: records enter in the order of the input, without a hole: each submission names the seq
+//! that it must get, and so fails if one before it did. An acknowledgement is printed after its
+//! ticket was waited for, and what is printed is flushed before anything is waited for again. What is
+//! in flight is bounded, in bytes by the log's queue and in records here.
+
+use crate::{
+    exit::{In, Outcome},
+    output,
+};
+use cairnlog::{AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Seq, Ticket};
+use std::{
+    io::{self, Write},
+    ops::Range,
+    path::PathBuf,
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    thread::JoinHandle,
+};
+
+/// Submissions in flight.
+const TICKETS_MAX: usize = 64 << 10;
+
+/// What became of everything that was submitted.
+#[derive(Debug)]
+pub struct Settled {
+    /// The records that are at the level that was asked for.
+    pub acknowledged: Range<Seq>,
+    /// Whether whoever read the acknowledgements went away.
+    pub pipe_closed: bool,
+    error: Option<Error>,
+}
+
+/// The submitting end.
+pub struct Pipeline {
+    log: Log,
+    dir: PathBuf,
+    level: Durability,
+    next_seq: Seq,
+    tickets: SyncSender<Ticket>,
+    waiter: JoinHandle<Settled>,
+}
+
+impl Pipeline {
+    /// Starts at the log's end. `acks`: print the seq of each record once it is at the level.
+    pub fn start(log: &Log, dir: PathBuf, level: Durability, acks: bool) -> Self {
+        let (sender, receiver) = sync_channel(TICKETS_MAX);
+        let next_seq = log.next_seq();
+        let waiter = Waiter {
+            log: log.clone(),
+            level,
+            settled: Settled {
+                acknowledged: next_seq..next_seq,
+                pipe_closed: false,
+                error: None,
+            },
+        };
+        let waiter = std::thread::spawn(move || waiter.run(&receiver, acks));
+        Self {
+            log: log.clone(),
+            dir,
+            level,
+            next_seq,
+            tickets: sender,
+            waiter,
+        }
+    }
+
+    /// Submits records that enter together. False: no more is wanted, `finish` tells why.
+    pub fn submit(&mut self, records: &[NewRecord<'_>]) -> Outcome<bool> {
+        let how = AppendOptions::new()
+            .durability(self.level)
+            .expected_seq(self.next_seq);
+        match self.log.submit(records, &how) {
+            Ok(ticket) => {
+                self.next_seq = ticket.seqs().end;
+                Ok(self.tickets.send(ticket).is_ok())
+            }
+            // One before it failed: its ticket has the reason.
+            Err(error) if error.kind() == ErrorKind::SeqMismatch => Ok(false),
+            Err(error) => Err(error).in_log(&self.dir),
+        }
+    }
+
+    /// Waits for everything that was submitted.
+    pub fn finish(self) -> (Settled, Outcome) {
+        drop(self.tickets);
+        let Ok(mut settled) = self.waiter.join() else {
+            unreachable!("the waiting thread does not panic");
+        };
+        let error = settled.error.take().map_or(Ok(()), Err);
+        (settled, error.in_log(&self.dir))
+    }
+}
+
+struct Waiter {
+    log: Log,
+    level: Durability,
+    settled: Settled,
+}
+
+impl Waiter {
+    fn run(mut self, tickets: &Receiver<Ticket>, acks: bool) -> Settled {
+        let told = if acks {
+            self.wait_for_all(tickets, &mut output::raw())
+        } else {
+            self.wait_for_all(tickets, &mut io::sink())
+        };
+        // An error of writing: whatever it is, nobody learns of acknowledgements any more.
+        self.settled.pipe_closed = told.is_err();
+        self.settled
+    }
+
+    fn wait_for_all(&mut self, tickets: &Receiver<Ticket>, out: &mut impl Write) -> io::Result<()> {
+        loop {
+            let ticket = match tickets.try_recv() {
+                Ok(ticket) => ticket,
+                Err(TryRecvError::Disconnected) => return out.flush(),
+                Err(TryRecvError::Empty) => {
+                    out.flush()?;
+                    match tickets.recv() {
+                        Ok(ticket) => ticket,
+                        Err(_) => return Ok(()),
+                    }
+                }
+            };
+            if !self.is_reached(ticket.seqs().end) {
+                out.flush()?;
+            }
+            match ticket.wait() {
+                Ok(seqs) => {
+                    self.settled.acknowledged.end = seqs.end;
+                    for seq in seqs {
+                        writeln!(out, "{seq}")?;
+                    }
+                }
+                Err(error) => {
+                    self.settled.error = Some(error);
+                    return out.flush();
+                }
+            }
+        }
+    }
+
+    /// Whether a wait for what lies below this seq would return at once.
+    fn is_reached(&self, seq: Seq) -> bool {
+        match self.level {
+            Durability::Durable => seq <= self.log.durable_seq(),
+            _ => seq <= self.log.reader().including_written().end_seq(),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `cairn repair` in place, and `cairn salvage` into a new log: past damage, by explicit choice.
+
+use crate::{
+    exit::{self, Failure, In, Outcome},
+    open, output,
+    verify::{finding_json, tell_finding},
+};
+use cairnlog::{FindingKind, Options, RepairOptions, RepairReport};
+use clap::Args;
+use owo_colors::OwoColorize;
+use serde_json::{Value, json};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+pub const REPAIR_EXAMPLES: &str = "\
+Without --apply nothing is changed, and the exit code is that of `cairn verify`. What is taken out of
+the log is kept in its quarantine directory. Every record that verifies is kept, with its seq.
+
+Examples:
+  cairn repair orders.log
+  cairn repair orders.log --apply
+  cairn repair orders.log --apply --accept-loss";
+
+pub const SALVAGE_EXAMPLES: &str = "\
+The old log is left as it is; it may even have lost its manifest. Records keep their seqs and times.
+Ends with 3 if anything did not verify, although the new log was written.
+
+Examples:
+  cairn salvage orders.log rescued.log
+  cairn salvage orders.log rescued-again.log --json";
+
+#[derive(Args, Debug)]
+pub struct RepairArgs {
+    /// The directory of the log
+    dir: PathBuf,
+    /// Do it; without this, tell what would be done
+    #[arg(long)]
+    apply: bool,
+    /// Give up the records that do not verify any more
+    #[arg(long)]
+    accept_loss: bool,
+    /// How long to wait for a writer to let go of the log, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = open::seconds)]
+    wait: f64,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn repair(args: &RepairArgs) -> Outcome {
+    let how = RepairOptions::new()
+        .apply(args.apply)
+        .accept_loss(args.accept_loss);
+    let wait = Duration::try_from_secs_f64(args.wait).unwrap_or(Duration::MAX);
+    let report = Options::new()
+        .lock_timeout(wait)
+        .repair(&args.dir, how)
+        .in_log(&args.dir)?;
+    if args.json {
+        output::json(&repair_json(&report))?;
+    } else {
+        let mut out = output::pretty();
+        tell(&mut out, args, &report)?;
+        out.flush()?;
+    }
+    if report.applied {
+        return Ok(());
+    }
+    match report.findings.iter().map(|finding| finding.kind).max() {
+        None | Some(FindingKind::Derived) => Ok(()),
+        Some(FindingKind::Torn) => Err(Failure::Code(exit::TORN)),
+        Some(_) => Err(Failure::Code(exit::DAMAGED)),
+    }
+}
+
+fn repair_json(report: &RepairReport) -> Value {
+    let lost = |range: &std::ops::Range<u64>| json!([range.start, range.end]);
+    let kept = |piece: &cairnlog::CutBytes| {
+        json!({
+            "segment": piece.segment.0,
+            "offset": piece.offset,
+            "bytes": piece.bytes,
+            "kept_in": piece.kept_in.as_ref().map(|path| path.display().to_string()),
+        })
+    };
+    json!({
+        "applied": report.applied,
+        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+        "lost": report.lost.iter().map(lost).collect::<Vec<_>>(),
+        "kept": report.kept.iter().map(kept).collect::<Vec<_>>(),
+        "rewritten": report.rewritten.iter().map(|id| id.0).collect::<Vec<_>>(),
+    })
+}
+
+fn tell(out: &mut impl Write, args: &RepairArgs, report: &RepairReport) -> io::Result<()> {
+    for finding in &report.findings {
+        tell_finding(out, finding)?;
+    }
+    let (would, are) = if report.applied {
+        ("", "are")
+    } else {
+        ("would be ", "would be")
+    };
+    for id in &report.rewritten {
+        writeln!(out, "segment {id}: {would}written anew from what verifies")?;
+    }
+    for range in &report.lost {
+        let records = output::counted(range.end - range.start, "record");
+        writeln!(
+            out,
+            "{}: seq {}..{} {are} lost, {records}",
+            "lost".red(),
+            range.start,
+            range.end
+        )?;
+    }
+    for piece in &report.kept {
+        let kept_in = piece
+            .kept_in
+            .as_ref()
+            .map(|path| path.display().to_string());
+        writeln!(
+            out,
+            "kept: {} bytes of segment {} from offset {} in {}",
+            piece.bytes,
+            piece.segment,
+            piece.offset,
+            kept_in.unwrap_or_else(|| "quarantine".to_owned())
+        )?;
+    }
+    let damage = report
+        .findings
+        .iter()
+        .any(|finding| finding.kind == FindingKind::Damage);
+    let dir = args.dir.display();
+    if report.applied {
+        writeln!(out, "{}", "repaired".green())
+    } else if damage {
+        writeln!(
+            out,
+            "nothing was changed: `cairn repair {dir} --apply --accept-loss` does it"
+        )
+    } else if report
+        .findings
+        .iter()
+        .any(|finding| finding.kind == FindingKind::Torn)
+    {
+        writeln!(
+            out,
+            "nothing was changed: `cairn repair {dir} --apply` or opening it does it"
+        )
+    } else {
+        writeln!(out, "nothing to repair")
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct SalvageArgs {
+    /// The directory of the log
+    dir: PathBuf,
+    /// The directory of the new log; created, or empty
+    out: PathBuf,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn salvage(args: &SalvageArgs) -> Outcome {
+    let report = Options::new()
+        .salvage(&args.dir, &args.out)
+        .in_log(&args.dir)?;
+    if args.json {
+        output::json(&json!({
+            "record_count": report.record_count,
+            "next_seq": report.next_seq,
+            "gaps": report.gaps.iter().map(finding_json).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let mut out = output::pretty();
+        for gap in &report.gaps {
+            tell_finding(&mut out, gap)?;
+        }
+        let records = output::counted(report.record_count, "record");
+        let gaps = output::counted(report.gaps.len() as u64, "gap");
+        let to = args.out.display();
+        writeln!(
+            out,
+            "salvaged {records} into {to}, {gaps}, next seq {}",
+            report.next_seq
+        )?;
+        out.flush()?;
+    }
+    if report.gaps.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Code(exit::DAMAGED))
+    }
+}

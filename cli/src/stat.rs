@@ -1,0 +1,325 @@
+//! `cairn stat`: a picture of the log.
+
+use crate::{
+    exit::{About, Failure, In, Outcome},
+    open, output,
+};
+use cairnlog::{
+    Inspected, Options, SegmentId, Seq,
+    format::{Manifest, SegmentHeader, names},
+};
+use clap::Args;
+use owo_colors::OwoColorize;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{self, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+pub const EXAMPLES: &str = "\
+Each column of the bar is a share of the log's bytes; neighbouring segments differ in shade, and dots
+are space allocated ahead. Takes no lock and writes nothing.
+
+Examples:
+  cairn stat orders.log
+  cairn stat orders.log --json";
+
+#[derive(Args, Debug)]
+pub struct StatArgs {
+    /// The directory of the log
+    dir: PathBuf,
+    /// Print everything as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// List every segment, however many there are
+    #[arg(long)]
+    all: bool,
+}
+
+/// Columns of the bar.
+const COLUMNS: u64 = 64;
+/// Segments listed without `--all`: so many at the start, and at the end.
+const LISTED: usize = 12;
+
+/// A segment file.
+struct Segment {
+    id: SegmentId,
+    state: &'static str,
+    seqs: Range<Seq>,
+    record_count: u64,
+    tombstone_count: u64,
+    /// Bytes up to the end of the frames, and of the file.
+    frame_bytes: u64,
+    file_bytes: u64,
+    newest_ms: Option<i64>,
+}
+
+struct Picture {
+    manifest: Manifest,
+    segments: Vec<Segment>,
+    proven_seq: Seq,
+    next_seq: Seq,
+    quarantine_bytes: u64,
+}
+
+pub fn run(args: &StatArgs) -> Outcome {
+    let picture = look(&args.dir)?;
+    if args.json {
+        return Ok(output::json(&picture.json())?);
+    }
+    let mut out = output::pretty();
+    picture.draw(&mut out, args)?;
+    Ok(out.flush()?)
+}
+
+fn look(dir: &Path) -> Outcome<Picture> {
+    let reader = open::read_only(dir)?;
+    let path = dir.join(names::MANIFEST);
+    let bytes = fs::read(&path).about(path.display())?;
+    // `open_read_only` just read it: if it does not decode now, it was replaced by something else.
+    let manifest = Manifest::decode(&bytes)
+        .map_err(|defect| Failure::Said(format!("{}: {defect}", path.display())))?;
+    let mut segments: Vec<Segment> = Vec::new();
+    for entry in &manifest.sealed {
+        segments.push(Segment {
+            id: entry.id,
+            state: "sealed",
+            seqs: entry.base_seq..entry.next_seq,
+            record_count: entry.record_count.into(),
+            tombstone_count: entry.tombstone_count.into(),
+            frame_bytes: entry.frames_end,
+            file_bytes: file_bytes(dir, entry.id),
+            newest_ms: (entry.record_count > 0).then_some(entry.max_timestamp_ms),
+        });
+    }
+    let next_seq = reader.clone().including_written().end_seq();
+    segments.push(unsealed(
+        dir,
+        manifest.tail.id,
+        "tail",
+        manifest.tail.base_seq,
+    )?);
+    if let Some(spare) = &manifest.spare {
+        // After a rotation the spare is the tail, until the next commit says so.
+        let spare = match header(dir, spare.id) {
+            Some(header) => {
+                if let Some(before) = segments.last_mut() {
+                    before.state = "full";
+                }
+                unsealed(dir, spare.id, "tail", header.base_seq)?
+            }
+            None => unsealed(dir, spare.id, "spare", next_seq)?,
+        };
+        segments.push(spare);
+    }
+    Ok(Picture {
+        manifest,
+        segments,
+        proven_seq: reader.end_seq(),
+        next_seq,
+        quarantine_bytes: bytes_in(&dir.join(names::QUARANTINE)),
+    })
+}
+
+fn file_bytes(dir: &Path, id: SegmentId) -> u64 {
+    fs::metadata(dir.join(names::segment(id))).map_or(0, |meta| meta.len())
+}
+
+fn header(dir: &Path, id: SegmentId) -> Option<SegmentHeader> {
+    use io::Read;
+    let mut head = Vec::new();
+    let file = fs::File::open(dir.join(names::segment(id))).ok()?;
+    file.take(cairnlog::format::header::HEADER_BYTES as u64)
+        .read_to_end(&mut head)
+        .ok()?;
+    SegmentHeader::decode(&head).ok()
+}
+
+/// A segment that the manifest knows no numbers of: they are counted.
+fn unsealed(dir: &Path, id: SegmentId, state: &'static str, base_seq: Seq) -> Outcome<Segment> {
+    let mut segment = Segment {
+        id,
+        state,
+        seqs: base_seq..base_seq,
+        record_count: 0,
+        tombstone_count: 0,
+        frame_bytes: 0,
+        file_bytes: file_bytes(dir, id),
+        newest_ms: None,
+    };
+    let counted = Options::new().inspect(dir, id, |item| match item {
+        Inspected::Header(_) => {
+            segment.frame_bytes = cairnlog::format::header::HEADER_BYTES as u64;
+        }
+        Inspected::Batch { offset, header } => segment.frame_bytes = offset + header.batch_bytes(),
+        Inspected::Record { record, .. } => {
+            segment.record_count += 1;
+            segment.tombstone_count += u64::from(record.value.is_none());
+            segment.seqs.end = record.seq + 1;
+            segment.newest_ms = segment.newest_ms.max(Some(record.timestamp_ms));
+        }
+        _ => {}
+    });
+    counted.in_log(dir)?;
+    Ok(segment)
+}
+
+fn bytes_in(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
+    let sizes = entries.filter_map(|entry| entry.ok()?.metadata().ok());
+    sizes.map(|meta| meta.len()).sum()
+}
+
+impl Picture {
+    fn record_count(&self) -> u64 {
+        self.segments.iter().map(|part| part.record_count).sum()
+    }
+
+    /// Records that are still in a file and yet below the head.
+    fn hidden_count(&self) -> u64 {
+        let head_seq = self.manifest.head_seq;
+        let straddling = self
+            .segments
+            .iter()
+            .filter(|part| part.seqs.contains(&head_seq));
+        straddling.map(|part| head_seq - part.seqs.start).sum()
+    }
+
+    fn file_bytes(&self) -> u64 {
+        self.segments.iter().map(|part| part.file_bytes).sum()
+    }
+
+    fn json(&self) -> Value {
+        let segment = |part: &Segment| {
+            json!({
+                "id": part.id.0,
+                "state": part.state,
+                "first_seq": part.seqs.start,
+                "next_seq": part.seqs.end,
+                "record_count": part.record_count,
+                "tombstone_count": part.tombstone_count,
+                "frame_bytes": part.frame_bytes,
+                "file_bytes": part.file_bytes,
+                "newest_timestamp_ms": part.newest_ms,
+            })
+        };
+        json!({
+            "log_id": self.manifest.log_id.to_string(),
+            "created_ms": self.manifest.created_ms,
+            "generation": self.manifest.generation,
+            "clean": self.manifest.clean,
+            "head_seq": self.manifest.head_seq,
+            "proven_seq": self.proven_seq,
+            "next_seq": self.next_seq,
+            "record_count": self.record_count(),
+            "file_bytes": self.file_bytes(),
+            "quarantine_bytes": self.quarantine_bytes,
+            "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
+        })
+    }
+
+    fn draw(&self, out: &mut impl Write, args: &StatArgs) -> io::Result<()> {
+        let manifest = &self.manifest;
+        writeln!(
+            out,
+            "{}  log {}, created {}",
+            args.dir.display().bold(),
+            manifest.log_id,
+            output::time(manifest.created_ms)
+        )?;
+        let records = output::counted(self.record_count() - self.hidden_count(), "record");
+        write!(
+            out,
+            "{records}, seq {}..{}",
+            manifest.head_seq, self.next_seq
+        )?;
+        if manifest.clean {
+            writeln!(out, ", closed in order")?;
+        } else if self.proven_seq < self.next_seq {
+            let unproven = self.next_seq - self.proven_seq;
+            let records = output::counted(unproven, "record");
+            writeln!(
+                out,
+                ", open or not closed, {records} at the end not proven durable"
+            )?;
+        } else {
+            writeln!(out, ", open or not closed")?;
+        }
+        write!(out, "{} in files", output::bytes(self.file_bytes()))?;
+        if self.hidden_count() > 0 {
+            let hidden = output::counted(self.hidden_count(), "trimmed record");
+            write!(out, ", {hidden} still in them")?;
+        }
+        if self.quarantine_bytes > 0 {
+            write!(
+                out,
+                ", {} in quarantine",
+                output::bytes(self.quarantine_bytes)
+            )?;
+        }
+        writeln!(out, "\n\n  {}\n", self.bar())?;
+        self.table(out, args)
+    }
+
+    /// The files of the log side by side, a column for a share of the bytes.
+    fn bar(&self) -> String {
+        let total = self.file_bytes().max(1);
+        let mut bar = String::new();
+        for column in 0..COLUMNS {
+            let middle =
+                u128::from(total) * (2 * u128::from(column) + 1) / (2 * u128::from(COLUMNS));
+            let mut left = u64::try_from(middle).unwrap_or(u64::MAX);
+            for (number, part) in self.segments.iter().enumerate() {
+                if left >= part.file_bytes {
+                    left -= part.file_bytes;
+                    continue;
+                }
+                bar += &match (left < part.frame_bytes, number % 2) {
+                    (true, 0) => "█".cyan().to_string(),
+                    (true, _) => "▓".blue().to_string(),
+                    // The footer of a sealed segment is no free space.
+                    (false, 0) if part.state == "sealed" => "█".cyan().to_string(),
+                    (false, _) if part.state == "sealed" => "▓".blue().to_string(),
+                    (false, _) => "·".dimmed().to_string(),
+                };
+                break;
+            }
+        }
+        bar
+    }
+
+    fn table(&self, out: &mut impl Write, args: &StatArgs) -> io::Result<()> {
+        let head = format!(
+            "{:>8}  {:<6}  {:>23}  {:>11}  {:>10}  {:>10}  newest",
+            "segment", "state", "seq", "records", "frames", "file"
+        );
+        writeln!(out, "{}", head.dimmed())?;
+        let count = self.segments.len();
+        for (number, part) in self.segments.iter().enumerate() {
+            if !args.all && number >= LISTED && number + LISTED < count {
+                if number == LISTED {
+                    let more = count - 2 * LISTED;
+                    writeln!(out, "{:>8}  {} more (--all lists them)", "…", more)?;
+                }
+                continue;
+            }
+            writeln!(
+                out,
+                "{:>8}  {:<6}  {:>23}  {:>11}  {:>10}  {:>10}  {}",
+                part.id.0,
+                part.state,
+                format!("{}..{}", part.seqs.start, part.seqs.end),
+                output::count(part.record_count),
+                output::bytes(part.frame_bytes),
+                output::bytes(part.file_bytes),
+                part.newest_ms
+                    .map_or("-".to_owned(), |time| format!("{} ago", output::age(time)))
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! `cairn verify` reads everything; `cairn plan` tells what opening would do. Neither writes.
+
+use crate::{
+    exit::{self, Failure, In, Outcome},
+    output,
+};
+use cairnlog::{Finding, FindingKind, Health, Options, VerifyReport};
+use clap::Args;
+use owo_colors::OwoColorize;
+use serde_json::{Value, json};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+pub const VERIFY_EXAMPLES: &str = "\
+Reads every byte and writes none. While a writer is at work its last write may look unfinished.
+
+Exit codes:
+  0  everything verifies
+  1  it could not be looked at
+  2  the end is an unfinished write, which opening would cut
+  3  damage: bytes that were durable do not verify
+
+Examples:
+  cairn verify orders.log
+  cairn verify orders.log --json";
+
+pub const PLAN_EXAMPLES: &str = "\
+Looks only at what opening looks at, the manifest and the end of the log, and writes nothing. Exit
+codes are those of `cairn verify`.
+
+Examples:
+  cairn plan orders.log
+  cairn plan orders.log --json";
+
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// The directory of the log
+    dir: PathBuf,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &VerifyArgs) -> Outcome {
+    let progress = output::progress("verify", Some(0));
+    let report = Options::new().verify_with(&args.dir, |step| {
+        progress.set_length(step.total_bytes);
+        progress.set_position(step.done_bytes);
+    });
+    progress.finish_and_clear();
+    let report = report.in_log(&args.dir)?;
+    let health = report.health();
+    if args.json {
+        output::json(&verify_json(&report))?;
+    } else {
+        let mut out = output::pretty();
+        tell(&mut out, &report)?;
+        out.flush()?;
+    }
+    ending(health)
+}
+
+/// The code that tells a log's state.
+pub fn ending(health: Health) -> Outcome {
+    match health {
+        Health::Clean => Ok(()),
+        Health::Torn => Err(Failure::Code(exit::TORN)),
+        _ => Err(Failure::Code(exit::DAMAGED)),
+    }
+}
+
+fn verify_json(report: &VerifyReport) -> Value {
+    json!({
+        "health": word(report.health()),
+        "segment_count": report.segment_count,
+        "record_count": report.record_count,
+        "byte_count": report.byte_count,
+        "head_seq": report.head_seq,
+        "next_seq": report.next_seq,
+        "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
+    })
+}
+
+fn tell(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
+    for finding in &report.findings {
+        tell_finding(out, finding)?;
+    }
+    let health = match report.health() {
+        Health::Clean => "clean".green().to_string(),
+        Health::Torn => "torn".yellow().to_string(),
+        _ => "damaged".red().to_string(),
+    };
+    writeln!(
+        out,
+        "{health}: seq {}..{}, {} and {} verified in {}",
+        report.head_seq,
+        report.next_seq,
+        output::counted(report.record_count, "record"),
+        output::bytes(report.byte_count),
+        output::counted(report.segment_count, "segment")
+    )
+}
+
+/// A finding as a line.
+pub fn tell_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+    let text = finding.to_string();
+    let (kind, rest) = text.split_once(':').unwrap_or(("", &text));
+    let kind = match finding.kind {
+        FindingKind::Damage => kind.red().to_string(),
+        FindingKind::Torn => kind.yellow().to_string(),
+        _ => kind.cyan().to_string(),
+    };
+    write!(out, "{kind}:{rest}")?;
+    match (finding.place.offset, finding.end_offset) {
+        (Some(start), Some(end)) if end > start => writeln!(out, ", {} bytes", end - start),
+        _ => writeln!(out),
+    }
+}
+
+/// A finding for scripts.
+pub fn finding_json(finding: &Finding) -> Value {
+    let kind = match finding.kind {
+        FindingKind::Derived => "derived",
+        FindingKind::Torn => "torn",
+        _ => "damage",
+    };
+    json!({
+        "kind": kind,
+        "path": finding.place.path.as_ref().map(|path| path.display().to_string()),
+        "segment": finding.place.segment.map(|id| id.0),
+        "offset": finding.place.offset,
+        "end_offset": finding.end_offset,
+        "first_seq": finding.seqs.start,
+        "next_seq": finding.seqs.end,
+        "defect": finding.defect.to_string(),
+    })
+}
+
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Clean => "clean",
+        Health::Torn => "torn",
+        _ => "damaged",
+    }
+}
+
+pub fn plan(args: &VerifyArgs) -> Outcome {
+    let plan = Options::new().plan(&args.dir).in_log(&args.dir)?;
+    let torn = plan
+        .findings
+        .iter()
+        .any(|finding| finding.kind == FindingKind::Torn);
+    let health = match (plan.refuses, torn) {
+        (true, _) => Health::Damaged,
+        (false, true) => Health::Torn,
+        (false, false) => Health::Clean,
+    };
+    if args.json {
+        let cut = |piece: &cairnlog::CutBytes| json!({ "segment": piece.segment.0, "offset": piece.offset, "bytes": piece.bytes });
+        output::json(&json!({
+            "refuses": plan.refuses,
+            "health": word(health),
+            "verdict": plan.verdict.to_string(),
+            "next_seq": plan.next_seq,
+            "proven_seq": plan.proven_seq,
+            "findings": plan.findings.iter().map(finding_json).collect::<Vec<_>>(),
+            "cut": plan.cut.iter().map(cut).collect::<Vec<_>>(),
+            "orphans": plan.orphans.iter().map(|id| id.0).collect::<Vec<_>>(),
+        }))?;
+    } else {
+        let mut out = output::pretty();
+        writeln!(out, "{plan}")?;
+        out.flush()?;
+    }
+    ending(health)
+}
