@@ -6,6 +6,7 @@ mod crash;
 mod fault;
 mod full;
 mod history;
+mod model;
 mod shadow;
 mod stories;
 
