@@ -285,7 +285,7 @@ impl Run {
         let each = news.iter().enumerate().map(|(i, new)| {
             self.serial += 1;
             let value = new.value_bytes.map(|bytes| {
-                let mut value = format!("{:06}", self.serial).into_bytes();
+                let mut value = format!("{:x}.", self.serial).into_bytes();
                 value.resize(bytes, b'a' + (self.serial % 26) as u8);
                 value
             });
@@ -336,7 +336,12 @@ impl Run {
             meanwhile.maybe.push(recs.clone());
             match log.submit(&borrowed(&recs, news), &how) {
                 Ok(ticket) => tickets.push((recs, ticket)),
-                Err(error) => self.failed(&Submit(level, vec![news.clone()]), error),
+                Err(error) => {
+                    // It may have met the failure of what was queued before, and with that went
+                    // buffered records, whose numbers are free again.
+                    self.shadow.taken_back(log.next_seq());
+                    self.failed(&Submit(level, vec![news.clone()]), error);
+                }
             }
         }
         for (recs, ticket) in tickets {

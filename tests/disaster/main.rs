@@ -2,6 +2,7 @@
 //!
 //! Everything here runs on the simulated disk, in one thread, and is the same on every run.
 
+mod bitflip;
 mod crash;
 mod fault;
 mod full;
