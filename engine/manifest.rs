@@ -101,10 +101,21 @@ impl ManifestStore {
             return Err(error);
         }
         state.manifest = next;
-        if !state.reserved {
-            state.reserved = self.reserve(bytes.len()).is_ok();
-        }
+        self.fill_reserve(state);
         Ok(())
+    }
+
+    /// Fills the reserve again if a commit used it up: for who has just made room.
+    pub(crate) fn renew_reserve(&self) {
+        self.fill_reserve(&mut self.state.lock());
+    }
+
+    /// Failing to is no error: the next commit tries once more.
+    fn fill_reserve(&self, state: &mut State) {
+        if !state.reserved && state.failed.is_none() {
+            let manifest_bytes = state.manifest.encode().len();
+            state.reserved = self.reserve(manifest_bytes).is_ok();
+        }
     }
 
     fn write_aside(&self, bytes: &[u8]) -> io::Result<()> {
@@ -123,7 +134,6 @@ impl ManifestStore {
         self.dir.sync()
     }
 
-    /// Fills the reserve again. Failing to is no error: the next commit tries once more.
     fn reserve(&self, manifest_bytes: usize) -> io::Result<()> {
         let content = vec![0; RESERVE_BYTES.max(manifest_bytes * 2)];
         self.dir.remove_if_there(names::RESERVE)?;

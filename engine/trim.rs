@@ -33,15 +33,17 @@ pub(crate) fn trim(appender: &Appender, catalog: &CatalogCell, head_seq: Seq) ->
     let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
     // DURABILITY: after this commit the records are gone for good.
     appender.core().commit(Op::Trim, |manifest| {
-        if manifest.head_seq < head_seq {
-            manifest.head_seq = head_seq;
-            manifest.sealed.retain(|entry| !dropped(entry));
-        }
+        // Also if the head is there already: a rewind may have left a segment that ends below it. The
+        // catalog drops the same segments, and with them their files.
+        manifest.head_seq = manifest.head_seq.max(head_seq);
+        manifest.sealed.retain(|entry| !dropped(entry));
     })?;
     catalog.swap(|catalog| {
         catalog.head_seq = catalog.head_seq.max(head_seq);
         retain(catalog, |segment| !dropped(&segment.entry));
     });
+    // On a full disk the commit may have used up the reserve; this is the first room there is.
+    appender.core().manifest().renew_reserve();
     Ok(())
 }
 

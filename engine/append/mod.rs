@@ -215,7 +215,9 @@ impl Appender {
             // A panic of the worker has already poisoned the log; that is what is reported.
             worker.join().ok();
         }
-        let closed = synced.and_then(|durable_seq| self.core.commit_end(durable_seq));
+        // Even where buffered records were lost, and `synced` tells so, the log has an end to name.
+        let ended = self.core.commit_end();
+        let closed = synced.and(ended);
         self.core.watermark.end();
         event!(info, "closed", clean = closed.is_ok());
         closed
@@ -259,11 +261,17 @@ impl Core {
         lost.map_or_else(|| Ok(self.watermark.get(Level::Durable)), Err)
     }
 
-    /// Names the end in the manifest, so that later damage to it is provable.
-    fn commit_end(&self, durable_seq: Seq) -> Result<()> {
+    /// Names the end in the manifest, so that later damage to it is provable: if all that was written
+    /// is durable, and no sync failed.
+    fn commit_end(&self) -> Result<()> {
+        Self::check_open(&self.state.lock(), Op::Sync)?;
         self.maintain_finished(Op::Close)?;
+        let durable_seq = self.durable_seq();
         let (tail_id, end) = {
             let writer = self.writer.lock();
+            if writer.tail.summary.next_seq != durable_seq {
+                return Ok(());
+            }
             (writer.tail.tail.id, writer.tail.summary.end)
         };
         self.manifest.commit(Op::Close, |manifest| {

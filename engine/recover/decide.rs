@@ -357,3 +357,6 @@ fn file_damage(name: &str, defect: Defect) -> Damage {
         next_seq: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

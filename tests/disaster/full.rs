@@ -1,8 +1,8 @@
 //! A full disk is an error and not damage: at every number of bytes at which it can become full.
 
 use crate::history::{
-    Close, Kill, Maintain, Open, Rewind, Rotate, Run, Step, Sync, Trim, batch, buffered, durable,
-    options, written,
+    Close, Kill, Maintain, Open, Rewind, Rotate, Run, Step, Sync, TrimDurable, batch, buffered,
+    durable, options, written,
 };
 use cairnlog::{ErrorKind, vfs::sim::SimFs};
 
@@ -27,7 +27,7 @@ fn fill_and_trim(run: &mut Run, fill: &[Step]) -> usize {
         }
         refused += failed;
         if failed > 0 {
-            run.step(&Trim { keep: 1 });
+            run.step(&TrimDurable { keep: 1 });
             let error = run.errors.first().map(|(_, error)| error.to_string());
             assert_eq!(error, None, "trim works on a full disk, round {round}");
             run.step(&Maintain);
@@ -56,9 +56,14 @@ fn sweep(segment_bytes: u64, fill: &[Step], step: usize) {
         refused += fill_and_trim(&mut run, fill);
         // The same handle, with room again.
         run.disk.set_capacity(None);
-        run.steps(&[durable(20), durable(150)]);
+        run.steps(&[durable(20), durable(150), Rotate]);
         let first = run.errors.first().map(|(_, error)| error.to_string());
         assert_eq!(first, None, "the same handle goes on");
+        // Buffered records that were lost are told once.
+        run.step(&Sync);
+        only_no_space(&mut run, "telling what was lost");
+        run.step(&Sync);
+        assert!(run.errors.is_empty(), "told twice: {:?}", run.errors);
         // Full once more: closing, and reopening after a kill.
         run.disk.set_capacity(Some(run.disk.used_bytes()));
         if capacity % 2 == 0 {

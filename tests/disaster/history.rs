@@ -43,6 +43,10 @@ pub enum Step {
     Trim {
         keep: u64,
     },
+    /// Up to this many durable records before the end are kept.
+    TrimDurable {
+        keep: u64,
+    },
     Rewind {
         drop: u64,
     },
@@ -185,8 +189,12 @@ impl Run {
             }
             Rotate => drop(self.told(step, log.rotate())),
             Maintain => drop(self.told(step, log.maintain())),
-            Trim { keep } => {
-                let head = next.saturating_sub(*keep);
+            Trim { keep } | TrimDurable { keep } => {
+                let from = match step {
+                    Trim { .. } => next,
+                    _ => log.durable_seq(),
+                };
+                let head = from.saturating_sub(*keep);
                 let mut meanwhile = self.shadow.clone();
                 meanwhile.may_be_trimmed(head);
                 match log.trim(head) {
@@ -277,7 +285,7 @@ impl Run {
         let each = news.iter().enumerate().map(|(i, new)| {
             self.serial += 1;
             let value = new.value_bytes.map(|bytes| {
-                let mut value = format!("{:06}", self.serial).into_bytes();
+                let mut value = format!("{:x}.", self.serial).into_bytes();
                 value.resize(bytes, b'a' + (self.serial % 26) as u8);
                 value
             });
@@ -285,8 +293,11 @@ impl Run {
                 seq: first_seq + i as u64,
                 key: new.key.map(|key| vec![b'k', key]),
                 value,
-                // The disk's clock moves a little with every call.
-                time_ms: new.time_ms.map_or(now..=now + 1000, |time| time..=time),
+                // The disk's clock moves a little with every call, and who shares a batch has the time
+                // at which it was begun.
+                time_ms: new
+                    .time_ms
+                    .map_or(now - 1000..=now + 1000, |time| time..=time),
             }
         });
         each.collect()
@@ -325,7 +336,12 @@ impl Run {
             meanwhile.maybe.push(recs.clone());
             match log.submit(&borrowed(&recs, news), &how) {
                 Ok(ticket) => tickets.push((recs, ticket)),
-                Err(error) => self.failed(&Submit(level, vec![news.clone()]), error),
+                Err(error) => {
+                    // It may have met the failure of what was queued before, and with that went
+                    // buffered records, whose numbers are free again.
+                    self.shadow.taken_back(log.next_seq());
+                    self.failed(&Submit(level, vec![news.clone()]), error);
+                }
             }
         }
         for (recs, ticket) in tickets {

@@ -2,10 +2,12 @@
 //!
 //! Everything here runs on the simulated disk, in one thread, and is the same on every run.
 
+mod bitflip;
 mod crash;
 mod fault;
 mod full;
 mod history;
+mod model;
 mod shadow;
 mod stories;
 

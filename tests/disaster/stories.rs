@@ -1,11 +1,14 @@
 //! Bugs that there were, each as the shortest history that showed it.
 
-use crate::history::{Run, Step::*, buffered, durable, options, written};
+use crate::history::{
+    Close, Kill, Maintain, Open, Rewind, Run, Trim, TrimDurable, batch, buffered, durable, options,
+    written,
+};
 use cairnlog::{
     ErrorKind,
     vfs::{
         Vfs,
-        sim::{Choice, Errno, Fate, Fault, FaultRule, OpKind, SimFs, Tear},
+        sim::{Choice, Errno, Fate, Fault, FaultRule, OpKind, SimFs, SyncFailure, Tear},
     },
 };
 use std::path::Path;
@@ -155,4 +158,45 @@ fn records_that_share_a_batch_have_its_time() {
     for record in log.scan(..).unwrap() {
         assert!((clock - 10_000..=clock).contains(&record.unwrap().timestamp_ms()));
     }
+}
+
+/// A rewind to the head left a segment with nothing but trimmed records. Trimming to the same head
+/// again changed no manifest, but removed that segment's file: the log did not open any more.
+#[test]
+fn trim_removes_no_file_that_the_manifest_names() {
+    let mut first = run(512);
+    first.steps(&[Open, batch(&[5, 5]), Trim { keep: 1 }, Rewind { drop: 1 }]);
+    first.steps(&[durable(5), Trim { keep: 2 }, Close, Open]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+}
+
+/// The commit of a rewind stayed undecided, and the log went on with the old tail: what it then
+/// acknowledged was in a segment that the new manifest, if it won, did not name.
+#[test]
+fn undecided_rewind_stops_the_writer() {
+    let mut first = run(1024);
+    first.steps(&[Open, durable(10), durable(10)]);
+    let syncs = Fault::Sync(Errno::Eio, SyncFailure::StillDirty);
+    // The first sync of the directory is of the new segment, the second of the manifest.
+    first.disk.fail(FaultRule::nth(OpKind::SyncDir, 1, syncs));
+    first.step(&Rewind { drop: 1 });
+    assert_eq!(
+        first.errors.pop().unwrap().1.kind(),
+        ErrorKind::Indeterminate
+    );
+    first.step(&durable(10));
+    assert_eq!(first.errors.pop().unwrap().1.kind(), ErrorKind::Poisoned);
+    first.steps(&[Kill, Open, durable(10), Kill, Open]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+}
+
+/// Trim began with a sync. On a full disk with a record buffered that fails, and with it the way to
+/// make room.
+#[test]
+fn trim_makes_room_while_a_buffered_record_waits_for_it() {
+    let mut first = run(512);
+    first.steps(&[Open, durable(150), durable(150), Maintain, buffered(200)]);
+    first.disk.set_capacity(Some(first.disk.used_bytes()));
+    first.step(&TrimDurable { keep: 1 });
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
 }
