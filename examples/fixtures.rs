@@ -9,6 +9,8 @@ use cairnlog::{
 use std::{error::Error, fmt::Write, fs, path::Path, sync::Arc};
 
 type Outcome = Result<(), Box<dyn Error>>;
+/// A name, and what makes a log of that shape on a disk.
+type Shape = (&'static str, fn(&SimFs) -> Outcome);
 
 fn options(disk: &SimFs) -> Options {
     Log::options()
@@ -18,7 +20,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [(&str, fn(&SimFs) -> Outcome); 13] = [
+    let shapes: [Shape; 13] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),

@@ -24,7 +24,7 @@ pub enum ErrorKind {
     NoSpace,
     /// Another handle or process writes to this log. [`Error::holder`] names it.
     Locked,
-    /// Bytes that were durable do not verify. See [`Error::defect`]; `cairn verify` lists all.
+    /// Bytes that were durable do not verify. See [`Error::defect_found`]; `cairn verify` lists all.
     Damaged,
     /// Written by a newer version of this library.
     Unsupported,

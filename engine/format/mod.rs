@@ -1,6 +1,6 @@
 //! Bytes to facts and back: pure and total, the executable half of `format.md`.
 //!
-//! Every decoder takes any bytes and gives a value or a [`Defect`](crate::Defect): no I/O, no panic,
+//! Every decoder takes any bytes and gives a value or a [`Defect`]: no I/O, no panic,
 //! no allocation that a count on disk could drive. The encoders of the same structures stand beside
 //! them. The layouts are written down in `format.md` and nowhere else; a test compares the two.
 //!

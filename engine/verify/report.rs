@@ -61,7 +61,7 @@ pub enum Health {
     Damaged,
 }
 
-/// What [`Options::verify`] found.
+/// What [`Options::verify`](crate::Options::verify) found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifyReport {
