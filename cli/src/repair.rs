@@ -5,7 +5,7 @@ use crate::{
     open, output,
     verify::{finding_json, tell_finding},
 };
-use cairnlog::{FindingKind, Options, RepairOptions, RepairReport};
+use cairnlog::{ErrorKind, FindingKind, Options, RepairOptions, RepairReport};
 use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -169,6 +169,12 @@ pub struct SalvageArgs {
 }
 
 pub fn salvage(args: &SalvageArgs) -> Outcome {
+    // A directory without a log has nothing to be salvaged, and no new log to show for it.
+    if let Err(error) = Options::new().plan(&args.dir)
+        && error.kind() == ErrorKind::NotFound
+    {
+        return Err(error).in_log(&args.dir);
+    }
     let report = Options::new()
         .salvage(&args.dir, &args.out)
         .in_log(&args.dir)?;
