@@ -3,8 +3,8 @@
 //! A commit replaces the manifest whole: write aside, sync, rename, sync the directory. At every
 //! instant, and after a crash at any instant, one complete manifest is in force.
 //!
-//! INVARIANTS: a commit that failed after its rename leaves it unknown which manifest is in force, so
-//! every later commit is refused. On a full disk the file `RESERVE` gives its room to the commit,
+//! INVARIANTS: a commit that failed at its rename or after leaves it undecided which manifest is in
+//! force, so every later commit is refused, and who asked for it stops the writer. On a full disk the file `RESERVE` gives its room to the commit,
 //! so trim, rewind and close still work there.
 //!
 //! Called by append (rotation, close), recover, trim, compact.
@@ -52,8 +52,8 @@ impl ManifestStore {
         self.state.lock().manifest.clone()
     }
 
-    /// Commits an edited manifest. On `NoSpace` the old one is in force and all goes on; after any
-    /// other error this store refuses every further commit.
+    /// Commits an edited manifest. After an error the old one is in force and all goes on, unless the
+    /// store [is undecided](Self::is_undecided): then it refuses every further commit.
     pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
         let mut state = self.state.lock();
         if let Some(error) = &state.failed {
@@ -64,6 +64,22 @@ impl ManifestStore {
         if next == state.manifest {
             return Ok(());
         }
+        self.put(&mut state, next, op)
+    }
+
+    /// Commits the manifest in force once more, because it is not certain that it is durable.
+    pub(crate) fn commit_again(&self, op: Op) -> Result<()> {
+        let mut state = self.state.lock();
+        let same = state.manifest.clone();
+        self.put(&mut state, same, op)
+    }
+
+    /// Whether a commit failed so that the new manifest may be in force, or the old one.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.state.lock().failed.is_some()
+    }
+
+    fn put(&self, state: &mut State, mut next: Manifest, op: Op) -> Result<()> {
         next.generation += 1;
         let bytes = next.encode();
         // Checked right before writing, as it is right after reading.
@@ -77,24 +93,29 @@ impl ManifestStore {
             self.dir.remove_if_there(names::RESERVE).map_err(fail)?;
             written = self.write_aside(&bytes);
         }
-        if let Err(error) = written {
-            let full = error.kind() == io::ErrorKind::StorageFull;
-            let error = fail(error);
-            if !full {
-                state.failed = Some(error.clone());
-            }
-            return Err(error);
-        }
+        // Whatever went wrong there, no name leads to it, and the next attempt writes another file.
+        written.map_err(fail)?;
         if let Err(error) = self.replace() {
             let error = fail(error);
             state.failed = Some(error.clone());
             return Err(error);
         }
         state.manifest = next;
-        if !state.reserved {
-            state.reserved = self.reserve(bytes.len()).is_ok();
-        }
+        self.fill_reserve(state);
         Ok(())
+    }
+
+    /// Fills the reserve again if a commit used it up: for who has just made room.
+    pub(crate) fn renew_reserve(&self) {
+        self.fill_reserve(&mut self.state.lock());
+    }
+
+    /// Failing to is no error: the next commit tries once more.
+    fn fill_reserve(&self, state: &mut State) {
+        if !state.reserved && state.failed.is_none() {
+            let manifest_bytes = state.manifest.encode().len();
+            state.reserved = self.reserve(manifest_bytes).is_ok();
+        }
     }
 
     fn write_aside(&self, bytes: &[u8]) -> io::Result<()> {
@@ -113,7 +134,6 @@ impl ManifestStore {
         self.dir.sync()
     }
 
-    /// Fills the reserve again. Failing to is no error: the next commit tries once more.
     fn reserve(&self, manifest_bytes: usize) -> io::Result<()> {
         let content = vec![0; RESERVE_BYTES.max(manifest_bytes * 2)];
         self.dir.remove_if_there(names::RESERVE)?;

@@ -24,23 +24,26 @@ use crate::{
 /// Drops every record below `head_seq`. Whole segments below it go; a segment that it cuts through
 /// keeps its bytes, hidden, until all of it is below the head.
 pub(crate) fn trim(appender: &Appender, catalog: &CatalogCell, head_seq: Seq) -> Result<()> {
-    if head_seq > appender.sync()? {
+    // On a full disk a sync may be impossible, and this is the way to make room: so only if needed.
+    if head_seq > appender.core().durable_seq() && head_seq > appender.sync()? {
         let note = "cannot trim records that were not appended yet";
         return Err(Error::note(ErrorKind::InvalidInput, Op::Trim, note)
             .at(Place::default().with_seq(head_seq)));
     }
     let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
     // DURABILITY: after this commit the records are gone for good.
-    appender.manifest().commit(Op::Trim, |manifest| {
-        if manifest.head_seq < head_seq {
-            manifest.head_seq = head_seq;
-            manifest.sealed.retain(|entry| !dropped(entry));
-        }
+    appender.core().commit(Op::Trim, |manifest| {
+        // Also if the head is there already: a rewind may have left a segment that ends below it. The
+        // catalog drops the same segments, and with them their files.
+        manifest.head_seq = manifest.head_seq.max(head_seq);
+        manifest.sealed.retain(|entry| !dropped(entry));
     })?;
     catalog.swap(|catalog| {
         catalog.head_seq = catalog.head_seq.max(head_seq);
         retain(catalog, |segment| !dropped(&segment.entry));
     });
+    // On a full disk the commit may have used up the reserve; this is the first room there is.
+    appender.core().manifest().renew_reserve();
     Ok(())
 }
 
@@ -178,7 +181,7 @@ impl Rewind<'_> {
     ) -> Result<()> {
         let context = next.tail.context;
         // DURABILITY: after this commit the records are gone for good.
-        self.core.manifest().commit(Op::Rewind, |manifest| {
+        self.core.commit(Op::Rewind, |manifest| {
             manifest.sealed = kept
                 .iter()
                 .map(|segment| segment.entry)

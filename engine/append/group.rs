@@ -33,8 +33,8 @@ pub(super) struct Group {
     pub(super) buffer: Vec<u8>,
     /// Where each batch starts in the buffer; the last may still be open.
     batches: Vec<(usize, BatchHeader)>,
-    /// The time that each record of the last batch states, if its header cannot.
-    own_time: Option<i64>,
+    /// When the last of them was begun: the time of all who share it.
+    batch_time_ms: i64,
     pub(super) first_seq: Seq,
     pub(super) next_seq: Seq,
     pub(super) tally: Tally,
@@ -71,7 +71,7 @@ impl Group {
             offset,
             buffer,
             batches: Vec::new(),
-            own_time: None,
+            batch_time_ms: 0,
             first_seq: next_seq,
             next_seq,
             tally: Tally::default(),
@@ -98,18 +98,21 @@ impl Group {
         })
     }
 
-    /// Encodes records that belong together; `now_ms` counts for a new batch only, others have the
-    /// time of the batch that they share. The caller made sure that they fit the segment.
-    pub(super) fn push(&mut self, records: &[NewRecord<'_>], new_batch: bool, now_ms: i64) {
-        if new_batch {
+    /// Encodes records that belong together, in a batch that begins now or in the last one. The
+    /// caller made sure that they fit the segment.
+    pub(super) fn push(&mut self, records: &[NewRecord<'_>], begin_at_ms: Option<i64>) {
+        if let Some(now_ms) = begin_at_ms {
             self.begin_batch(now_ms);
         }
         let context = self.tail.context;
         let Some((_, batch)) = self.batches.last_mut() else {
             return;
         };
+        // A clock that jumped by weeks does not fit the batch's field: then each record has its own.
+        let fits = BatchHeader::timestamp_fits(&context, self.batch_time_ms);
+        let own_time = (!fits).then_some(self.batch_time_ms);
         for new in records {
-            let parts = new.parts(self.own_time);
+            let parts = new.parts(own_time);
             record::encode(&mut self.buffer, context.salt, self.next_seq, None, &parts);
             let time = parts.timestamp_ms.unwrap_or(batch.timestamp_ms);
             self.tally
@@ -127,9 +130,7 @@ impl Group {
 
     fn begin_batch(&mut self, now_ms: i64) {
         let context = self.tail.context;
-        // A clock that jumped by weeks does not fit the batch's field: then each record has its own.
         let fits = BatchHeader::timestamp_fits(&context, now_ms);
-        self.own_time = (!fits).then_some(now_ms);
         let header = BatchHeader {
             body_bytes: 0,
             first_seq: self.next_seq,
@@ -142,6 +143,7 @@ impl Group {
             count: 0,
             sparse: false,
         };
+        self.batch_time_ms = now_ms;
         self.batches.push((self.buffer.len(), header));
         self.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
     }

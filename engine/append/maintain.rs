@@ -63,11 +63,7 @@ impl Core {
         }
         Self::check_open(&self.state.lock(), Op::Sync)?;
         let next_id = self.manifest.snapshot().next_segment_id;
-        let spare_missing = {
-            let state = self.state.lock();
-            // A spare in the plan of a queued group is not missing, only spoken for.
-            state.spare.is_none() && !state.queue.iter().any(|group| group.begins.is_some())
-        };
+        let spare_missing = self.spare_is_used_up();
         let spare = if spare_missing {
             let place = Place::file(names::segment(next_id));
             let created = create_spare(&self.dir, next_id, self.options.segment_bytes);
@@ -82,6 +78,15 @@ impl Core {
             self.room.notify_all();
         }
         Ok(true)
+    }
+
+    /// Whether the manifest names no file for the next rotation. The one that it names may be
+    /// spoken for by a queued group, or by one that a leader is about to write: then a manifest that
+    /// names another instead would leave that one's records in a file that is not part of the log.
+    fn spare_is_used_up(&self) -> bool {
+        let writer = self.writer.lock();
+        let spare = self.manifest.snapshot().spare;
+        spare.is_none_or(|spare| spare.id == writer.tail.tail.id)
     }
 
     /// Seals what is finished, without preparing more.
@@ -156,6 +161,9 @@ impl Core {
         });
         if let Err(error) = committed {
             self.writer.lock().finished.splice(0..0, finished);
+            if self.manifest.is_undecided() {
+                self.poison(&mut self.state.lock(), None, &error);
+            }
             return Err(error);
         }
         let mapped = self.options.read_mode == ReadMode::Mapped;

@@ -31,6 +31,7 @@ pub(crate) use maintain::create_spare;
 use crate::{
     catalog::{CatalogCell, Level, Watermark},
     error::{Error, ErrorKind, Op, Result},
+    format::Manifest,
     manifest::ManifestStore,
     observe::{Counters, event},
     options::{Durability, Options},
@@ -195,8 +196,8 @@ impl Appender {
         &self.core.counters
     }
 
-    pub(crate) fn manifest(&self) -> &ManifestStore {
-        &self.core.manifest
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Closes in order: everything durable, segments sealed, the end named in the manifest. Further
@@ -214,7 +215,9 @@ impl Appender {
             // A panic of the worker has already poisoned the log; that is what is reported.
             worker.join().ok();
         }
-        let closed = synced.and_then(|durable_seq| self.core.commit_end(durable_seq));
+        // Even where buffered records were lost, and `synced` tells so, the log has an end to name.
+        let ended = self.core.commit_end();
+        let closed = synced.and(ended);
         self.core.watermark.end();
         event!(info, "closed", clean = closed.is_ok());
         closed
@@ -258,11 +261,17 @@ impl Core {
         lost.map_or_else(|| Ok(self.watermark.get(Level::Durable)), Err)
     }
 
-    /// Names the end in the manifest, so that later damage to it is provable.
-    fn commit_end(&self, durable_seq: Seq) -> Result<()> {
+    /// Names the end in the manifest, so that later damage to it is provable: if all that was written
+    /// is durable, and no sync failed.
+    fn commit_end(&self) -> Result<()> {
+        Self::check_open(&self.state.lock(), Op::Sync)?;
         self.maintain_finished(Op::Close)?;
+        let durable_seq = self.durable_seq();
         let (tail_id, end) = {
             let writer = self.writer.lock();
+            if writer.tail.summary.next_seq != durable_seq {
+                return Ok(());
+            }
             (writer.tail.tail.id, writer.tail.summary.end)
         };
         self.manifest.commit(Op::Close, |manifest| {
@@ -272,6 +281,19 @@ impl Core {
                 manifest.clean = true;
             }
         })
+    }
+
+    /// Commits a change of what the log holds. If it stays undecided whether the change is in force,
+    /// the log is poisoned: what would be appended now might go into a segment that is not part of it.
+    pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
+        let Err(error) = self.manifest.commit(op, edit) else {
+            return Ok(());
+        };
+        if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {
+            return Err(error);
+        }
+        self.poison(&mut self.state.lock(), None, &error);
+        Err(error.consequence(ErrorKind::Indeterminate, op))
     }
 
     fn exclusively<T>(
@@ -313,6 +335,10 @@ impl Core {
             return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
         }
         Ok(())
+    }
+
+    pub(crate) fn durable_seq(&self) -> Seq {
+        self.watermark.get(Level::Durable)
     }
 
     pub(crate) fn dir(&self) -> &Dir {

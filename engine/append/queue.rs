@@ -129,11 +129,7 @@ impl Core {
             state = self.plan_rotation(state)?;
         };
         let first_seq = state.next_seq;
-        let now_ms = if new_batch {
-            self.dir.vfs().unix_time_ms()
-        } else {
-            0
-        };
+        let begin_at_ms = new_batch.then(|| self.dir.vfs().unix_time_ms());
         let Some(group) = state.back() else {
             return Err(Error::note(
                 ErrorKind::InvalidInput,
@@ -142,7 +138,7 @@ impl Core {
             ));
         };
         let before = group.buffer.len();
-        group.push(records, new_batch, now_ms);
+        group.push(records, begin_at_ms);
         group.wants = stronger(group.wants, level);
         if level == Durability::Buffered {
             group.buffered_count += records.len();

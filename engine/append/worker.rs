@@ -4,7 +4,7 @@
 use super::{Core, maintain::allocation_is_due, queue::State};
 use crate::{
     catalog::Level,
-    error::{Error, ErrorKind, Op, Result},
+    error::{Error, ErrorKind, Op, Place, Result},
     observe::event,
     options::Durability,
     sync::{self, Arc, JoinHandle},
@@ -47,9 +47,18 @@ impl Core {
                 let state = self.state.lock();
                 (state.plan.0.clone(), self.allocation_is_wanted(&state))
             };
-            if wanted && now >= maintain_after && self.allocate_ahead(&tail).is_err() {
+            if wanted
+                && now >= maintain_after
+                && let Err(error) = self.allocate_ahead(&tail)
+            {
                 event!(warn, "allocation ahead failed",);
                 maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+                if tail.sync_failed() {
+                    // It may have been frames that this sync lost, not only zeros.
+                    let place = Place::in_segment(tail.id, tail.written_end());
+                    let error = Error::io(Op::Sync, error).at(place);
+                    self.poison(&mut self.state.lock(), None, &error);
+                }
             }
             if self.watermark_is_due()
                 && let Some(done) = self.enqueue_watermark()
@@ -105,6 +114,7 @@ impl Core {
     /// Space ahead pays only where syncs are: without them, extending the file costs nothing extra.
     fn allocation_is_wanted(&self, state: &State) -> bool {
         self.options.durability == Durability::Durable
+            && state.poison.is_none()
             && allocation_is_due(&state.plan.0, self.options.segment_bytes)
     }
 

@@ -36,7 +36,8 @@ pub enum ErrorKind {
     SeqMismatch,
     /// An earlier sync failed, so this handle takes no more appends. Reopen the log.
     Poisoned,
-    /// The sync of this very append failed: it may or may not be there after reopening.
+    /// The sync of this very append failed, or the commit of this trim or rewind: it may or may not
+    /// be there after reopening.
     Indeterminate,
     /// The log was closed.
     Closed,
@@ -360,7 +361,7 @@ impl fmt::Display for Error {
         write!(f, "{op}: ")?;
         match kind {
             ErrorKind::Poisoned => write!(f, "the log takes no more appends, ")?,
-            ErrorKind::Indeterminate => write!(f, "it is unknown whether the record is durable, ")?,
+            ErrorKind::Indeterminate => write!(f, "it is unknown whether it is durable, ")?,
             _ => {}
         }
         if !place.is_unknown() && !matches!(cause, Cause::Earlier(_)) {

@@ -85,6 +85,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether it names this segment: as sealed, as the tail or as the spare.
+    #[must_use]
+    pub fn names(&self, id: SegmentId) -> bool {
+        self.tail.id == id
+            || self.spare.is_some_and(|spare| spare.id == id)
+            || self.sealed.iter().any(|entry| entry.id == id)
+    }
+
     /// The manifest as stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

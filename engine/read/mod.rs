@@ -92,6 +92,9 @@ impl Reader {
         let Some(part) = part_at(&catalog, seq)? else {
             return Ok(None);
         };
+        if seq < part.view.context.base_seq {
+            return Ok(None); // It was rewound or compacted away with all of its segment.
+        }
         let id = part.view.segment;
         let fault = |fault: crate::segment::Fault| fault.into_error(Op::Read, id);
         let Some((mut frames, spot)) = find(&part.view, seq, part.limit).map_err(fault)? else {

@@ -105,8 +105,16 @@ impl Reverse {
         let mut frames = Frames::new(&self.view, start);
         let mut spots = Vec::new();
         while let Some(spot) = frames.peek(end)? {
-            spots.push(spot);
-            if frames.next(end)?.is_none() {
+            let Some(record) = frames.next(end)? else {
+                break;
+            };
+            let seq = record.seq;
+            if seq < self.before {
+                spots.push(spot);
+            }
+            // Not even a look at what follows: bytes behind the watermark may be gone by now, if the
+            // sync that should have covered them failed.
+            if seq.saturating_add(1) >= self.before {
                 break;
             }
         }

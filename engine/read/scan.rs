@@ -83,6 +83,10 @@ impl Scan {
                 let Some(part) = part_at(&self.catalog, self.first)? else {
                     return Ok(false);
                 };
+                // The range ends in a gap before this segment: what is in it may not be durable yet.
+                if part.view.context.base_seq >= self.next {
+                    return Ok(false);
+                }
                 let delta = self.first.saturating_sub(part.view.context.base_seq);
                 let mut frames = Frames::new(&part.view, part.view.index.floor_offset(delta));
                 let fault = |fault: Fault| fault.into_error(Op::Read, part.view.segment);

@@ -2,7 +2,10 @@
 //! every step after it only tidies up. So a crash anywhere leaves the log as it was or as it will be,
 //! and doing it all again changes nothing.
 
-use super::{decide::Carry, report::CutBytes};
+use super::{
+    decide::{Carry, FIRST_SPARE, FIRST_TAIL},
+    report::CutBytes,
+};
 use crate::{
     append::{Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
@@ -39,15 +42,16 @@ fn io_at(place: Place) -> impl FnOnce(io::Error) -> Error {
 /// Creates a log where there is none.
 pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let vfs = dir.vfs();
-    // An interrupted creation may have made the directory without making its name durable.
-    dir.sync_parent().map_err(io_at(Place::file(dir.path())))?;
+    // DURABILITY: after this line the directory itself survives. Not only when this call created it:
+    // an earlier one may have been killed in between.
+    dir.sync_name().map_err(io_at(Place::file(dir.path())))?;
     let mut log_id = [0; 16];
     let halves = [vfs.random().to_le_bytes(), vfs.random().to_le_bytes()];
     for (slot, half) in log_id.chunks_exact_mut(8).zip(halves) {
         slot.copy_from_slice(&half);
     }
     let log_id = LogId(log_id);
-    let (id, spare_id) = (SegmentId(1), SegmentId(2));
+    let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
     let header = SegmentHeader {
         origin: Origin::Copy,
         log_id,
@@ -147,8 +151,10 @@ fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
     })
 }
 
-/// Goes on behind an end that is in order.
-pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool) -> Result<Ready> {
+/// Goes on behind an end that is in order. Unless the log was closed here (`certain`), the manifest
+/// may be one that an interrupted commit left visible and not durable: then it is committed again
+/// before anything is built on it or removed by it.
+pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool, certain: bool) -> Result<Ready> {
     let found = scan_unsealed(dir, manifest.tail.id, Seq::MAX, Access::ReadWrite)?;
     let context = found.header.context();
     let tail = Arc::new(Tail::new(found.id, context, found.file, found.file_end));
@@ -157,18 +163,15 @@ pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool) -> Result<Rea
         .spare
         .map(|entry| blank_spare(dir, entry))
         .transpose()?;
+    let store = ManifestStore::new(dir.clone(), manifest, reserve);
+    if !certain {
+        // DURABILITY: after this commit the manifest that was found is in force.
+        store.commit_again(Op::Open)?;
+    }
     Ok(Ready {
-        manifest: ManifestStore::new(dir.clone(), manifest, reserve),
+        manifest: store,
         writer,
         spare,
-    })
-}
-
-/// Commits a manifest that gives out no id at or below those of the files that are there.
-pub(super) fn claim_ids(ready: &Ready, free_id: SegmentId) -> Result<()> {
-    ready.manifest.commit(Op::Open, |manifest| {
-        let next = manifest.next_segment_id.0 + 1;
-        manifest.next_segment_id = SegmentId(next.max(free_id.0));
     })
 }
 

@@ -12,13 +12,21 @@ use crate::{
     types::{SegmentId, Seq},
 };
 
+/// The segments that creation makes, before a manifest names them.
+pub(super) const FIRST_TAIL: SegmentId = SegmentId(1);
+pub(super) const FIRST_SPARE: SegmentId = SegmentId(2);
+
 /// What opening will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// There is no log, or one whose creation was interrupted before it held anything.
     Create { remove: Vec<SegmentId> },
     /// The end is in order: append behind it.
-    Resume { remove: Vec<SegmentId> },
+    Resume {
+        remove: Vec<SegmentId>,
+        /// Whether the log was closed in order; else its manifest has to be made certain first.
+        clean: bool,
+    },
     /// The end is unclean: seal what is proven, carry the rest into a new segment.
     Carry {
         carry: Carry,
@@ -115,8 +123,9 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
     if !damage.is_empty() {
         return Plan::Refuse { damage };
     }
-    if torn.is_none() && (ends_clean(facts, manifest, &end) || is_empty(facts, &end)) {
-        return Plan::Resume { remove };
+    let clean = ends_clean(facts, manifest, &end);
+    if torn.is_none() && (clean || is_empty(facts, &end)) {
+        return Plan::Resume { remove, clean };
     }
     let cut = if torn.is_some() {
         cut_ranges(facts, &end)
@@ -135,17 +144,26 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
 
 /// Without a manifest only an interrupted creation is harmless: it left nothing that was ever told.
 fn without_manifest(facts: &Facts) -> Plan {
-    let holds = |fact: &&UnnamedFact| {
-        fact.holds_frames
-            || matches!(&fact.header, HeaderFact::Valid(header) if header.origin == Origin::Live)
-    };
-    if facts.unnamed.iter().any(|fact| holds(&fact)) {
+    // The reserve is written after the first commit has returned.
+    if facts.reserve || !facts.unnamed.iter().all(is_of_creation) {
         return Plan::Refuse {
             damage: vec![file_damage("MANIFEST", Defect::MissingFile)],
         };
     }
     Plan::Create {
         remove: facts.unnamed.iter().map(|fact| fact.id).collect(),
+    }
+}
+
+/// Whether an interrupted creation can have left this file: a tail without frames, or a spare, each
+/// of which a crash may have torn in any way.
+fn is_of_creation(fact: &UnnamedFact) -> bool {
+    let begun = matches!(&fact.header, HeaderFact::Valid(header)
+        if header.origin == Origin::Live || header.base_seq > 0);
+    match fact.id {
+        FIRST_TAIL => !begun && !fact.holds_frames,
+        FIRST_SPARE => !matches!(fact.header, HeaderFact::Valid(_)),
+        _ => false,
     }
 }
 
@@ -339,3 +357,6 @@ fn file_damage(name: &str, defect: Defect) -> Damage {
         next_seq: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

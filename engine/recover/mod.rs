@@ -46,16 +46,16 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     let lock = prepare(dir, &options)?;
     let facts = look(dir, Op::Open)?;
     let plan = decide(&facts, options.on_ambiguous_tail);
-    let manifest = match &facts.manifest {
+    let mut manifest = match &facts.manifest {
         ManifestFact::Valid(manifest) => Some(manifest.as_ref().clone()),
         _ => None,
     };
-    // Above every file that is there, named or not: nothing is ever created over one.
-    let unnamed = facts.unnamed.iter().map(|fact| fact.id.0 + 1);
-    let next_id = manifest
-        .as_ref()
-        .map_or(1, |manifest| manifest.next_segment_id.0);
-    let free_id = SegmentId(unnamed.fold(next_id, u64::max));
+    if let Some(manifest) = &mut manifest {
+        // Above every file that is there, named or not: nothing is ever created over one.
+        let unnamed = facts.unnamed.iter().map(|fact| fact.id.0 + 1);
+        let next_id = unnamed.fold(manifest.next_segment_id.0, u64::max);
+        manifest.next_segment_id = SegmentId(next_id);
+    }
     let mut kept = Vec::new();
     let (ready, remove) = match (&plan, manifest) {
         (Plan::Refuse { damage }, _) => {
@@ -66,29 +66,24 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
             if !options.create {
                 return Err(act::not_found(dir));
             }
-            for id in remove {
-                act::remove(dir, *id)?;
-            }
-            (act::create(dir, &options)?, &[][..])
+            (act::create(dir, &options)?, remove)
         }
-        (Plan::Resume { remove }, Some(manifest)) => {
-            let ready = act::resume(dir, manifest, facts.reserve)?;
-            // Names are removed only behind a commit of our own: had the last one failed to reach
-            // the disk, an older manifest could come back that still names them.
-            let removable = remove.is_empty() || act::claim_ids(&ready, free_id).is_ok();
-            (ready, if removable { remove.as_slice() } else { &[] })
+        (Plan::Resume { remove, clean }, Some(manifest)) => {
+            let certain = *clean && remove.is_empty();
+            let ready = act::resume(dir, manifest, facts.reserve, certain)?;
+            (ready, remove)
         }
-        (Plan::Carry { carry, remove }, Some(mut manifest)) => {
+        (Plan::Carry { carry, remove }, Some(manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            manifest.next_segment_id = free_id;
-            (
-                act::carry(dir, &options, manifest, carry, facts.reserve)?,
-                remove.as_slice(),
-            )
+            let ready = act::carry(dir, &options, manifest, carry, facts.reserve)?;
+            (ready, remove)
         }
         (_, None) => return Err(act::not_found(dir)),
     };
-    for id in remove {
+    // Orphans go last, by a manifest that is durable: the one that was found may not be, and then the
+    // one before it still names them. New segments may have taken over an orphan's id.
+    let manifest = ready.manifest.snapshot();
+    for id in remove.iter().filter(|id| !manifest.names(**id)) {
         act::remove(dir, *id)?;
     }
     for name in &facts.leftovers {
@@ -203,7 +198,7 @@ fn report(plan: &Plan, ready: &act::Ready, kept: Vec<CutBytes>) -> Recovery {
     };
     match plan {
         Plan::Create { .. } => report.verdict = Verdict::Created,
-        Plan::Resume { remove } => report.orphan_count = remove.len() as u64,
+        Plan::Resume { remove, .. } => report.orphan_count = remove.len() as u64,
         Plan::Carry { carry, remove } => {
             report.verdict = if carry.torn.is_some() {
                 Verdict::Torn

@@ -35,9 +35,8 @@ pub(crate) struct Tail {
     /// The file's length; bytes between the written end and here are zeros. Changed under `filling`.
     allocated_end: AtomicU64,
     filling: Mutex<()>,
-    /// Set once a sync of the file has failed. The kernel reports a lost write once, to whoever syncs
-    /// next: so all syncs of a segment go through here, one at a time, and failure sticks.
-    sync_failed: Mutex<Option<io::ErrorKind>>,
+    /// Held during a sync; whether one has failed.
+    syncing: Mutex<bool>,
 }
 
 impl Tail {
@@ -55,7 +54,7 @@ impl Tail {
             written_end: AtomicU64::new(HEADER_BYTES as u64),
             allocated_end: AtomicU64::new(allocated_end),
             filling: Mutex::new(()),
-            sync_failed: Mutex::new(None),
+            syncing: Mutex::new(false),
         }
     }
 
@@ -86,22 +85,25 @@ impl Tail {
         }
     }
 
-    /// Makes everything written to the file so far durable.
+    /// Makes what was written before the call durable.
     ///
-    /// After one failure every later call fails too: a kernel that lost a write may well call the
-    /// next sync a success.
+    /// INVARIANT: one at a time, and after one that failed none succeeds. The operating system tells
+    /// a failed sync once, to whoever asked, and calls the lost pages clean: had a fill ahead or a
+    /// seal asked, the next sync of an append would return success for bytes that are gone.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        let mut failed = self.sync_failed.lock();
-        if let Some(kind) = *failed {
-            return Err(io::Error::new(
-                kind,
-                "an earlier sync of this segment failed",
-            ));
+        let mut failed = self.syncing.lock();
+        if *failed {
+            return Err(io::Error::other("an earlier sync of the file failed"));
         }
         // DURABILITY: after this line every frame written before the call survives.
         let synced = self.file.sync();
-        *failed = synced.as_ref().err().map(io::Error::kind);
+        *failed = synced.is_err();
         synced
+    }
+
+    /// Whether a sync has failed, so that nothing may be appended here any more.
+    pub(crate) fn sync_failed(&self) -> bool {
+        *self.syncing.lock()
     }
 
     /// Fills with zeros up to `end`, so that appends overwrite allocated space instead of extending

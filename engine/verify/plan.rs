@@ -47,7 +47,7 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<RecoveryPlan> {
         orphans: Vec::new(),
     };
     match plan {
-        Plan::Create { remove } | Plan::Resume { remove } => told.orphans = remove,
+        Plan::Create { remove } | Plan::Resume { remove, .. } => told.orphans = remove,
         Plan::Refuse { .. } => (told.next_seq, told.proven_seq) = (0, 0),
         Plan::Carry { carry, remove } => {
             told.verdict = if carry.torn.is_some() {

@@ -42,21 +42,15 @@ impl Dir {
         }
     }
 
-    /// Creates the directory and makes its name durable. True if it was not there before.
-    pub(crate) fn create(&self) -> io::Result<bool> {
-        let created = self.vfs.create_dir(&self.path)?;
-        if created {
-            self.sync_parent()?;
-        }
-        Ok(created)
+    /// Creates the directory if it is not there. Its name is not yet durable.
+    pub(crate) fn create(&self) -> io::Result<()> {
+        self.vfs.create_dir(&self.path).map(drop)
     }
 
     /// Makes the directory's own name durable.
-    pub(crate) fn sync_parent(&self) -> io::Result<()> {
-        let parent = self
-            .path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
+    pub(crate) fn sync_name(&self) -> io::Result<()> {
+        let parent = self.path.parent();
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
         // DURABILITY: after this line the directory itself survives; its files do not yet.
         self.vfs.sync_dir(parent.unwrap_or(Path::new(".")))
     }

@@ -1,0 +1,218 @@
+//! Writes the golden logs of `tests/fixtures/v1` that are missing: `cargo run --example fixtures`.
+//!
+//! A fixture is added and never edited: every later version has to open what this one wrote. Each is
+//! a directory with the log and `expected.txt`: the verdict of opening, then the records, one a line.
+
+use cairnlog::{
+    AppendOptions, Durability, Log, NewRecord, Options, Producer, RepairOptions, vfs::sim::SimFs,
+};
+use std::{error::Error, fmt::Write, fs, path::Path, sync::Arc};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn options(disk: &SimFs) -> Options {
+    Log::options()
+        .vfs(Arc::new(disk.clone()))
+        .segment_bytes(1024)
+        .background(false)
+}
+
+fn main() -> Outcome {
+    let shapes: [(&str, fn(&SimFs) -> Outcome); 13] = [
+        ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
+        ("single_clean", |disk| fill(disk, 1, true)),
+        ("single_killed", |disk| fill(disk, 1, false)),
+        ("segments_clean", |disk| fill(disk, 60, true)),
+        ("segments_killed", |disk| fill(disk, 60, false)),
+        ("kinds", kinds),
+        ("batches", batches),
+        ("chain", chain),
+        ("torn", torn),
+        ("damaged", damaged),
+        ("trimmed", |disk| edited(disk, |log| log.trim(25))),
+        ("rewound", |disk| edited(disk, |log| log.rewind(25))),
+        ("repaired", repaired),
+    ];
+    for (name, make) in shapes {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/v1")
+            .join(name);
+        if !target.exists() {
+            let disk = SimFs::new(name.bytes().map(u64::from).sum());
+            make(&disk)?;
+            save(&disk.kill(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn fill(disk: &SimFs, count: u64, close: bool) -> Outcome {
+    let log = options(disk).open("log")?;
+    for number in 0..count {
+        log.append(format!("record number {number}"))?;
+    }
+    finish(disk, log, close)
+}
+
+/// Closes, or lets the power fail without a close.
+fn finish(disk: &SimFs, log: Log, close: bool) -> Outcome {
+    if close {
+        log.close()?;
+    } else {
+        disk.power_cut();
+    }
+    Ok(())
+}
+
+fn kinds(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    let producer = Producer {
+        id: 7,
+        epoch: 1,
+        number: 42,
+    };
+    let records = [
+        NewRecord::value(""),
+        NewRecord::keyed("", ""),
+        NewRecord::keyed("apples", "3"),
+        NewRecord::tombstone("pears"),
+        NewRecord::value("long ago").timestamp_ms(-1),
+        NewRecord::keyed("far ahead", &[0, 255]).timestamp_ms(i64::MAX),
+        NewRecord::value("from seven").producer(producer),
+        NewRecord::tombstone("all")
+            .timestamp_ms(0)
+            .producer(producer),
+    ];
+    for record in &records {
+        log.append_records(&[*record], &AppendOptions::new())?;
+    }
+    log.append_records(&records, &AppendOptions::new())?;
+    Ok(log.close()?)
+}
+
+fn batches(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    for size in 1..12 {
+        log.append_batch((0..size).map(|number| format!("{number} of {size}")))?;
+    }
+    let buffered = AppendOptions::new().durability(Durability::Buffered);
+    for number in 0..30 {
+        log.append_records(&[NewRecord::value(&format!("shared {number}"))], &buffered)?;
+    }
+    log.sync()?;
+    finish(disk, log, false)
+}
+
+/// The power fails right after a rotation: the spare is begun, nothing is sealed yet.
+fn chain(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    let mut number = 0;
+    while log.stats().rotation_count == 0 {
+        log.append(format!("record number {number}"))?;
+        number += 1;
+    }
+    log.append("one more")?;
+    finish(disk, log, false)
+}
+
+fn last_segment(disk: &SimFs) -> std::path::PathBuf {
+    let written = |path: &Path| {
+        disk.read_file(path)
+            .is_some_and(|bytes| bytes.starts_with(b"CAIRNSEG"))
+    };
+    disk.files()
+        .into_iter()
+        .filter(|path| written(path))
+        .max()
+        .expect("there is a segment")
+}
+
+fn torn(disk: &SimFs) -> Outcome {
+    fill(disk, 8, false)?;
+    let path = last_segment(disk);
+    let mut bytes = disk.read_file(&path).ok_or("no tail")?;
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .ok_or("an empty tail")?;
+    bytes[end - 4..].fill(0);
+    disk.write_file(&path, &bytes);
+    Ok(())
+}
+
+fn damaged(disk: &SimFs) -> Outcome {
+    fill(disk, 8, false)?;
+    disk.flip_bit(&last_segment(disk), 128 + 24 + 10, 0);
+    Ok(())
+}
+
+fn edited(disk: &SimFs, edit: impl Fn(&Log) -> cairnlog::Result<()>) -> Outcome {
+    let log = options(disk).open("log")?;
+    for number in 0..40 {
+        log.append(format!("record number {number}"))?;
+    }
+    edit(&log)?;
+    log.append("after it")?;
+    Ok(log.close()?)
+}
+
+fn repaired(disk: &SimFs) -> Outcome {
+    fill(disk, 60, true)?;
+    disk.flip_bit(Path::new("log/00000000000000000001.seg"), 128 + 24 + 10, 0);
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    options(disk).repair("log", how)?;
+    Ok(options(disk).open("log")?.close()?)
+}
+
+/// Writes the log and what opening it, on a copy, gives.
+fn save(disk: &SimFs, target: &Path) -> Outcome {
+    for path in disk.files() {
+        // The reserve is zeros and optional; the lock file is made anew.
+        if !path.ends_with("RESERVE") && !path.ends_with("LOCK") {
+            let to = target.join(path.strip_prefix("/").unwrap_or(&path));
+            fs::create_dir_all(to.parent().ok_or("no parent")?)?;
+            fs::write(to, disk.read_file(&path).ok_or("no file")?)?;
+        }
+    }
+    fs::write(target.join("expected.txt"), expected(&disk.snapshot())?)?;
+    Ok(())
+}
+
+fn expected(disk: &SimFs) -> Result<String, Box<dyn Error>> {
+    let mut out = String::new();
+    let log = match options(disk).open("log") {
+        Ok(log) => log,
+        Err(error) => return Ok(format!("refused: {error}\n")),
+    };
+    writeln!(
+        out,
+        "{} head {} next {}",
+        log.recovery().verdict,
+        log.head_seq(),
+        log.next_seq()
+    )?;
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let part = |bytes: Option<&[u8]>| {
+        bytes.map_or_else(|| "-".to_owned(), |bytes| format!("x{}", hex(bytes)))
+    };
+    for record in log.scan(..)? {
+        let record = record?;
+        let (seq, time) = (record.seq(), record.timestamp_ms());
+        let producer = record.producer().map_or_else(
+            || "-".to_owned(),
+            |producer| format!("{}/{}/{}", producer.id, producer.epoch, producer.number),
+        );
+        writeln!(
+            out,
+            "{seq} {time} {} {} {producer}",
+            part(record.key()),
+            part(record.value())
+        )?;
+    }
+    Ok(out)
+}

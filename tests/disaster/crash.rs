@@ -1,0 +1,112 @@
+//! Power cuts at every operation of small histories, into every state that the disk can be left in,
+//! and again inside the recovery from each of them, and inside the recovery from that.
+
+use crate::{
+    history::{Run, Step, canonical, durable, options},
+    shadow::Shadow,
+};
+use cairnlog::{
+    Options,
+    vfs::sim::{Choice, SimFs},
+};
+
+/// States of one crash point. A campaign raises it; with 12 effects pending 4,096 are all subsets.
+const STATES: u64 = 160;
+/// States of one crash point inside a recovery, and how many of the first crash's states are
+/// followed there.
+const NESTED_STATES: u64 = 6;
+const NESTED_EVERY: u64 = 151;
+
+#[derive(Default)]
+struct Tally {
+    states: u64,
+    nested: u64,
+}
+
+/// Opens a disk after a crash, holds it against the shadow, appends, cuts the power again so that
+/// everything unsynced is lost, and holds it against what was shown before.
+fn recovers(disk: &SimFs, options: &Options, shadow: &Shadow) -> Run {
+    let mut run = Run::after(disk.clone(), options, shadow.clone(), 900_000);
+    run.open();
+    if let Some((_, error)) = run.errors.first() {
+        panic!("does not open: {error}");
+    }
+    run
+}
+
+fn goes_on(mut run: Run, options: &Options) {
+    run.step(&durable(12));
+    assert!(run.errors.is_empty(), "{:?}", run.errors);
+    let lost = run.disk.crash_at(u64::MAX).state(&Choice::lost());
+    run.disk.power_cut();
+    recovers(&lost, options, &run.shadow);
+}
+
+/// Crashes inside a recovery, at each of its operations.
+fn nested(first: &SimFs, options: &Options, shadow: &Shadow, depth: u32, tally: &mut Tally) {
+    let run = recovers(&first.snapshot(), options, shadow);
+    for op in 0..=run.disk.op_count() {
+        let cut = run.disk.crash_at(op);
+        for (index, (choice, disk)) in (0..).zip(cut.all(NESTED_STATES)) {
+            tally.nested += 1;
+            let text = || format!("in recovery, op {op}\n{}", cut.describe(&choice));
+            let _context = crate::Context::new(text);
+            let again = recovers(&disk.snapshot(), options, shadow);
+            if depth > 0 && (op + index) % 7 == 3 {
+                nested(&disk, options, shadow, depth - 1, tally);
+            }
+            if index == 0 {
+                goes_on(again, options);
+            }
+        }
+    }
+}
+
+fn enumerate(name: &str, segment_bytes: u64, steps: &[Step], tally: &mut Tally) {
+    let options = options(segment_bytes);
+    let mut run = Run::new(SimFs::new(1), &options);
+    run.steps(steps);
+    assert!(run.errors.is_empty(), "{name}: {:?}", run.errors);
+    for op in 0..=run.disk.op_count() {
+        let cut = run.disk.crash_at(op);
+        let shadow = run.shadow_at(op);
+        for (index, (choice, disk)) in (0..).zip(cut.all(STATES)) {
+            tally.states += 1;
+            let text = || {
+                let trace = run.disk.trace();
+                let at = trace.iter().find(|event| event.op == Some(op));
+                let at = at.map_or("end".to_owned(), ToString::to_string);
+                format!("{name}, op {op}: {at}\n{}", cut.describe(&choice))
+            };
+            let _context = crate::Context::new(text);
+            let again = recovers(&disk.snapshot(), &options, shadow);
+            let wrote = again.disk.op_count() > 1;
+            if wrote && (op + index) % NESTED_EVERY == 0 {
+                nested(&disk, &options, shadow, 1, tally);
+            }
+            if index % 3 == 0 {
+                goes_on(again, &options);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
+    let mut tally = Tally::default();
+    let started = std::time::Instant::now();
+    for (name, segment_bytes, steps) in canonical() {
+        let (before, at) = (tally.states + tally.nested, std::time::Instant::now());
+        enumerate(name, segment_bytes, &steps, &mut tally);
+        println!(
+            "{name}: {} {:?}",
+            tally.states + tally.nested - before,
+            at.elapsed()
+        );
+    }
+    let all = tally.states + tally.nested;
+    let rate = all as f64 / started.elapsed().as_secs_f64();
+    println!("{} + {} states, {rate:.0}/s", tally.states, tally.nested);
+    assert!(tally.states > 5_000, "{} states", tally.states);
+    assert!(tally.nested > 2_000, "{} nested states", tally.nested);
+}

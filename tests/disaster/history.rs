@@ -1,0 +1,523 @@
+//! Histories: what an application does, step by step, with the shadow kept beside it. Every step
+//! leaves a note of the disk operations it took and of what the log may be during and after it.
+
+use crate::shadow::{Rec, Shadow};
+use cairnlog::{
+    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Result, Seq,
+    vfs::{Vfs, sim::SimFs},
+};
+use std::sync::Arc;
+
+pub const DIR: &str = "/log";
+
+/// One record of a step: bytes of value, and a key if it has one.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub key: Option<u8>,
+    /// `None`: a tombstone.
+    pub value_bytes: Option<usize>,
+    pub time_ms: Option<i64>,
+}
+
+pub fn plain(value_bytes: usize) -> New {
+    New {
+        key: None,
+        value_bytes: Some(value_bytes),
+        time_ms: None,
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Open,
+    Append(Durability, Vec<New>),
+    /// Several appends at once, and then the wait for all of them.
+    Submit(Durability, Vec<Vec<New>>),
+    Expect {
+        seq_off_by: u64,
+    },
+    Sync,
+    Rotate,
+    Maintain,
+    /// Up to this many records before the end are kept.
+    Trim {
+        keep: u64,
+    },
+    /// Up to this many durable records before the end are kept.
+    TrimDurable {
+        keep: u64,
+    },
+    Rewind {
+        drop: u64,
+    },
+    Close,
+    Kill,
+}
+
+pub use Step::*;
+
+/// One durable append.
+pub fn durable(value_bytes: usize) -> Step {
+    Append(Durability::Durable, vec![plain(value_bytes)])
+}
+
+pub fn written(value_bytes: usize) -> Step {
+    Append(Durability::Written, vec![plain(value_bytes)])
+}
+
+pub fn buffered(value_bytes: usize) -> Step {
+    Append(Durability::Buffered, vec![plain(value_bytes)])
+}
+
+pub fn batch(sizes: &[usize]) -> Step {
+    Append(
+        Durability::Durable,
+        sizes.iter().map(|size| plain(*size)).collect(),
+    )
+}
+
+/// The disk operations of one step, and what the log may be.
+#[derive(Clone, Debug)]
+pub struct Note {
+    pub ops: std::ops::Range<u64>,
+    pub during: Shadow,
+    pub after: Shadow,
+}
+
+pub struct Run {
+    pub disk: SimFs,
+    pub options: Options,
+    pub log: Option<Log>,
+    pub shadow: Shadow,
+    pub notes: Vec<Note>,
+    /// Errors met, each with its step.
+    pub errors: Vec<(String, cairnlog::Error)>,
+    /// Whether reads may fail by a fault that was set.
+    pub reads_fail: bool,
+    serial: u64,
+}
+
+impl Run {
+    pub fn new(disk: SimFs, options: &Options) -> Self {
+        Self {
+            disk,
+            options: options.clone(),
+            log: None,
+            shadow: Shadow::new(),
+            notes: Vec::new(),
+            errors: Vec::new(),
+            reads_fail: false,
+            serial: 0,
+        }
+    }
+
+    /// Goes on after a crash, with what is known of the log.
+    pub fn after(disk: SimFs, options: &Options, shadow: Shadow, serial: u64) -> Self {
+        Self {
+            shadow,
+            serial,
+            ..Self::new(disk, options)
+        }
+    }
+
+    pub fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub fn steps(&mut self, steps: &[Step]) -> &mut Self {
+        for step in steps {
+            self.step(step);
+        }
+        self
+    }
+
+    /// What the log may be after a power cut during this operation.
+    pub fn shadow_at(&self, op: u64) -> &Shadow {
+        let during = self.notes.iter().find(|note| note.ops.contains(&op));
+        match (during, self.notes.iter().rfind(|note| note.ops.end <= op)) {
+            (Some(note), _) => &note.during,
+            (None, Some(note)) => &note.after,
+            (None, None) => &self.shadow,
+        }
+    }
+
+    pub fn step(&mut self, step: &Step) {
+        let (start, before) = (self.disk.op_count(), self.shadow.clone());
+        let during = match self.take(step) {
+            // The notes of another disk are of no use on this one.
+            None => {
+                self.notes.clear();
+                return;
+            }
+            Some(during) => during.unwrap_or(before),
+        };
+        self.notes.push(Note {
+            ops: start..self.disk.op_count(),
+            during,
+            after: self.shadow.clone(),
+        });
+    }
+
+    /// Takes a step. Gives what the log may be meanwhile, if that is not what it was before; `None`
+    /// if the disk is another one now.
+    fn take(&mut self, step: &Step) -> Option<Option<Shadow>> {
+        if let Kill = step {
+            self.reads_fail = false;
+            let next = self.disk.kill();
+            self.log = None;
+            self.disk = next;
+            return None;
+        }
+        if let Open = step {
+            self.open();
+            return Some(None);
+        }
+        let Some(log) = self.log.clone() else {
+            return Some(None);
+        };
+        let next = log.next_seq();
+        let mut during = None;
+        match step {
+            Append(level, news) => during = Some(self.append(&log, *level, news)),
+            Submit(level, batches) => during = Some(self.submit(&log, *level, batches)),
+            Expect { seq_off_by } => self.expect_seq(&log, *seq_off_by),
+            Sync => {
+                if let Some(end) = self.told(step, log.sync()) {
+                    assert_eq!(end, next, "a sync reaches the end");
+                    self.shadow.synced();
+                }
+            }
+            Rotate => drop(self.told(step, log.rotate())),
+            Maintain => drop(self.told(step, log.maintain())),
+            Trim { keep } | TrimDurable { keep } => {
+                let from = match step {
+                    Trim { .. } => next,
+                    _ => log.durable_seq(),
+                };
+                let head = from.saturating_sub(*keep);
+                let mut meanwhile = self.shadow.clone();
+                meanwhile.may_be_trimmed(head);
+                match log.trim(head) {
+                    Ok(()) => self.shadow.trimmed(head),
+                    Err(error) => {
+                        if error.kind() == ErrorKind::Indeterminate {
+                            self.shadow.may_be_trimmed(head);
+                        }
+                        self.failed(step, error);
+                    }
+                }
+                during = Some(meanwhile);
+            }
+            Rewind { drop } => {
+                let end = next.saturating_sub(*drop).max(log.head_seq());
+                let mut meanwhile = self.shadow.clone();
+                meanwhile.may_be_rewound(end, next);
+                match log.rewind(end) {
+                    Ok(()) => self.shadow.rewound(end, next),
+                    Err(error) => {
+                        if error.kind() == ErrorKind::Indeterminate {
+                            self.shadow.may_be_rewound(end, next);
+                        }
+                        self.failed(step, error);
+                    }
+                }
+                during = Some(meanwhile);
+            }
+            Close => {
+                if self.told(step, log.close()).is_some() {
+                    self.shadow.synced();
+                }
+                self.log = None;
+            }
+            Open | Kill => unreachable!("handled above"),
+        }
+        // What a definite error took back must never be seen again.
+        self.shadow.taken_back(log.next_seq());
+        Some(during)
+    }
+
+    fn told<T>(&mut self, step: &Step, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failed(step, error);
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, step: &Step, error: cairnlog::Error) {
+        self.errors.push((format!("{step:?}"), error));
+    }
+
+    /// Opens the log and holds it against the shadow; what it shows is durable from now on.
+    pub fn open(&mut self) {
+        self.log = None;
+        let options = self.options.clone().vfs(Arc::new(self.disk.clone()));
+        let Some(log) = self.told(&Open, options.open(DIR)) else {
+            return;
+        };
+        match self.shadow.check(&log) {
+            Ok(found) => self.settle(&log, found),
+            // Then nothing is learned, and the log is used unseen.
+            Err(_) if self.reads_fail => {}
+            Err(what) => panic!("after opening ({}): {what}", log.recovery()),
+        }
+        self.log = Some(log);
+    }
+
+    /// Takes what an open log shows as what there is.
+    pub fn settle(&mut self, log: &Log, mut found: Vec<Rec>) {
+        let head = log.head_seq();
+        let hidden = self.shadow.certain.iter().filter(|rec| rec.seq < head);
+        let mut certain: Vec<Rec> = hidden.cloned().collect();
+        certain.append(&mut found);
+        self.shadow = Shadow {
+            certain,
+            heads: vec![head],
+            next_min: log.next_seq(),
+            ..Shadow::new()
+        };
+    }
+
+    fn make(&mut self, news: &[New], first_seq: Seq) -> Vec<Rec> {
+        let now = self.disk.unix_time_ms();
+        let each = news.iter().enumerate().map(|(i, new)| {
+            self.serial += 1;
+            let value = new.value_bytes.map(|bytes| {
+                let mut value = format!("{:x}.", self.serial).into_bytes();
+                value.resize(bytes, b'a' + (self.serial % 26) as u8);
+                value
+            });
+            Rec {
+                seq: first_seq + i as u64,
+                key: new.key.map(|key| vec![b'k', key]),
+                value,
+                // The disk's clock moves a little with every call, and who shares a batch has the time
+                // at which it was begun.
+                time_ms: new
+                    .time_ms
+                    .map_or(now - 1000..=now + 1000, |time| time..=time),
+            }
+        });
+        each.collect()
+    }
+
+    fn append(&mut self, log: &Log, level: Durability, news: &[New]) -> Shadow {
+        let recs = self.make(news, log.next_seq());
+        let mut meanwhile = self.shadow.clone();
+        meanwhile.maybe.push(recs.clone());
+        let how = AppendOptions::new().durability(level);
+        match log.append_records(&borrowed(&recs, news), &how) {
+            Ok(seqs) => {
+                let first = recs.first().map_or(log.next_seq(), |rec| rec.seq);
+                assert_eq!(seqs, first..first + recs.len() as u64);
+                self.shadow.maybe.push(recs);
+                if level == Durability::Durable {
+                    self.shadow.synced();
+                }
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Indeterminate {
+                    self.shadow.maybe.push(recs);
+                }
+                self.failed(&Append(level, news.to_vec()), error);
+            }
+        }
+        meanwhile
+    }
+
+    fn submit(&mut self, log: &Log, level: Durability, batches: &[Vec<New>]) -> Shadow {
+        let mut meanwhile = self.shadow.clone();
+        let how = AppendOptions::new().durability(level);
+        let mut tickets = Vec::new();
+        for news in batches {
+            let recs = self.make(news, log.next_seq());
+            meanwhile.maybe.push(recs.clone());
+            match log.submit(&borrowed(&recs, news), &how) {
+                Ok(ticket) => tickets.push((recs, ticket)),
+                Err(error) => {
+                    // It may have met the failure of what was queued before, and with that went
+                    // buffered records, whose numbers are free again.
+                    self.shadow.taken_back(log.next_seq());
+                    self.failed(&Submit(level, vec![news.clone()]), error);
+                }
+            }
+        }
+        for (recs, ticket) in tickets {
+            match ticket.wait() {
+                Ok(seqs) => {
+                    assert_eq!(seqs.start, recs.first().map_or(seqs.start, |rec| rec.seq));
+                    self.shadow.maybe.push(recs);
+                    if level == Durability::Durable {
+                        self.shadow.synced();
+                    }
+                }
+                Err(error) => {
+                    if error.kind() == ErrorKind::Indeterminate {
+                        self.shadow.maybe.push(recs);
+                    }
+                    self.failed(&Submit(level, Vec::new()), error);
+                }
+            }
+        }
+        meanwhile
+    }
+
+    /// A conditional append that must fail and leave nothing.
+    fn expect_seq(&mut self, log: &Log, off_by: u64) {
+        let how = AppendOptions::new().expected_seq(log.next_seq() + 1 + off_by);
+        let error = log.append_records(&[NewRecord::value("never")], &how);
+        let error = error.expect_err("the condition does not hold");
+        if error.kind() == ErrorKind::SeqMismatch {
+            assert_eq!(error.next_seq(), Some(log.next_seq()));
+        } else {
+            self.failed(&Expect { seq_off_by: off_by }, error);
+        }
+    }
+}
+
+fn borrowed<'a>(recs: &'a [Rec], news: &[New]) -> Vec<NewRecord<'a>> {
+    let each = recs.iter().zip(news).map(|(rec, new)| {
+        let record = match (&rec.key, &rec.value) {
+            (Some(key), Some(value)) => NewRecord::keyed(key, value),
+            (Some(key), None) => NewRecord::tombstone(key),
+            (None, Some(value)) => NewRecord::value(value),
+            (None, None) => unreachable!("a tombstone has a key"),
+        };
+        match new.time_ms {
+            Some(time) => record.timestamp_ms(time),
+            None => record,
+        }
+    });
+    each.collect()
+}
+
+/// Small segments, no threads: the same steps give the same calls.
+pub fn options(segment_bytes: u64) -> Options {
+    Options::new()
+        .segment_bytes(segment_bytes)
+        .background(false)
+}
+
+/// The histories that are gone through call by call.
+pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
+    let unclean = vec![Open, durable(40), durable(40), written(30), written(30)];
+    let then = |mut start: Vec<Step>, more: &[Step]| {
+        start.extend_from_slice(more);
+        start
+    };
+    vec![
+        ("fresh create", 1024, vec![Open]),
+        (
+            "durable appends",
+            1024,
+            vec![Open, durable(20), durable(60), durable(20), durable(0)],
+        ),
+        (
+            "batches",
+            1024,
+            vec![Open, batch(&[10, 20, 30]), durable(9), batch(&[50, 60])],
+        ),
+        (
+            "rotation",
+            512,
+            vec![
+                Open,
+                durable(150),
+                durable(150),
+                durable(150),
+                Maintain,
+                durable(150),
+            ],
+        ),
+        (
+            "trim",
+            512,
+            vec![
+                Open,
+                durable(150),
+                durable(150),
+                durable(150),
+                Maintain,
+                Trim { keep: 2 },
+                durable(100),
+                Maintain,
+                Trim { keep: 0 },
+                durable(10),
+            ],
+        ),
+        (
+            "rewind",
+            512,
+            vec![
+                Open,
+                durable(100),
+                durable(100),
+                durable(100),
+                Rewind { drop: 2 },
+                durable(100),
+                Rewind { drop: 1 },
+                durable(20),
+            ],
+        ),
+        (
+            "clean close and reopen",
+            1024,
+            vec![Open, durable(40), written(40), Close, Open, durable(40)],
+        ),
+        (
+            "unclean reopen",
+            1024,
+            then(unclean.clone(), &[Kill, Open, durable(30)]),
+        ),
+        (
+            "unclean reopen over a rotation",
+            512,
+            vec![
+                Open,
+                durable(120),
+                written(120),
+                written(120),
+                Kill,
+                Open,
+                durable(30),
+            ],
+        ),
+        (
+            "buffered and written",
+            512,
+            vec![
+                Open,
+                buffered(60),
+                buffered(60),
+                written(60),
+                buffered(150),
+                Sync,
+                buffered(30),
+                durable(60),
+                written(100),
+                Close,
+            ],
+        ),
+        (
+            "submitted together",
+            512,
+            vec![
+                Open,
+                Submit(
+                    Durability::Durable,
+                    vec![
+                        vec![plain(50)],
+                        vec![plain(60), plain(10)],
+                        vec![plain(150)],
+                    ],
+                ),
+                Rotate,
+                Submit(Durability::Written, vec![vec![plain(50)], vec![plain(60)]]),
+                Trim { keep: 3 },
+                Close,
+            ],
+        ),
+    ]
+}

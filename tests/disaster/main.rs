@@ -1,0 +1,29 @@
+//! Does the log keep its promises on a disk that does its worst?
+//!
+//! Everything here runs on the simulated disk, in one thread, and is the same on every run.
+
+mod bitflip;
+mod crash;
+mod fault;
+mod full;
+mod history;
+mod model;
+mod shadow;
+mod stories;
+
+/// Tells where a test was when it panicked: printed only then.
+struct Context<F: Fn() -> String>(F);
+
+impl<F: Fn() -> String> Context<F> {
+    fn new(text: F) -> Self {
+        Self(text)
+    }
+}
+
+impl<F: Fn() -> String> Drop for Context<F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("-- {}", (self.0)());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What the log must hold: a reference kept beside it, and the comparison with what came back.
+//!
+//! A log after a crash is right if it holds every record that is `certain`, then any number of whole
+//! batches of `maybe` in order, and nothing else.
+
+use cairnlog::{Log, Record, Seq};
+use std::ops::RangeInclusive;
+
+/// A record as it was handed in. The value begins with a number that no other record has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rec {
+    pub seq: Seq,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// Its own time, or the moments between which the log chose one.
+    pub time_ms: RangeInclusive<i64>,
+}
+
+impl Rec {
+    pub fn is(&self, found: &Record) -> bool {
+        self.seq == found.seq()
+            && self.key.as_deref() == found.key()
+            && self.value.as_deref() == found.value()
+            && self.time_ms.contains(&found.timestamp_ms())
+    }
+
+    pub fn of(found: &Record) -> Self {
+        Self {
+            seq: found.seq(),
+            key: found.key().map(<[u8]>::to_vec),
+            value: found.value().map(<[u8]>::to_vec),
+            time_ms: found.timestamp_ms()..=found.timestamp_ms(),
+        }
+    }
+}
+
+/// What a log may be.
+#[derive(Clone, Debug, Default)]
+pub struct Shadow {
+    /// Acknowledged as durable, trimmed ones included.
+    pub certain: Vec<Rec>,
+    /// Batches that are not: any number of them from the front may be there.
+    pub maybe: Vec<Vec<Rec>>,
+    /// The heads that it may have; the first is the acknowledged one.
+    pub heads: Vec<Seq>,
+    /// The lowest number that the next record may get: a rewind does not free any.
+    pub next_min: Seq,
+    /// What else it may be, while a rewind is undecided.
+    pub or: Option<Box<Shadow>>,
+}
+
+impl Shadow {
+    pub fn new() -> Self {
+        Self {
+            heads: vec![0],
+            ..Self::default()
+        }
+    }
+
+    pub fn head(&self) -> Seq {
+        self.heads[0]
+    }
+
+    /// Everything up to here became durable.
+    pub fn synced(&mut self) {
+        self.certain.extend(self.maybe.drain(..).flatten());
+    }
+
+    /// Batches at or above this number were taken back and told so.
+    pub fn taken_back(&mut self, next_seq: Seq) {
+        self.maybe
+            .retain(|batch| batch.last().is_none_or(|last| last.seq < next_seq));
+    }
+
+    pub fn trimmed(&mut self, head: Seq) {
+        self.heads = vec![head.max(self.head())];
+    }
+
+    pub fn may_be_trimmed(&mut self, head: Seq) {
+        self.heads.push(head.max(self.head()));
+    }
+
+    pub fn rewound(&mut self, end: Seq, next_seq: Seq) {
+        self.synced();
+        if end < next_seq {
+            self.certain.retain(|rec| rec.seq < end);
+            self.next_min = self.next_min.max(next_seq);
+        }
+    }
+
+    pub fn may_be_rewound(&mut self, end: Seq, next_seq: Seq) {
+        let mut other = self.clone();
+        other.rewound(end, next_seq);
+        self.or = Some(Box::new(other));
+    }
+
+    /// Compares with an open log; `Err` says what is wrong.
+    pub fn check(&self, log: &Log) -> Result<Vec<Rec>, String> {
+        let found = read_all(log)?;
+        let first = match self.compare(log, &found) {
+            Ok(()) => return Ok(found.iter().map(Rec::of).collect()),
+            Err(what) => what,
+        };
+        match &self.or {
+            Some(other) => other.check(log),
+            None => Err(first),
+        }
+    }
+
+    fn compare(&self, log: &Log, found: &[Record]) -> Result<(), String> {
+        let head = log.head_seq();
+        if !self.heads.contains(&head) {
+            return Err(format!("head {head}, not one of {:?}", self.heads));
+        }
+        if log.next_seq() < self.next_min {
+            let (next, min) = (log.next_seq(), self.next_min);
+            return Err(format!("next seq {next}, below {min}"));
+        }
+        if let Some(last) = found.last()
+            && log.next_seq() <= last.seq()
+        {
+            return Err(format!("next seq {} is in use", log.next_seq()));
+        }
+        let mut found = found.iter().peekable();
+        for want in self.certain.iter().filter(|rec| rec.seq >= head) {
+            match found.next() {
+                Some(got) if want.is(got) => {}
+                got => return Err(format!("certain {want:?}, found {got:?}")),
+            }
+        }
+        for batch in &self.maybe {
+            let visible: Vec<&Rec> = batch.iter().filter(|rec| rec.seq >= head).collect();
+            if visible.is_empty() {
+                continue;
+            }
+            if found.peek().is_none() {
+                return Ok(());
+            }
+            for want in visible {
+                match found.next() {
+                    Some(got) if want.is(got) => {}
+                    got => return Err(format!("batch with {want:?}, found {got:?}")),
+                }
+            }
+        }
+        match found.next() {
+            None => Ok(()),
+            Some(extra) => Err(format!("nobody appended {extra:?}")),
+        }
+    }
+}
+
+/// Every durable record, read forwards, backwards and one by one: all must agree.
+pub fn read_all(log: &Log) -> Result<Vec<Record>, String> {
+    let told = |what: &str, error: cairnlog::Error| format!("{what}: {error}");
+    let forwards: Result<Vec<Record>, _> = log.scan(..).map_err(|e| told("scan", e))?.collect();
+    let forwards = forwards.map_err(|error| told("scan forwards", error))?;
+    let backwards: Result<Vec<Record>, _> =
+        log.scan(..).map_err(|e| told("scan", e))?.rev().collect();
+    let mut backwards = backwards.map_err(|error| told("scan backwards", error))?;
+    backwards.reverse();
+    if forwards != backwards {
+        return Err(format!(
+            "forwards {forwards:?}\nbackwards {backwards:?} differ"
+        ));
+    }
+    if let Some(pair) = forwards.windows(2).find(|p| p[0].seq() >= p[1].seq()) {
+        return Err(format!("out of order: {pair:?}"));
+    }
+    // Reading one by one costs a search each: the ends and a few between are enough here.
+    let step = (forwards.len() / 4).max(1);
+    for record in forwards.iter().step_by(step).chain(forwards.last()) {
+        let one = log.get(record.seq()).map_err(|e| told("get", e))?;
+        if one.as_ref() != Some(record) {
+            return Err(format!("get gives {one:?} for {record:?}"));
+        }
+    }
+    Ok(forwards)
+}

@@ -1,0 +1,202 @@
+//! Bugs that there were, each as the shortest history that showed it.
+
+use crate::history::{
+    Close, Kill, Maintain, Open, Rewind, Run, Trim, TrimDurable, batch, buffered, durable, options,
+    written,
+};
+use cairnlog::{
+    ErrorKind,
+    vfs::{
+        Vfs,
+        sim::{Choice, Errno, Fate, Fault, FaultRule, OpKind, SimFs, SyncFailure, Tear},
+    },
+};
+use std::path::Path;
+
+fn run(segment_bytes: u64) -> Run {
+    Run::new(SimFs::new(1), &options(segment_bytes))
+}
+
+/// The number of the last operation of a kind on a path that ends so.
+fn op(run: &Run, kind: OpKind, path: &str) -> u64 {
+    let trace = run.disk.trace();
+    let mut events = trace.iter().rev();
+    let found = events.find(|event| event.kind == kind && event.path.ends_with(path));
+    found.and_then(|event| event.op).expect("it was called")
+}
+
+/// The disk after a power cut at an operation: everything kept, but for one effect.
+fn cut(run: &Run, op: u64, effect: &str, fate: Fate) -> SimFs {
+    let cut = run.disk.crash_at(op);
+    let effects = cut.effects();
+    let number = effects
+        .iter()
+        .position(|one| one.to_string().contains(effect));
+    let number = number.unwrap_or_else(|| panic!("{effect} is not pending: {effects:?}"));
+    cut.state(&Choice::kept(effects.len()).with(number, fate))
+}
+
+fn reopens(disk: &SimFs, run: &Run, op: u64) -> Run {
+    let mut next = Run::after(
+        disk.clone(),
+        &run.options,
+        run.shadow_at(op).clone(),
+        500_000,
+    );
+    next.open();
+    assert!(next.errors.is_empty(), "{:?}", next.errors);
+    next
+}
+
+/// A power cut in the first open tore the zeros of the prepared segment: every later open took the
+/// noise for frames of a log that had lost its manifest, and the directory was unusable.
+#[test]
+fn interrupted_creation_with_a_torn_spare_is_created_anew() {
+    let mut first = run(1024);
+    first.step(&Open);
+    let write = op(&first, OpKind::Write, "00000000000000000002.seg");
+    let disk = cut(
+        &first,
+        write,
+        "write /log/00000000000000000002",
+        Fate::Torn(Tear::Garbage(7)),
+    );
+    reopens(&disk, &first, write);
+}
+
+/// The opposite must not be forgiven: with the manifest gone, an empty log looked like an
+/// interrupted creation and was replaced by a new one with another identity.
+#[test]
+fn log_without_its_manifest_is_damaged_even_if_it_is_empty() {
+    for steps in [&[][..], &[durable(10), Rewind { drop: 1 }]] {
+        let mut first = run(1024);
+        first.step(&Open);
+        first.steps(steps).step(&Close);
+        assert!(first.disk.remove_file(Path::new("/log/MANIFEST")));
+        first.open();
+        assert_eq!(first.errors[0].1.kind(), ErrorKind::Damaged);
+    }
+}
+
+/// A power cut while recovery wrote the new tail tore that file's header. It has an id that is yet
+/// to be given, and was taken for proof that the manifest was an old one: damage, for good.
+#[test]
+fn torn_file_that_no_manifest_names_is_an_orphan() {
+    let mut first = run(1024);
+    first.steps(&[Open, durable(40), written(30), Kill, Open]);
+    let write = op(&first, OpKind::Write, "00000000000000000003.seg");
+    let disk = cut(
+        &first,
+        write,
+        "write /log/00000000000000000003",
+        Fate::Torn(Tear::Prefix(60)),
+    );
+    reopens(&disk, &first, write);
+}
+
+/// The orphan of an interrupted rewind had the id that recovery gave to its new tail. Orphans were
+/// removed once before and once after: the second time it was the tail, with every record in it.
+#[test]
+fn orphan_whose_id_is_given_again_is_not_removed_twice() {
+    let mut first = run(1024);
+    first.steps(&[Open, durable(40), durable(30), Rewind { drop: 1 }]);
+    let rename = op(&first, OpKind::Rename, "MANIFEST.new");
+    let disk = cut(&first, rename, "rename", Fate::Lost);
+    let mut next = reopens(&disk, &first, rename);
+    next.steps(&[durable(5), Kill, Open]);
+    assert!(next.errors.is_empty(), "{:?}", next.errors);
+}
+
+/// Killed between the rename of a manifest and the sync of the directory, then opened: the trimmed
+/// segments were removed by a manifest that was visible but not durable. A power cut then kept the
+/// removal and lost the rename, and the manifest in force named files that were gone.
+#[test]
+fn orphans_are_removed_only_by_a_durable_manifest() {
+    let mut first = run(512);
+    let fill = [Open, durable(150), durable(150), durable(150), Maintain];
+    first.steps(&fill);
+    let commit = Fault::Error(Errno::Eio);
+    first
+        .disk
+        .fail(FaultRule::nth(OpKind::SyncDir, 0, commit).for_ever());
+    first.step(&Trim { keep: 1 });
+    assert_eq!(
+        first.errors.pop().unwrap().1.kind(),
+        ErrorKind::Indeterminate
+    );
+    first.steps(&[Kill, Open]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+    for op in 0..=first.disk.op_count() {
+        let cut = first.disk.crash_at(op);
+        for (choice, disk) in cut.all(200) {
+            let _context = crate::Context::new(|| cut.describe(&choice));
+            reopens(&disk, &first, op);
+        }
+    }
+}
+
+/// Killed between the creation of the directory and the sync of its parent: the next open found the
+/// directory there and never synced its name. A power cut took the whole log.
+#[test]
+fn name_of_the_directory_is_synced_by_whoever_creates_the_log() {
+    let mut first = run(1024);
+    let killed = Fault::Error(Errno::Eio);
+    first.disk.fail(FaultRule::at_op(1, killed).for_ever());
+    first.steps(&[Open, Kill, Open, durable(10)]);
+    let op = first.disk.op_count();
+    reopens(&first.disk.crash_at(op).state(&Choice::lost()), &first, op);
+}
+
+/// Whoever shared the batch of an earlier caller got the time 1970-01-01, and eight bytes more.
+#[test]
+fn records_that_share_a_batch_have_its_time() {
+    let mut first = run(1024);
+    first.steps(&[Open, buffered(9), buffered(9), durable(9), Close, Open]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+    let clock = first.disk.unix_time_ms();
+    let log = first.log.unwrap();
+    for record in log.scan(..).unwrap() {
+        assert!((clock - 10_000..=clock).contains(&record.unwrap().timestamp_ms()));
+    }
+}
+
+/// A rewind to the head left a segment with nothing but trimmed records. Trimming to the same head
+/// again changed no manifest, but removed that segment's file: the log did not open any more.
+#[test]
+fn trim_removes_no_file_that_the_manifest_names() {
+    let mut first = run(512);
+    first.steps(&[Open, batch(&[5, 5]), Trim { keep: 1 }, Rewind { drop: 1 }]);
+    first.steps(&[durable(5), Trim { keep: 2 }, Close, Open]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+}
+
+/// The commit of a rewind stayed undecided, and the log went on with the old tail: what it then
+/// acknowledged was in a segment that the new manifest, if it won, did not name.
+#[test]
+fn undecided_rewind_stops_the_writer() {
+    let mut first = run(1024);
+    first.steps(&[Open, durable(10), durable(10)]);
+    let syncs = Fault::Sync(Errno::Eio, SyncFailure::StillDirty);
+    // The first sync of the directory is of the new segment, the second of the manifest.
+    first.disk.fail(FaultRule::nth(OpKind::SyncDir, 1, syncs));
+    first.step(&Rewind { drop: 1 });
+    assert_eq!(
+        first.errors.pop().unwrap().1.kind(),
+        ErrorKind::Indeterminate
+    );
+    first.step(&durable(10));
+    assert_eq!(first.errors.pop().unwrap().1.kind(), ErrorKind::Poisoned);
+    first.steps(&[Kill, Open, durable(10), Kill, Open]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+}
+
+/// Trim began with a sync. On a full disk with a record buffered that fails, and with it the way to
+/// make room.
+#[test]
+fn trim_makes_room_while_a_buffered_record_waits_for_it() {
+    let mut first = run(512);
+    first.steps(&[Open, durable(150), durable(150), Maintain, buffered(200)]);
+    first.disk.set_capacity(Some(first.disk.used_bytes()));
+    first.step(&TrimDurable { keep: 1 });
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+}

@@ -1,0 +1,115 @@
+//! Can we still open what we once wrote? Golden logs of every shape, added to and never edited.
+
+use cairnlog::{Log, vfs::sim::SimFs};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+fn fixtures(version: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(version);
+    let mut found: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    found.sort();
+    found
+}
+
+/// The fixture's files on a simulated disk, so that opening may write.
+fn load(dir: &Path, at: &Path, disk: &SimFs) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let to = at.join(path.file_name().unwrap());
+        if path.is_dir() {
+            load(&path, &to, disk);
+        } else {
+            assert!(
+                disk.write_file(&to, &fs::read(&path).unwrap()),
+                "{}",
+                to.display()
+            );
+        }
+    }
+}
+
+fn shown(disk: &SimFs) -> String {
+    let options = Log::options().vfs(Arc::new(disk.clone())).background(false);
+    let log = match options.open("log") {
+        Ok(log) => log,
+        Err(error) => return format!("refused: {error}\n"),
+    };
+    let mut out = format!(
+        "{} head {} next {}\n",
+        log.recovery().verdict,
+        log.head_seq(),
+        log.next_seq()
+    );
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let part = |bytes: Option<&[u8]>| bytes.map_or("-".into(), |bytes| format!("x{}", hex(bytes)));
+    for record in log.scan(..).unwrap() {
+        let record = record.unwrap();
+        let producer = record.producer().map_or("-".into(), |by| {
+            format!("{}/{}/{}", by.id, by.epoch, by.number)
+        });
+        let (key, value) = (part(record.key()), part(record.value()));
+        let (seq, time) = (record.seq(), record.timestamp_ms());
+        out += &format!("{seq} {time} {key} {value} {producer}\n");
+    }
+    out
+}
+
+#[test]
+fn every_log_of_version_1_opens_as_it_did_when_it_was_written() {
+    let found = fixtures("v1");
+    assert!(
+        found.len() >= 13,
+        "{} fixtures: none is ever taken away",
+        found.len()
+    );
+    for fixture in found {
+        let disk = SimFs::new(1);
+        load(&fixture.join("log"), Path::new("log"), &disk);
+        let expected = fs::read_to_string(fixture.join("expected.txt")).unwrap();
+        assert_eq!(shown(&disk), expected, "{}", fixture.display());
+        if expected.starts_with("refused") {
+            continue;
+        }
+        // And once more: what opening wrote is a log that opens cleanly, with the same records.
+        let again = shown(&disk);
+        let records = |text: &str| text.split_once('\n').unwrap().1.to_owned();
+        assert_eq!(records(&again), records(&expected), "{}", fixture.display());
+        assert!(again.starts_with("clean"), "{}: {again}", fixture.display());
+    }
+}
+
+#[test]
+fn a_log_of_a_later_version_or_with_unknown_features_is_refused_by_name() {
+    for (offset, value, sentence) in [
+        (8u64, 9u8, "unknown format version 9"),
+        (12, 4, "unknown required features 0x00000004"),
+    ] {
+        let disk = SimFs::new(1);
+        let fixture = fixtures("v1")
+            .into_iter()
+            .find(|path| path.ends_with("kinds"))
+            .unwrap();
+        load(&fixture.join("log"), Path::new("log"), &disk);
+        let mut manifest = disk.read_file(Path::new("log/MANIFEST")).unwrap();
+        manifest[usize::try_from(offset).unwrap()] = value;
+        let crc = cairnlog::format::crc32c(0x4d41_4e49, &manifest[..140]);
+        manifest[140..144].copy_from_slice(&crc.to_le_bytes());
+        disk.write_file(Path::new("log/MANIFEST"), &manifest);
+        let error = Log::options().vfs(Arc::new(disk)).open("log").unwrap_err();
+        assert_eq!(error.kind(), cairnlog::ErrorKind::Unsupported);
+        assert!(error.to_string().contains(sentence), "{error}");
+    }
+}
