@@ -165,3 +165,50 @@ fn every_example_of_every_help_runs_as_written() {
         }
     }
 }
+
+#[test]
+fn between_an_acknowledgement_and_its_bytes_lies_a_sync() {
+    // A kill cannot tell a record in the page cache from one on the disk: the system calls can.
+    let scratch = Scratch::new();
+    let mut traced = std::process::Command::new("strace");
+    traced.args([
+        "-f",
+        "-qq",
+        "-o",
+        "trace",
+        "-e",
+        "trace=pwrite64,fdatasync,write",
+    ]);
+    traced.args([common::CAIRN, "append", "log", "--acks"]);
+    traced.current_dir(&scratch.path);
+    traced
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped());
+    let Ok(mut child) = traced.spawn() else {
+        eprintln!("skipped: no `strace` here");
+        return;
+    };
+    let mut stdin = child.stdin.take().expect("standard input");
+    let mut acks = BufReader::new(child.stdout.take().expect("standard output"));
+    for number in 0..10 {
+        writeln!(stdin, "needle {number}").expect("fed");
+        acks.read_line(&mut String::new())
+            .expect("an acknowledgement");
+    }
+    drop(stdin);
+    child.wait().expect("it ended");
+
+    let trace = fs::read_to_string(scratch.path.join("trace")).expect("a trace");
+    let (mut unsynced, mut acknowledged) = (false, 0);
+    for line in trace.lines() {
+        if line.contains("pwrite64(") && line.contains("needle") {
+            unsynced = true;
+        } else if line.contains("fdatasync") && line.ends_with("= 0") {
+            unsynced = false;
+        } else if line.contains("write(1, ") {
+            assert!(!unsynced, "acknowledged before its sync:\n{trace}");
+            acknowledged += 1;
+        }
+    }
+    assert_eq!(acknowledged, 10, "{trace}");
+}
