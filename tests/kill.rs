@@ -42,11 +42,10 @@ fn level_of(thread: u64) -> Durability {
 
 /// The child: not a test of its own, it runs until it is killed.
 #[test]
-#[ignore = "the child of the test below"]
 fn child() {
     let Some(dir) = env::var_os(DIR) else { return };
     let round: u64 = env::var(ROUND).unwrap().parse().unwrap();
-    let options = Log::options().segment_bytes(if round % 2 == 0 { 4096 } else { 16_384 });
+    let options = Log::options().segment_bytes(if round.is_multiple_of(2) { 4096 } else { 16_384 });
     let log = options.open(PathBuf::from(dir)).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -73,7 +72,7 @@ type Ack = (u64, u64, u64, u64);
 
 fn run_and_kill(dir: &Path, round: u64, after: Duration) -> Vec<Ack> {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "child", "--nocapture"])
         .env(DIR, dir)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())

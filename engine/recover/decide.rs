@@ -196,90 +196,105 @@ fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Dam
     )
 }
 
+fn damaged(id: SegmentId, base_seq: Seq, defect: Defect) -> Box<Damage> {
+    Box::new(Damage {
+        place: Place::in_segment(id, 0).with_seq(base_seq),
+        defect,
+        first_seq: base_seq,
+        next_seq: base_seq,
+    })
+}
+
 /// Follows the tail, and the spare if that was begun, to the end of what verifies.
 fn find_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Box<Damage>> {
-    let base_seq = manifest.tail.base_seq;
-    let damaged = |id, defect| {
-        Box::new(Damage {
-            place: Place::in_segment(id, 0).with_seq(base_seq),
-            defect,
-            first_seq: base_seq,
-            next_seq: base_seq,
-        })
-    };
-    let missing = || damaged(manifest.tail.id, Defect::MissingFile);
-    let tail = facts.tail.as_ref().ok_or_else(missing)?;
+    let end = tail_end(facts, manifest)?;
+    match &facts.spare {
+        Some(spare) => spare_end(spare, end, manifest),
+        None => Ok(end),
+    }
+}
+
+fn tail_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Box<Damage>> {
+    let (id, base_seq) = (manifest.tail.id, manifest.tail.base_seq);
+    let fail = |defect| damaged(id, base_seq, defect);
+    let tail = facts
+        .tail
+        .as_ref()
+        .ok_or_else(|| fail(Defect::MissingFile))?;
     let header = match (&tail.header, tail.file_bytes) {
-        (_, None) => return Err(missing()),
+        (_, None) => return Err(fail(Defect::MissingFile)),
         (HeaderFact::Valid(header), _) => header,
-        (HeaderFact::Blank, _) => return Err(damaged(tail.id, Defect::Zeroed)),
-        (HeaderFact::Invalid(defect), _) => return Err(damaged(tail.id, *defect)),
+        (HeaderFact::Blank, _) => return Err(fail(Defect::Zeroed)),
+        (HeaderFact::Invalid(defect), _) => return Err(fail(*defect)),
     };
-    let identity = |id: SegmentId, salt, base_seq| Identity {
+    let identity = Identity {
         log_id: manifest.log_id,
         id: id.0,
-        salt,
+        salt: tail.salt,
         base_seq,
     };
-    identity(tail.id, tail.salt, base_seq)
-        .check(header)
-        .map_err(|defect| damaged(tail.id, defect))?;
-    let scan = tail.scan.as_ref().ok_or_else(missing)?;
-    let (next_seq, offset) = (scan.summary.next_seq, scan.summary.end);
-    let own_defect = defect_of(&scan.stop);
-    let tail_end = |defect| End {
-        segment: tail,
-        offset,
-        next_seq,
-        defect,
-        in_spare: false,
-    };
-
-    let Some(spare) = &facts.spare else {
-        return Ok(tail_end(own_defect));
-    };
-    let begun = match (&spare.header, spare.file_bytes) {
-        (_, None) => return Err(damaged(spare.id, Defect::MissingFile)),
-        (HeaderFact::Valid(header), _) => header,
-        // Zeros throughout, or the first group of a rotation that no sync ever covered.
-        (HeaderFact::Blank, _) if spare.witness.nonzero_end == 0 => {
-            return Ok(tail_end(own_defect));
-        }
-        (HeaderFact::Blank, _) => {
-            return Ok(tail_end(own_defect.or(Some((offset, Defect::Zeroed)))));
-        }
-        (HeaderFact::Invalid(defect), _) => {
-            return Ok(tail_end(own_defect.or(Some((offset, *defect)))));
-        }
-    };
-    if begun.base_seq < next_seq || begun.id != spare.id || begun.salt != spare.salt {
-        let found = identity(spare.id, spare.salt, begun.base_seq).check(begun);
-        let defect = found
-            .err()
-            .unwrap_or(Defect::Malformed("base of the next segment"));
-        return Err(damaged(spare.id, defect));
-    }
-    let follows = begun.predecessor.is_some_and(|before| {
-        before.id == tail.id
-            && before.salt == tail.salt
-            && before.frames_end == offset
-            && before.next_seq == next_seq
-            && before.checksum == scan.summary.checksum
-    });
-    if !follows || begun.base_seq != next_seq {
-        // The next segment was begun behind frames that are not here.
-        return Ok(tail_end(own_defect.or(Some((offset, Defect::Zeroed)))));
-    }
-    let Some(scan) = &spare.scan else {
-        return Ok(tail_end(own_defect));
-    };
+    identity.check(header).map_err(fail)?;
+    let scan = tail
+        .scan
+        .as_ref()
+        .ok_or_else(|| fail(Defect::MissingFile))?;
     Ok(End {
-        segment: spare,
+        segment: tail,
         offset: scan.summary.end,
         next_seq: scan.summary.next_seq,
         defect: defect_of(&scan.stop),
-        in_spare: true,
+        in_spare: false,
     })
+}
+
+/// Where the end is, given where the tail ends: there, or in the spare that follows it.
+fn spare_end<'a>(
+    spare: &'a UnsealedFact,
+    tail: End<'a>,
+    manifest: &Manifest,
+) -> Result<End<'a>, Box<Damage>> {
+    let fail = |defect| damaged(spare.id, manifest.tail.base_seq, defect);
+    let not_behind = |tail: End<'a>, defect| {
+        let defect = tail.defect.or(Some((tail.offset, defect)));
+        Ok(End { defect, ..tail })
+    };
+    let begun = match (&spare.header, spare.file_bytes) {
+        (_, None) => return Err(fail(Defect::MissingFile)),
+        (HeaderFact::Valid(header), _) => header,
+        (HeaderFact::Blank, _) if spare.witness.nonzero_end == 0 => return Ok(tail),
+        // The first group of a rotation that no sync ever covered.
+        (HeaderFact::Blank, _) => return not_behind(tail, Defect::Zeroed),
+        (HeaderFact::Invalid(defect), _) => return not_behind(tail, *defect),
+    };
+    let identity = Identity {
+        log_id: manifest.log_id,
+        id: spare.id.0,
+        salt: spare.salt,
+        base_seq: begun.base_seq,
+    };
+    identity.check(begun).map_err(fail)?;
+    if begun.base_seq < tail.next_seq {
+        return Err(fail(Defect::Malformed("base of the next segment")));
+    }
+    let tail_scan = tail.segment.scan.as_ref();
+    let follows = begun.predecessor.is_some_and(|before| {
+        before.id == tail.segment.id
+            && before.salt == tail.segment.salt
+            && before.frames_end == tail.offset
+            && before.next_seq == tail.next_seq
+            && tail_scan.is_some_and(|scan| scan.summary.checksum == before.checksum)
+    });
+    match &spare.scan {
+        Some(scan) if follows && begun.base_seq == tail.next_seq => Ok(End {
+            segment: spare,
+            offset: scan.summary.end,
+            next_seq: scan.summary.next_seq,
+            defect: defect_of(&scan.stop),
+            in_spare: true,
+        }),
+        // It was begun behind frames that are not here.
+        _ => not_behind(tail, Defect::Zeroed),
+    }
 }
 
 fn defect_of(stop: &Stop) -> Option<(u64, Defect)> {

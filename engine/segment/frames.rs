@@ -3,76 +3,17 @@
 //! Lending: a record borrows from the walk's window until the next call. The walk can start at any
 //! seq, go backwards by way of the index, and go on in a tail that grew.
 
-use super::{
-    Fault, Piece, Source, Tail, Window,
-    salvage::{Range, salvage},
-};
+use super::{Fault, Source, Window, index::Index};
 use crate::{
     error::Defect,
     format::{
-        BatchHeader, IndexEntry, RecordRef, SegmentContext,
+        BatchHeader, RecordRef, SegmentContext,
         batch::{BATCH_HEADER_BYTES, Records},
-        footer::INDEX_ENTRY_BYTES,
-        header::HEADER_BYTES,
         record::{self, frame_bytes_unverified, sparse_delta_unverified},
     },
-    sync::Arc,
     types::{SegmentId, Seq},
 };
 use bytes::Bytes;
-
-/// The sparse index of a segment, wherever it lives.
-#[derive(Clone, Debug)]
-pub(crate) enum Index {
-    /// The verified entries of a footer.
-    Footer(Bytes),
-    /// Rebuilt from the frames, because the footer did not verify.
-    Rebuilt(Arc<Vec<IndexEntry>>),
-    /// Growing with the tail.
-    Tail(Arc<Tail>),
-}
-
-impl Index {
-    pub(crate) fn entry_count(&self) -> usize {
-        match self {
-            Self::Footer(entries) => entries.len() / INDEX_ENTRY_BYTES,
-            Self::Rebuilt(entries) => entries.len(),
-            Self::Tail(tail) => tail.index_len(),
-        }
-    }
-
-    pub(crate) fn entry(&self, number: usize) -> Option<IndexEntry> {
-        match self {
-            Self::Footer(entries) => {
-                (number < self.entry_count()).then(|| IndexEntry::read(entries, number))
-            }
-            Self::Rebuilt(entries) => entries.get(number).copied(),
-            Self::Tail(tail) => tail.index_entry(number),
-        }
-    }
-
-    /// How many entries start at or below `seq_delta`.
-    pub(crate) fn floor_count(&self, seq_delta: u64) -> usize {
-        let (mut low, mut high) = (0, self.entry_count());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let below = |entry: IndexEntry| u64::from(entry.seq_delta) <= seq_delta;
-            if self.entry(middle).is_some_and(below) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
-    /// Where to start walking for a seq: the offset of a batch at or before it.
-    pub(crate) fn floor_offset(&self, seq_delta: u64) -> u64 {
-        let number = self.floor_count(seq_delta).checked_sub(1);
-        let entry = number.and_then(|number| self.entry(number));
-        entry.map_or(HEADER_BYTES as u64, |entry| entry.offset.into())
-    }
-}
 
 /// Everything needed to read one segment.
 #[derive(Clone, Debug)]
@@ -86,10 +27,10 @@ pub(crate) struct View {
 /// Where a record starts, and what it is verified against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot {
-    offset: u64,
-    batch: BatchHeader,
-    batch_offset: u64,
-    dense_seq: Seq,
+    pub(super) offset: u64,
+    pub(super) batch: BatchHeader,
+    pub(super) batch_offset: u64,
+    pub(super) dense_seq: Seq,
 }
 
 /// A walk over the records of one segment.
@@ -340,72 +281,4 @@ impl Frames {
             Err(defect) => Err(self.first_fault(spot, defect)),
         }
     }
-}
-
-/// The first record at or above `seq`, if the segment holds one below `limit`.
-///
-/// Damage beside the record does not hide it: if the walk to it meets some, its surroundings are
-/// searched, and only if the record itself does not verify is that the answer.
-pub(crate) fn find(view: &View, seq: Seq, limit: u64) -> Result<Option<(Frames, Spot)>, Fault> {
-    let start = view
-        .index
-        .floor_offset(seq.saturating_sub(view.context.base_seq));
-    let mut frames = Frames::new(view, start);
-    let sought = match frames.seek(seq, limit) {
-        Ok(()) => frames.peek(limit),
-        Err(fault) => Err(fault),
-    };
-    let fault = match sought {
-        Ok(None) => return Ok(None),
-        Ok(Some(spot)) => match frames.at(&spot).map(|_| ()) {
-            Ok(()) => return Ok(Some((frames, spot))),
-            Err(fault) => fault,
-        },
-        Err(fault) => fault,
-    };
-    if matches!(fault, Fault::Io { .. }) {
-        return Err(fault);
-    }
-    match find_beside_damage(view, seq, start, limit)? {
-        Some(spot) => Ok(Some((frames, spot))),
-        None => Err(fault),
-    }
-}
-
-/// Searches the part of a segment that one index entry stands for.
-fn find_beside_damage(
-    view: &View,
-    seq: Seq,
-    start: u64,
-    limit: u64,
-) -> Result<Option<Spot>, Fault> {
-    let number = view
-        .index
-        .floor_count(seq.saturating_sub(view.context.base_seq));
-    let next = view
-        .index
-        .entry(number)
-        .map_or(limit, |entry| entry.offset.into());
-    let range = Range {
-        offset: start,
-        frames_end: next.min(limit),
-        first_seq: view.context.base_seq,
-        next_seq: seq,
-        dense: false,
-    };
-    let (mut batch_at, mut found) = (None, None);
-    let mut window = Window::new(view.source.clone());
-    salvage(&mut window, &view.context, range, |piece| match piece {
-        Piece::Batch(offset, batch) => batch_at = Some((offset, *batch)),
-        Piece::Record(offset, record) if record.seq == seq => {
-            found = batch_at.map(|(batch_offset, batch)| Spot {
-                offset,
-                batch,
-                batch_offset,
-                dense_seq: seq,
-            });
-        }
-        Piece::Record(..) | Piece::Gap(_) => {}
-    })?;
-    Ok(found)
 }

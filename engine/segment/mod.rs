@@ -9,7 +9,9 @@
 //! Called by the journeys, catalog and manifest; calls format and vfs.
 
 mod build;
+mod find;
 mod frames;
+mod index;
 mod mend;
 mod salvage;
 mod scan;
@@ -19,7 +21,8 @@ mod summary;
 mod tail;
 
 pub(crate) use build::{Builder, write_footer};
-pub(crate) use frames::{Frames, Spot, View, find};
+pub(crate) use find::find;
+pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, witness};

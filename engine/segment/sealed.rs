@@ -6,7 +6,8 @@
 
 use super::{
     Fault, Piece, Source, Window,
-    frames::{Index, View},
+    frames::View,
+    index::Index,
     salvage::{Range, salvage},
     summary::push_index,
 };

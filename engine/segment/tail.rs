@@ -5,11 +5,7 @@
 //! zeros ahead of the end, under the same mutex that guards the allocated length, so that a fill
 //! never runs over a frame.
 
-use super::{
-    Source, Summary, Tally,
-    frames::{Index, View},
-    summary::push_index,
-};
+use super::{Source, Summary, Tally, frames::View, index::Index, summary::push_index};
 use crate::{
     format::{BatchHeader, IndexEntry, SegmentContext, footer::Footer, header::HEADER_BYTES},
     sync::{

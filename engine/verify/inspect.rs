@@ -3,7 +3,10 @@
 use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{
-        BatchHeader, Footer, Manifest, RecordRef, SegmentHeader, header::HEADER_BYTES, names,
+        BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader,
+        footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES},
+        header::HEADER_BYTES,
+        names,
     },
     segment::{Fault, Piece, Range, Source, Window, nonzero_end, salvage},
     types::{SegmentId, Seq},
@@ -60,44 +63,52 @@ pub enum Inspected<'a> {
 pub(crate) fn inspect(dir: &Dir, id: SegmentId, mut each: impl FnMut(Inspected<'_>)) -> Result<()> {
     let io_at = |error: io::Error| Error::io(Op::Read, error).at(Place::in_segment(id, 0));
     let file = dir.open(&names::segment(id), Access::Read).map_err(io_at)?;
-    let file_end = file.len().map_err(io_at)?;
+    let end_offset = file.len().map_err(io_at)?;
     let mut head = [0; HEADER_BYTES];
     let read = read_full_at(&*file, &mut head, 0).map_err(io_at)?;
-    let head = head.get(..read).unwrap_or_default();
-    let header = match SegmentHeader::decode(head) {
-        Ok(header) => header,
-        Err(Defect::Zeroed) => {
-            each(Inspected::Zeros {
-                offset: 0,
-                end_offset: file_end,
-            });
-            return Ok(());
+    match SegmentHeader::decode(head.get(..read).unwrap_or_default()) {
+        Ok(header) => {
+            each(Inspected::Header(header.clone()));
+            let mut window = Window::new(Source::File(file));
+            let at = frames(dir, &header, &mut window, end_offset, &mut each)
+                .map_err(|fault| fault.into_error(Op::Read, id))?;
+            let bytes = window.get(at, 1, end_offset).map_err(io_at)?;
+            behind(bytes, &header.context(), at, end_offset, each);
         }
-        Err(defect) => {
-            each(Inspected::Unverified {
-                offset: 0,
-                end_offset: file_end,
-                defect,
-            });
-            return Ok(());
-        }
-    };
-    each(Inspected::Header(header.clone()));
-    let mut window = Window::new(Source::File(file));
-    let fault = |fault: Fault| fault.into_error(Op::Read, id);
-    let written = nonzero_end(&mut window, HEADER_BYTES as u64, file_end).map_err(fault)?;
+        Err(Defect::Zeroed) => each(Inspected::Zeros {
+            offset: 0,
+            end_offset,
+        }),
+        Err(defect) => each(Inspected::Unverified {
+            offset: 0,
+            end_offset,
+            defect,
+        }),
+    }
+    Ok(())
+}
+
+/// Shows the frames; gives where they end.
+fn frames(
+    dir: &Dir,
+    header: &SegmentHeader,
+    window: &mut Window,
+    file_end: u64,
+    each: &mut impl FnMut(Inspected<'_>),
+) -> std::result::Result<u64, Fault> {
+    let start = HEADER_BYTES as u64;
+    let written = nonzero_end(window, start, file_end)?;
     // A sealed segment's frames end where the manifest says; anything else goes on to the zeros.
-    let frames_end = sealed_end(dir, id).unwrap_or(written);
+    let frames_end = sealed_end(dir, header.id).unwrap_or(written);
     let range = Range {
-        offset: HEADER_BYTES as u64,
+        offset: start,
         frames_end,
         first_seq: header.base_seq,
         next_seq: Seq::MAX,
         dense: false,
     };
-    let mut at = HEADER_BYTES as u64;
-    let context = header.context();
-    salvage(&mut window, &context, range, |piece| match piece {
+    let mut at = start;
+    salvage(window, &header.context(), range, |piece| match piece {
         Piece::Batch(offset, header) => {
             at = offset + header.batch_bytes();
             each(Inspected::Batch {
@@ -115,23 +126,28 @@ pub(crate) fn inspect(dir: &Dir, id: SegmentId, mut each: impl FnMut(Inspected<'
                 defect: gap.defect,
             });
         }
-    })
-    .map_err(fault)?;
-    let mut at = at.max(frames_end);
-    let bytes = window.get(at, 1, file_end).map_err(io_at)?;
-    if let Ok(footer) = Footer::decode(bytes, &context, at) {
+    })?;
+    Ok(at.max(frames_end))
+}
+
+/// Shows what lies behind the frames: a footer, space.
+fn behind(
+    bytes: &[u8],
+    context: &SegmentContext,
+    mut at: u64,
+    end_offset: u64,
+    mut each: impl FnMut(Inspected<'_>),
+) {
+    if let Ok(footer) = Footer::decode(bytes, context, at) {
         each(Inspected::Footer { offset: at, footer });
-        at += (crate::format::footer::FOOTER_BYTES
-            + footer.entry_count as usize * crate::format::footer::INDEX_ENTRY_BYTES)
-            as u64;
+        at += FOOTER_BYTES as u64 + u64::from(footer.entry_count) * INDEX_ENTRY_BYTES as u64;
     }
-    if at < file_end {
+    if at < end_offset {
         each(Inspected::Zeros {
             offset: at,
-            end_offset: file_end,
+            end_offset,
         });
     }
-    Ok(())
 }
 
 fn sealed_end(dir: &Dir, id: SegmentId) -> Option<u64> {

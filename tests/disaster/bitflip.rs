@@ -176,8 +176,11 @@ impl Subject {
                 Some(Ok(got)) => assert!(want.is(&got), "{want:?} became {got:?}"),
                 Some(Err(error)) => {
                     assert_eq!(error.kind(), ErrorKind::Damaged);
+                    assert!(error.place().segment.is_some(), "{error}");
+                    // `get` finds more: a record whose own frame verifies behind a header that can be
+                    // mended. Nothing that it cannot find lies before the place where a scan ends.
                     assert!(
-                        unreadable.first().is_some_and(|seq| *seq >= want.seq),
+                        unreadable.first().is_none_or(|seq| *seq >= want.seq),
                         "{error}"
                     );
                     break;

@@ -1,0 +1,193 @@
+//! Act: carries out a plan. Every step before the manifest commit only adds files that nothing names;
+//! every step after it only tidies up. So a crash anywhere leaves the log as it was or as it will be,
+//! and doing it all again changes nothing.
+
+mod carry;
+mod keep;
+
+pub(super) use carry::carry;
+pub(crate) use keep::keep;
+
+use super::decide::{FIRST_SPARE, FIRST_TAIL};
+use crate::{
+    append::{Spare, create_spare},
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::{
+        Manifest, SegmentHeader,
+        header::{HEADER_BYTES, Origin},
+        manifest::{SpareEntry, TailEntry},
+        names,
+    },
+    manifest::ManifestStore,
+    options::Options,
+    segment::{Builder, Limits, Scan, Source, Summary, Tail, TailWriter, Window, scan},
+    sync::Arc,
+    types::{LogId, SegmentId, Seq},
+    vfs::{Access, Dir, VfsFile, read_full_at},
+};
+use std::io;
+
+/// A log that is ready to be appended to.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) manifest: ManifestStore,
+    pub(super) writer: TailWriter,
+    pub(super) spare: Option<Spare>,
+}
+
+fn io_at(place: Place) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::io(Op::Open, error).at(place)
+}
+
+/// Creates a log where there is none.
+pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
+    let vfs = dir.vfs();
+    // DURABILITY: after this line the directory itself survives. Not only when this call created it:
+    // an earlier one may have been killed in between.
+    dir.sync_name().map_err(io_at(Place::file(dir.path())))?;
+    let mut log_id = [0; 16];
+    let halves = [vfs.random().to_le_bytes(), vfs.random().to_le_bytes()];
+    for (slot, half) in log_id.chunks_exact_mut(8).zip(halves) {
+        slot.copy_from_slice(&half);
+    }
+    let log_id = LogId(log_id);
+    let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
+    let header = SegmentHeader {
+        origin: Origin::Copy,
+        log_id,
+        id,
+        base_seq: 0,
+        salt: vfs.random(),
+        base_timestamp_ms: vfs.unix_time_ms(),
+        predecessor: None,
+        durable_seq: 0,
+    };
+    let writer = Builder::create(dir, header)
+        .and_then(Builder::into_tail)
+        .map_err(io_at(Place::file(names::segment(id))))?;
+    let spare = create_spare(dir, spare_id, options.segment_bytes)
+        .map_err(io_at(Place::file(names::segment(spare_id))))?;
+    let context = writer.tail.context;
+    let first = Manifest {
+        log_id,
+        generation: 0,
+        created_ms: vfs.unix_time_ms(),
+        head_seq: 0,
+        next_segment_id: SegmentId(3),
+        durable_seq: 0,
+        durable_end: 0,
+        clean: false,
+        sealed: Vec::new(),
+        tail: TailEntry {
+            id,
+            salt: context.salt,
+            base_seq: 0,
+        },
+        spare: None,
+    };
+    let manifest = ManifestStore::new(dir.clone(), first, false);
+    // DURABILITY: after this commit the log exists.
+    manifest.commit(Op::Open, |manifest| {
+        manifest.spare = Some(SpareEntry {
+            id: spare.id,
+            salt: spare.salt,
+        });
+    })?;
+    Ok(Ready {
+        manifest,
+        writer,
+        spare: Some(spare),
+    })
+}
+
+/// The tail or spare of a manifest, scanned up to a seq.
+struct Scanned {
+    id: SegmentId,
+    header: SegmentHeader,
+    file: std::sync::Arc<dyn VfsFile>,
+    file_end: u64,
+    scan: Scan,
+}
+
+fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, access: Access) -> Result<Scanned> {
+    let place = || Place::in_segment(id, 0);
+    let file = dir
+        .open(&names::segment(id), access)
+        .map_err(io_at(place()))?;
+    let file_end = file.len().map_err(io_at(place()))?;
+    let mut head = [0; HEADER_BYTES];
+    read_full_at(&*file, &mut head, 0).map_err(io_at(place()))?;
+    let header =
+        SegmentHeader::decode(&head).map_err(|defect| Error::defect(Op::Open, place(), defect))?;
+    let summary = Summary::new(header.base_seq, &head);
+    let limits = Limits {
+        dense: true,
+        file_end,
+        until_seq,
+    };
+    let mut window = Window::new(Source::File(file.clone()));
+    let scan = scan(&mut window, &header.context(), summary, limits, |_, _| {})
+        .map_err(|fault| fault.into_error(Op::Open, id))?;
+    Ok(Scanned {
+        id,
+        header,
+        file,
+        file_end,
+        scan,
+    })
+}
+
+fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
+    let place = || Place::file(names::segment(entry.id));
+    let file = dir
+        .open(&names::segment(entry.id), Access::ReadWrite)
+        .map_err(io_at(place()))?;
+    let allocated = file.len().map_err(io_at(place()))?;
+    Ok(Spare {
+        id: entry.id,
+        salt: entry.salt,
+        file,
+        allocated,
+    })
+}
+
+/// Goes on behind an end that is in order. Unless the log was closed here (`certain`), the manifest
+/// may be one that an interrupted commit left visible and not durable: then it is committed again
+/// before anything is built on it or removed by it.
+pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool, certain: bool) -> Result<Ready> {
+    let found = scan_unsealed(dir, manifest.tail.id, Seq::MAX, Access::ReadWrite)?;
+    let context = found.header.context();
+    let tail = Arc::new(Tail::new(found.id, context, found.file, found.file_end));
+    let writer = TailWriter::new(tail, found.scan.summary, found.scan.index);
+    let spare = manifest
+        .spare
+        .map(|entry| blank_spare(dir, entry))
+        .transpose()?;
+    let store = ManifestStore::new(dir.clone(), manifest, reserve);
+    if !certain {
+        // DURABILITY: after this commit the manifest that was found is in force.
+        store.commit_again(Op::Open)?;
+    }
+    Ok(Ready {
+        manifest: store,
+        writer,
+        spare,
+    })
+}
+
+/// Removes a segment file that no manifest names.
+pub(super) fn remove(dir: &Dir, id: SegmentId) -> Result<()> {
+    dir.remove_if_there(&names::segment(id))
+        .map_err(io_at(Place::file(names::segment(id))))
+}
+
+/// The error of a log that may not be opened for writing.
+pub(super) fn refusal(damage: &super::decide::Damage) -> Error {
+    Error::defect(Op::Open, damage.place.clone(), damage.defect)
+}
+
+/// The error of a directory in which there is no log.
+pub(super) fn not_found(dir: &Dir) -> Error {
+    let note = "there is no log here";
+    Error::note(ErrorKind::NotFound, Op::Open, note).at(Place::file(dir.path()))
+}
