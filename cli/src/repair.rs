@@ -55,10 +55,10 @@ pub fn repair(args: &RepairArgs) -> Outcome {
         .apply(args.apply)
         .accept_loss(args.accept_loss);
     let wait = Duration::try_from_secs_f64(args.wait).unwrap_or(Duration::MAX);
-    let report = Options::new()
-        .lock_timeout(wait)
-        .repair(&args.dir, how)
-        .in_log(&args.dir)?;
+    let progress = output::turning("repair");
+    let report = Options::new().lock_timeout(wait).repair(&args.dir, how);
+    progress.finish_and_clear();
+    let report = report.in_log(&args.dir)?;
     if args.json {
         output::json(&repair_json(&report))?;
     } else {
@@ -175,9 +175,10 @@ pub fn salvage(args: &SalvageArgs) -> Outcome {
     {
         return Err(error).in_log(&args.dir);
     }
-    let report = Options::new()
-        .salvage(&args.dir, &args.out)
-        .in_log(&args.dir)?;
+    let progress = output::turning("salvage");
+    let report = Options::new().salvage(&args.dir, &args.out);
+    progress.finish_and_clear();
+    let report = report.in_log(&args.dir)?;
     if args.json {
         output::json(&json!({
             "record_count": report.record_count,
