@@ -76,3 +76,17 @@ fn records_of_callers_that_share_a_batch_have_its_time_and_cost_eight_bytes_each
         stats.frame_bytes
     );
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_no_log_to_whoever_only_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("none");
+    let options = cairnlog::Options::new();
+    let kinds = [
+        options.open_read_only(&path).unwrap_err().kind(),
+        options.verify(&path).unwrap_err().kind(),
+        options.plan(&path).unwrap_err().kind(),
+    ];
+    assert_eq!(kinds, [cairnlog::ErrorKind::NotFound; 3]);
+    assert!(!path.exists());
+}

@@ -49,15 +49,28 @@ pub fn run(args: &CatArgs) -> Outcome {
     let range = range(args, &reader)?;
     let mut scan = reader.scan(range).in_log(&args.dir)?;
     let mut out = output::raw();
+    let left = scan.remaining();
+    let progress = output::record_progress("cat", left.end - left.start);
+    let mut shown = 0u64;
+    // A bar takes a lock and looks at the clock: not for every record.
+    let mut count = || {
+        shown += 1;
+        if shown.is_multiple_of(8192) {
+            progress.set_position(shown);
+        }
+    };
     if args.reverse {
         for record in scan.rev() {
             show.record(&mut out, &show::lend(&record.in_log(&args.dir)?))?;
+            count();
         }
     } else {
         while let Some(record) = scan.next_ref() {
             show.record(&mut out, &record.in_log(&args.dir)?)?;
+            count();
         }
     }
+    progress.finish_and_clear();
     Ok(out.flush()?)
 }
 

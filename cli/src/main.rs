@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 /// Append-only logs: append, read, verify and repair.
 #[derive(Debug, Parser)]
-#[command(version, after_long_help = exit::HELP, max_term_width = 100, propagate_version = true)]
+#[command(name = "cairn", version, after_long_help = exit::HELP, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

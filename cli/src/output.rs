@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::{
-    io::{self, BufWriter, StdoutLock, Write},
+    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
     time::Duration,
 };
 
@@ -122,6 +122,34 @@ pub fn progress(what: &'static str, total_bytes: Option<u64>) -> ProgressBar {
         bar.set_style(style.progress_chars("█▌·"));
     }
     bar.set_message(what);
+    bar
+}
+
+/// A bar over records, for output that goes into a file or a pipe: on a terminal the records
+/// themselves show how far it is.
+pub fn record_progress(what: &'static str, total: u64) -> ProgressBar {
+    if io::stdout().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total);
+    let template = "{msg} [{wide_bar}] {human_pos}/{human_len} records {per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("█▌·"));
+    }
+    bar.set_message(what);
+    bar
+}
+
+/// Something that turns while nobody knows how far it is.
+pub fn turning(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{msg} {spinner} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(100));
+    }
     bar
 }
 

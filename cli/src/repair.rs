@@ -5,7 +5,7 @@ use crate::{
     open, output,
     verify::{finding_json, tell_finding},
 };
-use cairnlog::{FindingKind, Options, RepairOptions, RepairReport};
+use cairnlog::{ErrorKind, FindingKind, Options, RepairOptions, RepairReport};
 use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -55,10 +55,10 @@ pub fn repair(args: &RepairArgs) -> Outcome {
         .apply(args.apply)
         .accept_loss(args.accept_loss);
     let wait = Duration::try_from_secs_f64(args.wait).unwrap_or(Duration::MAX);
-    let report = Options::new()
-        .lock_timeout(wait)
-        .repair(&args.dir, how)
-        .in_log(&args.dir)?;
+    let progress = output::turning("repair");
+    let report = Options::new().lock_timeout(wait).repair(&args.dir, how);
+    progress.finish_and_clear();
+    let report = report.in_log(&args.dir)?;
     if args.json {
         output::json(&repair_json(&report))?;
     } else {
@@ -169,9 +169,16 @@ pub struct SalvageArgs {
 }
 
 pub fn salvage(args: &SalvageArgs) -> Outcome {
-    let report = Options::new()
-        .salvage(&args.dir, &args.out)
-        .in_log(&args.dir)?;
+    // A directory without a log has nothing to be salvaged, and no new log to show for it.
+    if let Err(error) = Options::new().plan(&args.dir)
+        && error.kind() == ErrorKind::NotFound
+    {
+        return Err(error).in_log(&args.dir);
+    }
+    let progress = output::turning("salvage");
+    let report = Options::new().salvage(&args.dir, &args.out);
+    progress.finish_and_clear();
+    let report = report.in_log(&args.dir)?;
     if args.json {
         output::json(&json!({
             "record_count": report.record_count,

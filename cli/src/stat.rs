@@ -270,9 +270,8 @@ impl Picture {
         let total = self.file_bytes().max(1);
         let mut bar = String::new();
         for column in 0..COLUMNS {
-            let middle =
-                u128::from(total) * (2 * u128::from(column) + 1) / (2 * u128::from(COLUMNS));
-            let mut left = u64::try_from(middle).unwrap_or(u64::MAX);
+            let start = u128::from(total) * u128::from(column) / u128::from(COLUMNS);
+            let mut left = u64::try_from(start).unwrap_or(u64::MAX);
             for (number, part) in self.segments.iter().enumerate() {
                 if left >= part.file_bytes {
                     left -= part.file_bytes;

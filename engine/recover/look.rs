@@ -65,9 +65,12 @@ pub(crate) struct Facts {
 
 /// Looks at a directory.
 pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
-    let listed = dir
-        .list()
-        .map_err(|error| Error::io(op, error).at(Place::file(dir.path())))?;
+    let listed = dir.list().map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return super::not_found(op, dir);
+        }
+        Error::io(op, error).at(Place::file(dir.path()))
+    })?;
     let names: BTreeMap<&str, &DirEntry> = listed
         .iter()
         .map(|entry| (entry.name.as_str(), entry))

@@ -1,6 +1,7 @@
 //! `cairn demo`: what a log is for, shown on a real file. A process appends it and is killed in the
 //! middle; what it had acknowledged has to be there, and nothing that was not in the file.
 
+mod place;
 mod source;
 mod writer;
 
@@ -15,10 +16,10 @@ use crate::{
 use cairnlog::{Durability, Log, NewRecord, Seq};
 use clap::Args;
 use owo_colors::OwoColorize;
+use place::{Place, random};
 use source::Source;
 use std::{
     env, fs,
-    hash::{BuildHasher, Hasher, RandomState},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -53,46 +54,9 @@ pub struct DemoArgs {
     records: Option<u64>,
 }
 
-/// The directory of a demo, removed in the end if it is the demo's own.
-struct Place {
-    path: PathBuf,
-    temporary: bool,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.temporary && fs::remove_dir_all(&self.path).is_err() {
-            anstream::eprintln!("cairn: could not remove {}", self.path.display());
-        }
-    }
-}
-
-fn place(args: &DemoArgs) -> Outcome<Place> {
-    let (path, temporary) = match &args.dir {
-        Some(dir) => (dir.clone(), false),
-        None => {
-            let name = format!("cairn-demo-{}-{:08x}", std::process::id(), random(1 << 32));
-            (env::temp_dir().join(name), true)
-        }
-    };
-    fs::create_dir_all(&path).about(path.display())?;
-    let place = Place { path, temporary };
-    let mut entries = fs::read_dir(&place.path).about(place.path.display())?;
-    if entries.next().is_some() {
-        let text = format!("demo: {} is not empty", place.path.display());
-        return Err(Failure::Said(text));
-    }
-    Ok(place)
-}
-
-/// A number below `end`, different every time.
-fn random(end: u64) -> u64 {
-    RandomState::new().build_hasher().finish() % end.max(1)
-}
-
 pub fn run(args: &DemoArgs) -> Outcome {
     let started = Instant::now();
-    let place = place(args)?;
+    let place = Place::new(args.dir.as_deref())?;
     let (input, dir) = (place.path.join("input"), place.path.join("log"));
     let source = source::collect(args.file.as_deref(), args.records, &input)?;
     let demo = Demo { input, dir, source };
