@@ -71,14 +71,12 @@ impl Reverse {
         let id = self.view.segment;
         let fault = |fault: Fault| fault.into_error(Op::Read, id);
         loop {
-            while let Some(spot) = self.spots.pop() {
-                let seq = self.frames.at(&spot).map_err(fault)?.seq;
-                if seq >= self.before {
-                    continue;
-                }
+            if let Some(spot) = self.spots.pop() {
+                self.frames.fetch(&spot).map_err(fault)?;
                 let chunk = self.frames.chunk().clone();
                 let record = self.frames.at(&spot).map_err(fault)?;
-                return Ok((seq >= self.first).then(|| Record::keep(&record, &chunk)));
+                let wanted = record.seq >= self.first;
+                return Ok(wanted.then(|| Record::keep(&record, &chunk)));
             }
             let Some(block) = self.block else {
                 return Ok(None);
@@ -88,8 +86,9 @@ impl Reverse {
         }
     }
 
-    /// Where the records between an index entry and the one after it start.
-    fn walk(&self, block: usize) -> Result<Vec<Spot>, Fault> {
+    /// Where the records between an index entry and the one after it start. They are verified when
+    /// they are read; the walk's window then already holds them.
+    fn walk(&mut self, block: usize) -> Result<Vec<Spot>, Fault> {
         let index = &self.view.index;
         let start = match block.checked_sub(1) {
             None => crate::format::header::HEADER_BYTES as u64,
@@ -102,19 +101,15 @@ impl Reverse {
             .entry(block)
             .map_or(self.limit, |entry| entry.offset.into());
         let end = end.min(self.limit);
-        let mut frames = Frames::new(&self.view, start);
+        self.frames = Frames::new(&self.view, start);
         let mut spots = Vec::new();
-        while let Some(spot) = frames.peek(end)? {
-            let Some(record) = frames.next(end)? else {
-                break;
-            };
-            let seq = record.seq;
-            if seq < self.before {
-                spots.push(spot);
-            }
-            // Not even a look at what follows: bytes behind the watermark may be gone by now, if the
-            // sync that should have covered them failed.
-            if seq.saturating_add(1) >= self.before {
+        // Not even a look at what follows the last: bytes behind the watermark may be gone by now,
+        // if the sync that should have covered them failed.
+        while let Some(seq) = self.frames.peek_seq(end)?
+            && seq < self.before
+        {
+            spots.extend(self.frames.peek(end)?);
+            if seq.saturating_add(1) >= self.before || !self.frames.skip(end)? {
                 break;
             }
         }

@@ -100,12 +100,32 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     Ok((assemble(dir, options, ready), report, lock))
 }
 
+/// How often a look is repeated before what seems to be torn or damaged is believed: a writer that is
+/// alive may have moved on between one file and the next.
+const LOOKS_MAX: usize = 5;
+
 /// What opening would do, without doing it and without the lock.
 ///
 /// # Errors
 /// If the directory cannot be looked at. Damage is part of the answer, not an error.
 pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
-    let facts = look(dir, Op::Open)?;
+    let mut facts = look(dir, Op::Open)?;
+    for _ in 1..LOOKS_MAX {
+        let plan = decide(&facts, options.on_ambiguous_tail);
+        let doubtful = match &plan {
+            Plan::Refuse { .. } => true,
+            Plan::Carry { carry, .. } => carry.torn.is_some(),
+            Plan::Create { .. } | Plan::Resume { .. } => false,
+        };
+        let before = facts.clone();
+        if !doubtful {
+            return Ok((facts, plan));
+        }
+        facts = look(dir, Op::Open)?;
+        if facts == before {
+            return Ok((facts, plan));
+        }
+    }
     let plan = decide(&facts, options.on_ambiguous_tail);
     Ok((facts, plan))
 }

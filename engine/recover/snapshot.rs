@@ -1,8 +1,8 @@
 //! A look at a log for reading only: no lock, nothing written, nothing recovered.
 
 use super::{
-    decide::{Plan, decide},
-    look::{Facts, ManifestFact, UnsealedFact, look},
+    decide::Plan,
+    look::{ManifestFact, UnsealedFact},
 };
 use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
@@ -14,13 +14,11 @@ use crate::{
     vfs::{Access, Dir},
 };
 
-/// How often a look is repeated before what seems to be damage is believed: a writer that is alive
-/// may have moved on between one file and the next.
-const LOOKS_MAX: usize = 5;
-
 /// The segments that recovery would keep; durable up to what the disk attests, written up to all.
 pub(crate) fn snapshot(dir: &Dir, options: &Options) -> Result<(CatalogCell, Watermark)> {
-    let (facts, plan) = steady_look(dir)?;
+    // A reader cuts nothing, so it need not refuse what recovery would.
+    let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
+    let (facts, plan) = super::plan(dir, &reading)?;
     let ManifestFact::Valid(manifest) = &facts.manifest else {
         return Err(plan
             .refusal()
@@ -61,22 +59,6 @@ fn catalog(dir: &Dir, manifest: &Manifest, tails: Vec<Arc<Tail>>, mapped: bool) 
         sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
         tails,
     }
-}
-
-/// Looks until it sees no damage, or the same twice.
-fn steady_look(dir: &Dir) -> Result<(Facts, Plan)> {
-    let mut before = None;
-    for _ in 0..LOOKS_MAX {
-        let facts = look(dir, Op::Open)?;
-        let plan = decide(&facts, OnAmbiguousTail::Cut);
-        if !plan.refuses() || before.as_ref() == Some(&facts) {
-            return Ok((facts, plan));
-        }
-        before = Some(facts);
-    }
-    let facts = look(dir, Op::Open)?;
-    let plan = decide(&facts, OnAmbiguousTail::Cut);
-    Ok((facts, plan))
 }
 
 fn open_tail(dir: &Dir, fact: &UnsealedFact) -> Result<Option<(Arc<Tail>, u64)>> {

@@ -12,7 +12,7 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     recover::{self, CutBytes, Facts, HeaderFact, UnsealedFact},
-    segment::{Found, Identity, Range, Source, Window, open_damaged},
+    segment::{Found, Identity, Range, Source, Window, nonzero_end, open_damaged},
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
 };
@@ -87,12 +87,15 @@ impl Repair<'_> {
         let newer = newer.filter(|id| *id >= self.manifest.next_segment_id);
         let mut ranges = Vec::new();
         for id in dedup(ids.chain(newer).collect()) {
-            // A missing file has nothing to keep.
+            // A missing file has nothing to keep, nor has one of zeros.
             if let Ok(file) = self.dir.open(&names::segment(id), Access::Read) {
-                let end = file
-                    .len()
-                    .map_err(|error| Error::io(Op::Repair, error).at(Place::in_segment(id, 0)))?;
-                ranges.push((id, 0, end));
+                let at = |error| Error::io(Op::Repair, error).at(Place::in_segment(id, 0));
+                let file_end = file.len().map_err(at)?;
+                let end = nonzero_end(&mut Window::new(Source::File(file)), 0, file_end)
+                    .map_err(|fault| fault.into_error(Op::Repair, id))?;
+                if end > 0 {
+                    ranges.push((id, 0, file_end));
+                }
             }
         }
         recover::keep(self.dir, &ranges)

@@ -74,6 +74,10 @@ pub struct RepairReport {
 /// Repairs a log: see [`Options::repair`].
 pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result<RepairReport> {
     options.check()?;
+    // Before the lock, which would leave its file in a directory that holds no log.
+    if matches!(recover::plan(dir, options)?.1, recover::Plan::Create { .. }) {
+        return Err(recover::not_found(Op::Repair, dir));
+    }
     let _lock = recover::lock(dir, options.lock_timeout)?;
     let found = verify::verify(dir, options, |_| {})?;
     let damage = |finding: &&Finding| finding.kind == FindingKind::Damage;

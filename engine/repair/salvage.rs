@@ -12,6 +12,7 @@ use crate::{
     },
     manifest::ManifestStore,
     options::Options,
+    recover,
     segment::{Piece, Range, Source, Window, nonzero_end},
     types::{LogId, SegmentId, Seq},
     verify::{Finding, FindingKind, of_gap},
@@ -189,6 +190,12 @@ fn read_segment(
 /// Writes what a salvaging read finds into a new log: see [`Options::salvage`].
 pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<SalvageReport> {
     options.check()?;
+    if matches!(
+        recover::plan(from, options)?.1,
+        recover::Plan::Create { .. }
+    ) {
+        return Err(recover::not_found(Op::Salvage, from));
+    }
     let at = |error| Error::io(Op::Salvage, error).at(Place::file(to.path()));
     to.create().map_err(at)?;
     if !to.list().map_err(at)?.is_empty() {

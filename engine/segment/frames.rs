@@ -167,6 +167,16 @@ impl Frames {
         Ok(false)
     }
 
+    /// Steps over one record without verifying it; false if its length does not fit, which reading it
+    /// will tell.
+    pub(crate) fn skip(&mut self, limit: u64) -> Result<bool, Fault> {
+        let (before, seq) = (self.next_record, self.peek_seq(limit)?);
+        let Some(seq) = seq else { return Ok(false) };
+        self.step_to(seq.saturating_add(1), limit)?;
+        let offset = |place: Option<(Spot, u32)>| place.map(|(spot, _)| spot.offset);
+        Ok(offset(before) != offset(self.next_record))
+    }
+
     /// Where the next record is, for coming back to it with [`at`](Self::at).
     pub(crate) fn peek(&mut self, limit: u64) -> Result<Option<Spot>, Fault> {
         Ok(if self.open_batch(limit)? {
@@ -230,7 +240,7 @@ impl Frames {
         }
     }
 
-    fn fetch(&mut self, spot: &Spot) -> Result<(), Fault> {
+    pub(crate) fn fetch(&mut self, spot: &Spot) -> Result<(), Fault> {
         let end = Self::batch_end(spot);
         match self.window.get(spot.offset, end - spot.offset, end) {
             Ok(_) => Ok(()),
