@@ -12,36 +12,33 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-/// A simulated disk on which the sync behind a fill with zeros fails, once.
-#[derive(Debug)]
+/// A simulated disk on which the sync behind a fill with zeros fails, once it is told to.
+#[derive(Clone, Debug)]
 struct BadFill {
     disk: SimFs,
+    /// Fills ahead that went well, and whether one failed.
+    fills: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
+    armed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 struct BadFillFile {
-    disk: SimFs,
+    bad: BadFill,
     file: Arc<dyn VfsFile>,
-    failed: Arc<AtomicBool>,
     filled: AtomicBool,
 }
 
 impl BadFill {
     fn wrap(&self, file: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
-        let (disk, failed) = (self.disk.clone(), self.failed.clone());
         let filled = AtomicBool::new(false);
-        Arc::new(BadFillFile {
-            disk,
-            file,
-            failed,
-            filled,
-        })
+        let bad = self.clone();
+        Arc::new(BadFillFile { bad, file, filled })
     }
 }
 
@@ -63,14 +60,18 @@ impl VfsFile for BadFillFile {
         self.file.set_len(len)
     }
     fn sync(&self) -> io::Result<()> {
-        if self.filled.load(Ordering::SeqCst) && !self.failed.load(Ordering::SeqCst) {
-            let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
-            self.disk.fail(FaultRule::nth(OpKind::Sync, 0, lies));
-            let result = self.file.sync();
-            self.failed.store(true, Ordering::SeqCst);
-            return result;
+        if !self.filled.swap(false, Ordering::SeqCst) {
+            return self.file.sync();
         }
-        self.file.sync()
+        let fails = self.bad.armed.swap(false, Ordering::SeqCst);
+        if fails {
+            let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+            self.bad.disk.fail(FaultRule::nth(OpKind::Sync, 0, lies));
+        }
+        let result = self.file.sync();
+        self.bad.fills.fetch_add(1, Ordering::SeqCst);
+        self.bad.failed.fetch_or(fails, Ordering::SeqCst);
+        result
     }
 }
 
@@ -119,21 +120,32 @@ impl Vfs for BadFill {
 #[test]
 fn failed_sync_of_a_fill_ahead_poisons_the_log() {
     let disk = SimFs::new(1);
-    let failed = Arc::new(AtomicBool::new(false));
-    let vfs = BadFill {
+    let bad = BadFill {
         disk: disk.clone(),
-        failed: failed.clone(),
+        fills: Arc::default(),
+        failed: Arc::default(),
+        armed: Arc::default(),
     };
     let options = Log::options().segment_bytes(1 << 20).idle_watermark(None);
-    let log = options.clone().vfs(Arc::new(vfs)).open("/log").unwrap();
+    let log = options
+        .clone()
+        .vfs(Arc::new(bad.clone()))
+        .open("/log")
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let wait = |done: &dyn Fn() -> bool| {
+        while !done() {
+            assert!(Instant::now() < deadline, "nothing was filled ahead");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // A fresh log is filled ahead at once; the next fill is due when most of that is used.
+    wait(&|| bad.fills.load(Ordering::SeqCst) > 0);
+    bad.armed.store(true, Ordering::SeqCst);
     let written = AppendOptions::new().durability(Durability::Written);
     log.append_records(&[NewRecord::value(&[7; 100_000])], &written)
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !failed.load(Ordering::SeqCst) {
-        assert!(Instant::now() < deadline, "nothing was filled ahead");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait(&|| bad.failed.load(Ordering::SeqCst));
     let appended = log.append("acknowledged?");
     let kept = disk.crash_at(u64::MAX).state(&Choice::lost());
     let after = options.vfs(Arc::new(kept)).open("/log").unwrap();

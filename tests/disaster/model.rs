@@ -179,8 +179,8 @@ fn go(run: &mut Run, acts: &[Act]) {
 }
 
 fn power_cut(run: &mut Run, seed: u64, op: u64) {
-    run.log = None;
     let cut = run.disk.crash_at(op);
+    run.disk.power_cut(); // Or dropping the log would close it.
     let shadow = run.shadow.clone();
     let (options, serial) = (run.options.clone(), run.serial());
     *run = Run::after(cut.random(seed), &options, shadow, serial);
