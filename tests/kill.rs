@@ -46,7 +46,11 @@ fn level_of(thread: u64) -> Durability {
 fn child() {
     let Some(dir) = env::var_os(DIR) else { return };
     let round: u64 = env::var(ROUND).unwrap().parse().unwrap();
-    let options = Log::options().segment_bytes(if round % 2 == 0 { 4096 } else { 16_384 });
+    let options = Log::options().segment_bytes(if round.is_multiple_of(2) {
+        4096
+    } else {
+        16_384
+    });
     let log = options.open(PathBuf::from(dir)).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

@@ -180,7 +180,7 @@ fn options_may_change_between_openings() {
             assert_eq!(log.append(value).unwrap(), round as u64 * 5 + number);
         }
         let lens: Vec<usize> = log.scan(..).unwrap().map(|r| r.unwrap().len()).collect();
-        let expected = |at: usize| if at / 5 % 2 == 0 { 900 } else { 5 };
+        let expected = |at: usize| if (at / 5).is_multiple_of(2) { 900 } else { 5 };
         assert!(
             lens.iter()
                 .enumerate()

@@ -4,11 +4,12 @@
 //! `PROPTEST_CASES` makes a campaign of it.
 
 use crate::{
-    history::{
-        Append, Close, Expect, Kill, Maintain, New, Open, Rewind, Rotate, Run, Step, Submit, Sync,
-        Trim, TrimDurable, options,
-    },
+    history::{Run, options},
     shadow::Rec,
+    steps::{
+        Append, Close, Expect, Kill, Maintain, New, Open, Rewind, Rotate, Step, Submit, Sync, Trim,
+        TrimDurable,
+    },
 };
 use cairnlog::{
     Durability, ErrorKind, Log, ReadMode, Seq,

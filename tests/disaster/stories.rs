@@ -1,8 +1,10 @@
 //! Bugs that there were, each as the shortest history that showed it.
 
-use crate::history::{
-    Close, Kill, Maintain, Open, Rewind, Run, Trim, TrimDurable, batch, buffered, durable, options,
-    written,
+use crate::{
+    history::{Run, options},
+    steps::{
+        Close, Kill, Maintain, Open, Rewind, Trim, TrimDurable, batch, buffered, durable, written,
+    },
 };
 use cairnlog::{
     ErrorKind,
