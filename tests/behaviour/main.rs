@@ -1,7 +1,6 @@
 //! What an application may rely on, question by question, mostly on the real file system.
 
 mod errors;
-mod lock;
 mod reopen;
 mod threads;
 mod trim_rewind;

@@ -1,14 +1,23 @@
 //! Is there one writer, whatever a second one tries?
+//!
+//! These tests make processes, and a child that has not yet begun its own program shares the files
+//! of this one, locks included: so they run one after the other, in a binary of their own.
 
 use cairnlog::{ErrorKind, Log};
 use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 const DIR: &str = "CAIRN_LOCK_DIR";
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn open(path: &Path) -> cairnlog::Result<Log> {
     Log::options().background(false).open(path)
@@ -16,6 +25,7 @@ fn open(path: &Path) -> cairnlog::Result<Log> {
 
 #[test]
 fn second_handle_of_the_same_process_is_refused_by_name() {
+    let _one = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log = open(&path).unwrap();
@@ -51,7 +61,7 @@ fn child() {
 
 fn other_process(path: &Path) -> Option<i32> {
     let status = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "lock::child", "--ignored"])
+        .args(["--exact", "child", "--ignored"])
         .env(DIR, path)
         .output()
         .unwrap()
@@ -61,6 +71,7 @@ fn other_process(path: &Path) -> Option<i32> {
 
 #[test]
 fn second_process_is_refused_and_told_the_holder() {
+    let _one = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log = open(&path).unwrap();
@@ -73,6 +84,7 @@ fn second_process_is_refused_and_told_the_holder() {
 
 #[test]
 fn waiting_ends_when_the_holder_lets_go_or_time_is_up() {
+    let _one = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log = open(&path).unwrap();
@@ -93,6 +105,7 @@ fn waiting_ends_when_the_holder_lets_go_or_time_is_up() {
 /// dropping its copy of the handle must not write.
 #[test]
 fn forked_child_is_refused_and_harms_nothing() {
+    let _one = one_at_a_time();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let log = open(&path).unwrap();
