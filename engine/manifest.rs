@@ -81,6 +81,9 @@ impl ManifestStore {
 
     fn put(&self, state: &mut State, mut next: Manifest, op: Op) -> Result<()> {
         next.generation += 1;
+        // Clean is what opening builds on without a commit of its own. So only the close says it, which
+        // changes nothing else: if it is lost, the manifest before it tells the same.
+        next.clean &= op == Op::Close;
         let bytes = next.encode();
         // Checked right before writing, as it is right after reading.
         Manifest::decode(&bytes)

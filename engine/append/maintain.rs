@@ -84,8 +84,10 @@ impl Core {
     /// spoken for by a queued group, or by one that a leader is about to write: then a manifest that
     /// names another instead would leave that one's records in a file that is not part of the log.
     fn spare_is_used_up(&self) -> bool {
-        let writer = self.writer.lock();
+        // Only maintenance changes the spare there, so this look at it is not too early; and nobody
+        // waits for a commit of somebody else with the writer locked.
         let spare = self.manifest.snapshot().spare;
+        let writer = self.writer.lock();
         spare.is_none_or(|spare| spare.id == writer.tail.tail.id)
     }
 

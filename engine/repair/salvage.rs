@@ -230,19 +230,23 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         }
     })?;
     outcome?;
+    commit_new(to, log_id, copies, report.next_seq)?;
+    Ok(report)
+}
+
+/// Makes what was copied a log.
+fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) -> Result<()> {
     let sealed = copies.finish_segment()?;
-    let head_seq = sealed
-        .first()
-        .map_or(report.next_seq, |first| first.base_seq);
-    let (tail, spare, next_segment_id) = copies.end(report.next_seq)?;
+    let head_seq = sealed.first().map_or(next_seq, |first| first.base_seq);
+    let (tail, spare, next_segment_id) = copies.end(next_seq)?;
     let context = tail.tail.context;
     let first = Manifest {
         log_id,
         generation: 0,
-        created_ms: vfs.unix_time_ms(),
+        created_ms: to.vfs().unix_time_ms(),
         head_seq,
         next_segment_id,
-        durable_seq: report.next_seq,
+        durable_seq: next_seq,
         durable_end: tail.summary.end,
         clean: true,
         sealed,
@@ -260,6 +264,5 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
             id: spare.id,
             salt: spare.salt,
         });
-    })?;
-    Ok(report)
+    })
 }

@@ -212,6 +212,7 @@ pub(crate) fn salvage_batch(
     each: &mut impl FnMut(Piece<'_>),
 ) -> Seq {
     let (mut at, mut seq, mut left) = (0, batch.first_seq, u64::from(batch.count));
+    let mut budget = SEARCH_BYTES_MAX;
     while left > 0 {
         let rest = body.get(at..).unwrap_or_default();
         let defect = match record::decode(rest, context, batch, seq) {
@@ -222,7 +223,7 @@ pub(crate) fn salvage_batch(
             }
             Err(defect) => defect,
         };
-        let resumed = resume(rest, context, batch, seq, left);
+        let resumed = resume(rest, context, batch, (seq, left), &mut budget);
         let (skip, next_seq, lost) = resumed.unwrap_or((rest.len(), seq + left, left));
         each(Piece::Gap(Gap {
             offset: body_offset + at as u64,
@@ -236,6 +237,11 @@ pub(crate) fn salvage_batch(
     seq
 }
 
+/// How many bytes are checksummed in search of the next record of a batch, in all: noise in a large
+/// batch has a length that fits at every other place, and would be checksummed from each of them.
+/// Behind a length that can be trusted nothing is searched, so this bounds the search only.
+const SEARCH_BYTES_MAX: u64 = 256 << 20;
+
 /// How many lost records in a row are tried for each place where the next could start.
 const LOST_RUN_MAX: u64 = 8;
 
@@ -245,8 +251,8 @@ fn resume(
     rest: &[u8],
     context: &SegmentContext,
     batch: &BatchHeader,
-    seq: Seq,
-    left: u64,
+    (seq, left): (Seq, u64),
+    budget: &mut u64,
 ) -> Option<(usize, Seq, u64)> {
     // The stated length first: it is right unless the damage hit the length itself.
     let stated = record::frame_bytes_unverified(rest, batch.sparse);
@@ -258,6 +264,13 @@ fn resume(
         } else {
             LOST_RUN_MAX
         };
+        if Some(skip) != stated {
+            let frame_bytes = record::frame_bytes_unverified(candidate, batch.sparse);
+            let Some(frame_bytes) = frame_bytes else {
+                continue;
+            };
+            *budget = budget.checked_sub(frame_bytes as u64 * lost_max.min(left - 1))?;
+        }
         for lost in 1..=lost_max.min(left - 1) {
             if let Ok((record, _)) = record::decode(candidate, context, batch, seq + lost) {
                 // A sparse record says itself which one it is; a dense one is told by its seed.

@@ -91,7 +91,7 @@ impl Tail {
         if *failed {
             return Err(io::Error::other("an earlier sync of the file failed"));
         }
-        // DURABILITY: after this line every frame written before the call survives.
+        // DURABILITY: after this line every frame of this file that was written before it survives.
         let synced = self.file.sync();
         *failed = synced.is_err();
         synced

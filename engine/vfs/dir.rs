@@ -51,7 +51,7 @@ impl Dir {
     pub(crate) fn sync_name(&self) -> io::Result<()> {
         let parent = self.path.parent();
         let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
-        // DURABILITY: after this line the directory itself survives; its files do not yet.
+        // DURABILITY: after this line the directory survives; what is in it does not yet.
         self.vfs.sync_dir(parent.unwrap_or(Path::new(".")))
     }
 

@@ -2,8 +2,9 @@
 //! and again inside the recovery from each of them, and inside the recovery from that.
 
 use crate::{
-    history::{Run, Step, canonical, durable, options},
+    history::{Run, options},
     shadow::Shadow,
+    steps::{Step, canonical, durable},
 };
 use cairnlog::{
     Options,

@@ -2,8 +2,9 @@
 //! far as it is let. Then: the same handle, a kill and a reopening, a power cut and a reopening.
 
 use crate::{
-    history::{Kill, Open, Run, Step, canonical, durable, options},
+    history::{Run, options},
     shadow::read_all,
+    steps::{Kill, Open, Step, canonical, durable},
 };
 use cairnlog::{
     ErrorKind, Options,

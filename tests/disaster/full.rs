@@ -1,8 +1,11 @@
 //! A full disk is an error and not damage: at every number of bytes at which it can become full.
 
-use crate::history::{
-    Close, Kill, Maintain, Open, Rewind, Rotate, Run, Step, Sync, TrimDurable, batch, buffered,
-    durable, options, written,
+use crate::{
+    history::{Run, options},
+    steps::{
+        Close, Kill, Maintain, Open, Rewind, Rotate, Step, Sync, TrimDurable, batch, buffered,
+        durable, written,
+    },
 };
 use cairnlog::{ErrorKind, vfs::sim::SimFs};
 

@@ -9,7 +9,9 @@ mod full;
 mod history;
 mod model;
 mod shadow;
+mod steps;
 mod stories;
+mod subject;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);

@@ -4,11 +4,12 @@
 //! `PROPTEST_CASES` makes a campaign of it.
 
 use crate::{
-    history::{
-        Append, Close, Expect, Kill, Maintain, New, Open, Rewind, Rotate, Run, Step, Submit, Sync,
-        Trim, TrimDurable, options,
-    },
+    history::{Run, options},
     shadow::Rec,
+    steps::{
+        Append, Close, Expect, Kill, Maintain, New, Open, Rewind, Rotate, Step, Submit, Sync, Trim,
+        TrimDurable,
+    },
 };
 use cairnlog::{
     Durability, ErrorKind, Log, ReadMode, Seq,
@@ -179,8 +180,8 @@ fn go(run: &mut Run, acts: &[Act]) {
 }
 
 fn power_cut(run: &mut Run, seed: u64, op: u64) {
-    run.log = None;
     let cut = run.disk.crash_at(op);
+    run.disk.power_cut(); // Or dropping the log would close it.
     let shadow = run.shadow.clone();
     let (options, serial) = (run.options.clone(), run.serial());
     *run = Run::after(cut.random(seed), &options, shadow, serial);

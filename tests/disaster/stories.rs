@@ -1,8 +1,10 @@
 //! Bugs that there were, each as the shortest history that showed it.
 
-use crate::history::{
-    Close, Kill, Maintain, Open, Rewind, Run, Trim, TrimDurable, batch, buffered, durable, options,
-    written,
+use crate::{
+    history::{Run, options},
+    steps::{
+        Close, Kill, Maintain, Open, Rewind, Trim, TrimDurable, batch, buffered, durable, written,
+    },
 };
 use cairnlog::{
     ErrorKind,
@@ -168,6 +170,25 @@ fn trim_removes_no_file_that_the_manifest_names() {
     first.steps(&[Open, batch(&[5, 5]), Trim { keep: 1 }, Rewind { drop: 1 }]);
     first.steps(&[durable(5), Trim { keep: 2 }, Close, Open]);
     assert!(first.errors.is_empty(), "{:?}", first.errors);
+}
+
+/// The commit of a trim stayed undecided, in a log that had been closed in order before. The manifest
+/// still said so, and opening believed it: the new head was shown, and gone after a power cut.
+#[test]
+fn undecided_trim_is_decided_by_the_next_opening() {
+    let mut first = run(1024);
+    first.steps(&[Open, durable(10), durable(10), Close, Open]);
+    let fails = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    first.disk.fail(FaultRule::nth(OpKind::SyncDir, 0, fails));
+    first.step(&Trim { keep: 1 });
+    assert_eq!(
+        first.errors.pop().unwrap().1.kind(),
+        ErrorKind::Indeterminate
+    );
+    first.steps(&[Kill, Open]);
+    let op = first.disk.op_count();
+    let lost = first.disk.crash_at(op).state(&Choice::lost());
+    reopens(&lost, &first, op);
 }
 
 /// The commit of a rewind stayed undecided, and the log went on with the old tail: what it then

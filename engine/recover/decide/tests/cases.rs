@@ -1,0 +1,263 @@
+//! The table of section "Recovery by cases": facts on the left, the plan on the right.
+
+use super::*;
+
+#[test]
+fn end_of_the_log() {
+    let closed =
+        |seq, end| with_manifest(|m| (m.clean, m.durable_seq, m.durable_end) = (true, seq, end));
+    decides("closed exactly here", &closed(110, 500), "resume clean");
+    decides(
+        "closed, then appended to",
+        &closed(105, 300),
+        "carry 109..110",
+    );
+    decides(
+        "closed further on: cut off since",
+        &closed(115, 800),
+        "refuse 5 110..115",
+    );
+    decides("not closed", &unclean(), "carry 109..110");
+    decides(
+        "not closed, file ends",
+        &with_tail(|tail| *tail = segment(TAIL, BASE, 110, 500, Stop::EndOfFile)),
+        "carry 109..110",
+    );
+    decides(
+        "nothing behind the header",
+        &with_tail(|tail| *tail = segment(TAIL, BASE, BASE, 128, Stop::Zeros)),
+        "resume empty",
+    );
+    decides(
+        "sealing had begun",
+        &with_tail(|tail| *tail = segment(TAIL, BASE, 110, 500, Stop::Footer)),
+        "carry 109..110",
+    );
+}
+
+#[test]
+fn torn_or_damaged() {
+    decides(
+        "nothing attests what is torn",
+        &torn(),
+        "carry 109..110 torn cut 5:500..700",
+    );
+    let refused = decide(&torn(), OnAmbiguousTail::Refuse);
+    assert_eq!(
+        words(&refused),
+        "refuse 5 110..110",
+        "if the options say so"
+    );
+
+    let mut facts = torn();
+    let witness =
+        |facts: &mut Facts, seq| facts.tail.as_mut().expect("a tail").witness.durable_seq = seq;
+    witness(&mut facts, 110);
+    decides(
+        "a later frame that attests nothing beyond",
+        &facts,
+        "carry 110..110 torn cut 5:500..700",
+    );
+    witness(&mut facts, 111);
+    decides(
+        "a later frame attests the next record",
+        &facts,
+        "refuse 5 110..111",
+    );
+
+    let mut facts = torn();
+    facts.manifest = with_manifest(|m| m.durable_seq = 112).manifest;
+    decides("the manifest attests it", &facts, "refuse 5 110..112");
+    let mut facts = unclean();
+    facts.manifest = with_manifest(|m| m.durable_seq = 112).manifest;
+    decides(
+        "zeros where durable records were",
+        &facts,
+        "refuse 5 110..112",
+    );
+}
+
+#[test]
+fn rotation_in_progress() {
+    decides(
+        "begun and in order",
+        &rotated(115),
+        "carry 114..115 in spare",
+    );
+    decides(
+        "begun, nothing in it yet",
+        &rotated(110),
+        "carry 110..110 in spare",
+    );
+
+    let mut facts = rotated(112);
+    if let Some(scan) = facts.tail.as_mut().and_then(|tail| tail.scan.as_mut()) {
+        scan.summary.checksum ^= 1;
+    }
+    decides(
+        "behind other frames than these",
+        &facts,
+        "refuse 5 110..111",
+    );
+
+    let mut facts = rotated(110);
+    let lost = segment(TAIL, BASE, 108, 420, Stop::Zeros);
+    facts.tail = Some(lost);
+    // What was begun behind them says that everything below 110 was durable.
+    decides(
+        "frames before it are gone that were durable",
+        &facts,
+        "refuse 5 108..110",
+    );
+
+    let mut facts = unclean();
+    facts.spare = Some(UnsealedFact {
+        header: HeaderFact::Invalid(BAD),
+        ..blank(SPARE)
+    });
+    decides("its header is torn", &facts, "carry 109..110 torn");
+    let mut facts = unclean();
+    facts.spare = Some(UnsealedFact {
+        witness: Witness {
+            nonzero_end: 600,
+            ..Witness::default()
+        },
+        ..blank(SPARE)
+    });
+    decides("noise in it", &facts, "carry 109..110 torn cut 6:0..600");
+    let mut facts = unclean();
+    facts.spare = Some(UnsealedFact {
+        file_bytes: None,
+        ..blank(SPARE)
+    });
+    decides("it is missing", &facts, "refuse 6 100..100");
+    let mut facts = rotated(115);
+    facts.spare = Some(segment(SPARE, 105, 115, 300, Stop::Zeros));
+    decides(
+        "it begins before the tail ends",
+        &facts,
+        "refuse 6 100..100",
+    );
+}
+
+#[test]
+fn files_that_are_missing_or_not_what_they_should_be() {
+    decides(
+        "the tail is missing",
+        &with_tail(|tail| tail.file_bytes = None),
+        "refuse 5 100..100",
+    );
+    decides(
+        "its header is zeros",
+        &with_tail(|tail| tail.header = HeaderFact::Blank),
+        "refuse 5 100..100",
+    );
+    decides(
+        "its header does not verify",
+        &with_tail(|tail| tail.header = HeaderFact::Invalid(BAD)),
+        "refuse 5 100..100",
+    );
+    decides(
+        "it is another segment",
+        &with_tail(|tail| tail.header = valid(3, Origin::Live, BASE)),
+        "refuse 5 100..100",
+    );
+    let mut facts = unclean();
+    facts.sealed_defects = vec![(SegmentId(2), 20, 40, Defect::MissingFile)];
+    decides("a sealed segment is missing", &facts, "refuse 2 20..40");
+    let facts = Facts {
+        manifest: ManifestFact::Invalid(BAD),
+        ..unclean()
+    };
+    decides(
+        "the manifest does not verify",
+        &facts,
+        "refuse MANIFEST 0..0",
+    );
+}
+
+#[test]
+fn files_that_no_manifest_names() {
+    let with = |fact: UnnamedFact| Facts {
+        unnamed: vec![fact],
+        ..unclean()
+    };
+    decides(
+        "superseded",
+        &with(unnamed(3, valid(3, Origin::Live, 0), true)),
+        "carry 109..110 -3",
+    );
+    decides(
+        "a copy that was never named",
+        &with(unnamed(7, valid(7, Origin::Copy, 90), true)),
+        "carry 109..110 -7",
+    );
+    decides(
+        "a torn copy",
+        &with(unnamed(8, HeaderFact::Invalid(BAD), true)),
+        "carry 109..110 -8",
+    );
+    decides(
+        "a spare that was never named",
+        &with(unnamed(7, HeaderFact::Blank, true)),
+        "carry 109..110 -7",
+    );
+    decides(
+        "begun under a newer manifest",
+        &with(unnamed(7, valid(7, Origin::Live, 110), true)),
+        "refuse 7 0..0",
+    );
+}
+
+#[test]
+fn no_manifest() {
+    let with = |unnamed: Vec<UnnamedFact>| Facts {
+        manifest: ManifestFact::Missing,
+        sealed_defects: Vec::new(),
+        tail: None,
+        spare: None,
+        unnamed,
+        leftovers: Vec::new(),
+        reserve: false,
+    };
+    let (blank, invalid) = (HeaderFact::Blank, HeaderFact::Invalid(BAD));
+    decides("nothing there", &with(vec![]), "create");
+    let first = || unnamed(1, valid(1, Origin::Copy, 0), false);
+    decides(
+        "creation cut short",
+        &with(vec![first(), unnamed(2, blank.clone(), false)]),
+        "create -1 -2",
+    );
+    decides(
+        "creation torn",
+        &with(vec![
+            unnamed(1, invalid.clone(), false),
+            unnamed(2, invalid.clone(), true),
+        ]),
+        "create -1 -2",
+    );
+    decides(
+        "the first tail holds records",
+        &with(vec![unnamed(1, valid(1, Origin::Copy, 0), true)]),
+        "refuse MANIFEST 0..0",
+    );
+    decides(
+        "a segment that was begun",
+        &with(vec![unnamed(2, valid(2, Origin::Live, 9), true)]),
+        "refuse MANIFEST 0..0",
+    );
+    decides(
+        "a segment that creation does not make",
+        &with(vec![unnamed(3, invalid, false)]),
+        "refuse MANIFEST 0..0",
+    );
+    let facts = Facts {
+        reserve: true,
+        ..with(vec![first()])
+    };
+    decides(
+        "the first commit had returned",
+        &facts,
+        "refuse MANIFEST 0..0",
+    );
+}

@@ -1,0 +1,191 @@
+//! What an application may do, and the small histories that are gone through call by call.
+
+use cairnlog::Durability;
+
+/// One record of a step: bytes of value, and a key if it has one.
+#[derive(Clone, Debug)]
+pub struct New {
+    pub key: Option<u8>,
+    /// `None`: a tombstone.
+    pub value_bytes: Option<usize>,
+    pub time_ms: Option<i64>,
+}
+
+pub fn plain(value_bytes: usize) -> New {
+    New {
+        key: None,
+        value_bytes: Some(value_bytes),
+        time_ms: None,
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Open,
+    Append(Durability, Vec<New>),
+    /// Several appends at once, and then the wait for all of them.
+    Submit(Durability, Vec<Vec<New>>),
+    Expect {
+        seq_off_by: u64,
+    },
+    Sync,
+    Rotate,
+    Maintain,
+    /// Up to this many records before the end are kept.
+    Trim {
+        keep: u64,
+    },
+    /// Up to this many durable records before the end are kept.
+    TrimDurable {
+        keep: u64,
+    },
+    Rewind {
+        drop: u64,
+    },
+    Close,
+    Kill,
+}
+
+pub use Step::*;
+
+/// One durable append.
+pub fn durable(value_bytes: usize) -> Step {
+    Append(Durability::Durable, vec![plain(value_bytes)])
+}
+
+pub fn written(value_bytes: usize) -> Step {
+    Append(Durability::Written, vec![plain(value_bytes)])
+}
+
+pub fn buffered(value_bytes: usize) -> Step {
+    Append(Durability::Buffered, vec![plain(value_bytes)])
+}
+
+pub fn batch(sizes: &[usize]) -> Step {
+    Append(
+        Durability::Durable,
+        sizes.iter().map(|size| plain(*size)).collect(),
+    )
+}
+
+/// The histories that are gone through call by call.
+pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
+    let unclean = vec![Open, durable(40), durable(40), written(30), written(30)];
+    let then = |mut start: Vec<Step>, more: &[Step]| {
+        start.extend_from_slice(more);
+        start
+    };
+    vec![
+        ("fresh create", 1024, vec![Open]),
+        (
+            "durable appends",
+            1024,
+            vec![Open, durable(20), durable(60), durable(20), durable(0)],
+        ),
+        (
+            "batches",
+            1024,
+            vec![Open, batch(&[10, 20, 30]), durable(9), batch(&[50, 60])],
+        ),
+        (
+            "rotation",
+            512,
+            vec![
+                Open,
+                durable(150),
+                durable(150),
+                durable(150),
+                Maintain,
+                durable(150),
+            ],
+        ),
+        (
+            "trim",
+            512,
+            vec![
+                Open,
+                durable(150),
+                durable(150),
+                durable(150),
+                Maintain,
+                Trim { keep: 2 },
+                durable(100),
+                Maintain,
+                Trim { keep: 0 },
+                durable(10),
+            ],
+        ),
+        (
+            "rewind",
+            512,
+            vec![
+                Open,
+                durable(100),
+                durable(100),
+                durable(100),
+                Rewind { drop: 2 },
+                durable(100),
+                Rewind { drop: 1 },
+                durable(20),
+            ],
+        ),
+        (
+            "clean close and reopen",
+            1024,
+            vec![Open, durable(40), written(40), Close, Open, durable(40)],
+        ),
+        (
+            "unclean reopen",
+            1024,
+            then(unclean.clone(), &[Kill, Open, durable(30)]),
+        ),
+        (
+            "unclean reopen over a rotation",
+            512,
+            vec![
+                Open,
+                durable(120),
+                written(120),
+                written(120),
+                Kill,
+                Open,
+                durable(30),
+            ],
+        ),
+        (
+            "buffered and written",
+            512,
+            vec![
+                Open,
+                buffered(60),
+                buffered(60),
+                written(60),
+                buffered(150),
+                Sync,
+                buffered(30),
+                durable(60),
+                written(100),
+                Close,
+            ],
+        ),
+        (
+            "submitted together",
+            512,
+            vec![
+                Open,
+                Submit(
+                    Durability::Durable,
+                    vec![
+                        vec![plain(50)],
+                        vec![plain(60), plain(10)],
+                        vec![plain(150)],
+                    ],
+                ),
+                Rotate,
+                Submit(Durability::Written, vec![vec![plain(50)], vec![plain(60)]]),
+                Trim { keep: 3 },
+                Close,
+            ],
+        ),
+    ]
+}

@@ -1,0 +1,141 @@
+//! Is there one writer, whatever a second one tries?
+//!
+//! These tests make processes, and a child that has not yet begun its own program shares the files
+//! of this one, locks included: so they run one after the other, in a binary of their own.
+
+use cairnlog::{ErrorKind, Log};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+const DIR: &str = "CAIRN_LOCK_DIR";
+
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(path: &Path) -> cairnlog::Result<Log> {
+    Log::options().background(false).open(path)
+}
+
+#[test]
+fn second_handle_of_the_same_process_is_refused_by_name() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = open(&path).unwrap();
+    let error = open(&path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    assert_eq!(error.holder(), Some(std::process::id()));
+    assert!(
+        error.to_string().contains(&std::process::id().to_string()),
+        "{error}"
+    );
+    log.append("still works").unwrap();
+    let clone = log.clone();
+    drop(log);
+    assert_eq!(
+        open(&path).unwrap_err().kind(),
+        ErrorKind::Locked,
+        "a clone holds it too"
+    );
+    drop(clone);
+    assert_eq!(open(&path).unwrap().next_seq(), 1);
+}
+
+/// The other process of the tests below: says by its exit code how the opening went.
+#[test]
+fn child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    let error = open(&PathBuf::from(dir)).unwrap_err();
+    let parent = std::os::unix::process::parent_id();
+    let refused = error.kind() == ErrorKind::Locked && error.holder() == Some(parent);
+    std::process::exit(if refused { 42 } else { 43 });
+}
+
+fn other_process(path: &Path) -> Option<i32> {
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "child"])
+        .env(DIR, path)
+        .output()
+        .unwrap()
+        .status;
+    status.code()
+}
+
+#[test]
+fn second_process_is_refused_and_told_the_holder() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = open(&path).unwrap();
+    assert_eq!(other_process(&path), Some(42));
+    // A well-meaning hand removes the lock file, and its number with it.
+    std::fs::remove_file(path.join("LOCK")).unwrap();
+    assert_eq!(open(&path).unwrap_err().kind(), ErrorKind::Locked);
+    log.append("still the only one").unwrap();
+}
+
+#[test]
+fn waiting_ends_when_the_holder_lets_go_or_time_is_up() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = open(&path).unwrap();
+    let (started, patience) = (Instant::now(), Duration::from_millis(60));
+    let waiting = |time| Log::options().lock_timeout(time).open(&path);
+    assert_eq!(waiting(patience).unwrap_err().kind(), ErrorKind::Locked);
+    assert!(started.elapsed() >= patience);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| waiting(Duration::from_secs(20)));
+        std::thread::sleep(Duration::from_millis(30));
+        drop(log);
+        let log = waiter.join().unwrap().unwrap();
+        assert_eq!(log.next_seq(), 0);
+    });
+}
+
+/// A forked child shares the parent's open files; its own attempt must be refused all the same, and
+/// dropping its copy of the handle must not write.
+#[test]
+fn forked_child_is_refused_and_harms_nothing() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = open(&path).unwrap();
+    log.append("before").unwrap();
+    let files = || {
+        let manifest = std::fs::read(path.join("MANIFEST")).unwrap();
+        let segment = std::fs::read(path.join("00000000000000000001.seg")).unwrap();
+        (manifest, segment)
+    };
+    let before = files();
+    #[allow(unsafe_code)]
+    // SAFETY: the child makes its attempt, which takes no lock of this process but the allocator's
+    // (glibc makes that one usable after a fork), and leaves without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let refused = open(&path).is_err_and(|error| error.kind() == ErrorKind::Locked);
+        let closed = log
+            .close()
+            .is_err_and(|error| error.kind() == ErrorKind::Closed);
+        drop(log);
+        #[allow(unsafe_code)]
+        // SAFETY: ends the process at once; nothing is run after it.
+        unsafe {
+            libc::_exit(if refused && closed { 42 } else { 43 })
+        };
+    }
+    let mut status = 0;
+    #[allow(unsafe_code)]
+    // SAFETY: waits for the child just made; the status is a place of our own.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!((waited, libc::WEXITSTATUS(status)), (pid, 42));
+    assert!(files() == before, "the child wrote something");
+    assert_eq!(log.append("after").unwrap(), 1);
+}
