@@ -90,3 +90,26 @@ fn a_directory_that_is_not_there_is_no_log_to_whoever_only_looks() {
     assert_eq!(kinds, [cairnlog::ErrorKind::NotFound; 3]);
     assert!(!path.exists());
 }
+
+#[test]
+fn a_fresh_log_takes_less_than_a_mebibyte() {
+    fn bytes(dir: &std::path::Path) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let entries = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .map(|path| {
+                if path.is_dir() {
+                    bytes(&path)
+                } else {
+                    path.metadata().unwrap().blocks() * 512
+                }
+            })
+            .sum()
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path().join("log")).unwrap();
+    log.append("the first").unwrap();
+    assert!(bytes(dir.path()) < 1 << 20, "{} bytes", bytes(dir.path()));
+}

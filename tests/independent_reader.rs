@@ -657,3 +657,51 @@ fn line(record: &Record) -> String {
         record.value().map_or_else(null, hex),
     )
 }
+
+/// The golden logs of version 1: the reader and the engine that wrote them say the same.
+#[test]
+fn golden_logs_read_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1");
+    let mut count = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let fixture = entry.unwrap().path();
+        let expected = std::fs::read_to_string(fixture.join("expected.txt")).unwrap();
+        let (head, records) = expected.split_once('\n').unwrap();
+        let found = read(&fixture.join("log"));
+        let verdict = match head.split(' ').next().unwrap() {
+            "refused:" => "damaged",
+            "torn" => "torn",
+            _ => "clean",
+        };
+        let said = format!(r#"{{"verdict":"{verdict}","#);
+        assert!(
+            found.last.starts_with(&said),
+            "{}: {}",
+            fixture.display(),
+            found.last
+        );
+        if verdict != "damaged" {
+            let expected: Vec<String> = records.lines().map(golden_line).collect();
+            assert_eq!(found.records, expected, "{}", fixture.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 13, "{count} golden logs");
+}
+
+/// A line of `expected.txt` in the words of the reader.
+fn golden_line(text: &str) -> String {
+    let [seq, time, key, value, producer] = text.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("not a golden line: {text}");
+    };
+    let bytes = |part: &str| match part.strip_prefix('x') {
+        Some(hex) => format!("\"{hex}\""),
+        None => "null".to_owned(),
+    };
+    let producer = match producer {
+        "-" => "null".to_owned(),
+        numbers => format!("[{}]", numbers.replace('/', ",")),
+    };
+    let (key, value) = (bytes(key), bytes(value));
+    format!(r#"{{"seq":{seq},"ts":{time},"key":{key},"value":{value},"producer":{producer}}}"#)
+}
