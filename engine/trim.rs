@@ -11,12 +11,11 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
         SegmentHeader,
-        header::Origin,
         manifest::{SealedEntry, TailEntry},
         names,
     },
     options::ReadMode,
-    segment::{Builder, Frames, Sealed, TailWriter, View},
+    segment::{Builder, Frames, Sealed, TailWriter, View, copy_header},
     sync::Arc,
     types::{SegmentId, Seq},
 };
@@ -123,17 +122,8 @@ impl Rewind<'_> {
     }
 
     fn header(&mut self, base_seq: Seq) -> SegmentHeader {
-        let vfs = self.core.dir().vfs();
-        SegmentHeader {
-            origin: Origin::Copy,
-            log_id: self.core.log_id(),
-            salt: vfs.random(),
-            base_timestamp_ms: vfs.unix_time_ms(),
-            id: self.id(),
-            base_seq,
-            predecessor: None,
-            durable_seq: base_seq,
-        }
+        let id = self.id();
+        copy_header(self.core.dir(), self.core.log_id(), id, base_seq)
     }
 
     /// Copies what a segment has below `end_seq`; `None` if that is nothing.

@@ -13,7 +13,7 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     recover,
-    segment::{Piece, Range, Source, Window, nonzero_end},
+    segment::{Piece, Range, Source, Window, new_log_id, nonzero_end},
     types::{LogId, SegmentId, Seq},
     verify::{Finding, FindingKind, of_gap},
     vfs::{Access, Dir, read_full_at},
@@ -204,12 +204,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
             Error::note(ErrorKind::InvalidInput, Op::Salvage, note).at(Place::file(to.path()))
         );
     }
-    let vfs = to.vfs();
-    let mut id = [0; 16];
-    for (slot, half) in id.chunks_exact_mut(8).zip([vfs.random(), vfs.random()]) {
-        slot.copy_from_slice(&half.to_le_bytes());
-    }
-    let log_id = LogId(id);
+    let log_id = new_log_id(to);
     let mut copies = Copies::new(to, options, log_id, SegmentId(1));
     let mut report = SalvageReport {
         record_count: 0,

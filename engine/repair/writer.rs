@@ -4,11 +4,9 @@ use super::records;
 use crate::{
     append::{Spare, create_spare},
     error::{Error, Op, Place, Result},
-    format::{
-        RecordRef, SegmentContext, SegmentHeader, header::Origin, manifest::SealedEntry, names,
-    },
+    format::{RecordRef, SegmentContext, SegmentHeader, manifest::SealedEntry, names},
     options::Options,
-    segment::{Builder, Piece, Range, TailWriter, Window},
+    segment::{Builder, Piece, Range, TailWriter, Window, copy_header},
     types::{LogId, SegmentId, Seq},
     vfs::Dir,
 };
@@ -51,17 +49,8 @@ impl<'a> Copies<'a> {
     }
 
     fn header(&mut self, base_seq: Seq) -> SegmentHeader {
-        let vfs = self.dir.vfs();
-        SegmentHeader {
-            origin: Origin::Copy,
-            log_id: self.log_id,
-            salt: vfs.random(),
-            base_timestamp_ms: vfs.unix_time_ms(),
-            id: self.id(),
-            base_seq,
-            predecessor: None,
-            durable_seq: base_seq,
-        }
+        let id = self.id();
+        copy_header(self.dir, self.log_id, id, base_seq)
     }
 
     pub(super) fn floor_seq(&self) -> Seq {

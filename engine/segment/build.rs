@@ -7,18 +7,42 @@ use crate::{
     format::{
         BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
         batch::BATCH_HEADER_BYTES,
+        header::Origin,
         manifest::SealedEntry,
         names,
         record::{self, RecordParts},
     },
     sync::Arc,
-    types::Seq,
+    types::{LogId, SegmentId, Seq},
     vfs::{Dir, VfsFile, write_all_at},
 };
 use std::io;
 
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The header of a segment that is written aside, of this incarnation.
+pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq) -> SegmentHeader {
+    SegmentHeader {
+        origin: Origin::Copy,
+        log_id,
+        id,
+        base_seq,
+        salt: dir.vfs().random(),
+        base_timestamp_ms: dir.vfs().unix_time_ms(),
+        predecessor: None,
+        durable_seq: base_seq,
+    }
+}
+
+/// The identity of a log that is being created.
+pub(crate) fn new_log_id(dir: &Dir) -> LogId {
+    let mut id = [0; 16];
+    for half in id.chunks_exact_mut(8) {
+        half.copy_from_slice(&dir.vfs().random().to_le_bytes());
+    }
+    LogId(id)
+}
 
 /// A segment under construction.
 #[derive(Debug)]

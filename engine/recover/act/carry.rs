@@ -7,14 +7,14 @@ use crate::{
     format::{
         Manifest, SegmentHeader,
         batch::Records,
-        header::{Origin, Predecessor},
+        header::Predecessor,
         manifest::{SealedEntry, SpareEntry, TailEntry},
         names,
     },
     manifest::ManifestStore,
     options::Options,
     recover::decide::Carry,
-    segment::{Builder, Fault, Limits, Scan, Source, Window, scan, write_footer},
+    segment::{Builder, Fault, Limits, Scan, Source, Window, copy_header, scan, write_footer},
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
 };
@@ -57,14 +57,9 @@ pub(crate) fn carry(
         .last()
         .map_or(manifest.tail.base_seq, |entry: &SealedEntry| entry.next_seq);
     let header = SegmentHeader {
-        origin: Origin::Copy,
-        log_id: manifest.log_id,
-        id: id(),
-        base_seq,
-        salt: dir.vfs().random(),
-        base_timestamp_ms: dir.vfs().unix_time_ms(),
         predecessor,
         durable_seq: carry.proven_seq,
+        ..copy_header(dir, manifest.log_id, id(), base_seq)
     };
     let place = Place::file(names::segment(header.id));
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;

@@ -14,15 +14,18 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
         Manifest, SegmentHeader,
-        header::{HEADER_BYTES, Origin},
+        header::HEADER_BYTES,
         manifest::{SpareEntry, TailEntry},
         names,
     },
     manifest::ManifestStore,
     options::Options,
-    segment::{Builder, Limits, Scan, Source, Summary, Tail, TailWriter, Window, scan},
+    segment::{
+        Builder, Limits, Scan, Source, Summary, Tail, TailWriter, Window, copy_header, new_log_id,
+        scan,
+    },
     sync::Arc,
-    types::{LogId, SegmentId, Seq},
+    types::{SegmentId, Seq},
     vfs::{Access, Dir, VfsFile, read_full_at},
 };
 use std::io;
@@ -45,23 +48,9 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     // DURABILITY: after this line the directory itself survives. Not only when this call created it:
     // an earlier one may have been killed in between.
     dir.sync_name().map_err(io_at(Place::file(dir.path())))?;
-    let mut log_id = [0; 16];
-    let halves = [vfs.random().to_le_bytes(), vfs.random().to_le_bytes()];
-    for (slot, half) in log_id.chunks_exact_mut(8).zip(halves) {
-        slot.copy_from_slice(&half);
-    }
-    let log_id = LogId(log_id);
+    let log_id = new_log_id(dir);
     let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
-    let header = SegmentHeader {
-        origin: Origin::Copy,
-        log_id,
-        id,
-        base_seq: 0,
-        salt: vfs.random(),
-        base_timestamp_ms: vfs.unix_time_ms(),
-        predecessor: None,
-        durable_seq: 0,
-    };
+    let header = copy_header(dir, log_id, id, 0);
     let writer = Builder::create(dir, header)
         .and_then(Builder::into_tail)
         .map_err(io_at(Place::file(names::segment(id))))?;
