@@ -187,9 +187,14 @@ fn a_durable_append_is_one_write_and_one_sync_in_the_kernel() {
             *counts.entry(name).or_default() += 1;
         }
     }
-    // Waking the worker for an extension of the file is the only other thing allowed, and rare.
-    let wakes = counts.remove("futex").unwrap_or(0);
-    assert!(wakes <= 4, "{wakes} futex calls in 200 appends");
+    // The worker extends the file now and then: waking it, or waiting for it, is all else there is, and
+    // rare. (A contended lock yields a few times before it waits.)
+    let waits = counts.remove("futex").unwrap_or(0);
+    let yields = counts.remove("sched_yield").unwrap_or(0);
+    assert!(
+        waits <= 8 && yields <= 60,
+        "{waits} waits, {yields} yields in 200 appends"
+    );
     assert_eq!(
         counts,
         BTreeMap::from([("fdatasync", 200), ("pwrite64", 200)])
