@@ -151,6 +151,17 @@ fn sweep(name: &str, segment_bytes: u64, steps: &[Step]) -> u64 {
             };
             let _context = crate::Context::new(text);
             run.steps(&rest);
+            let transfer = matches!(met(&run, from), Some(OpKind::Read | OpKind::Write));
+            if transfer
+                && !for_ever
+                && matches!(fault, Fault::Error(Errno::Eintr) | Fault::Short(_))
+            {
+                assert!(
+                    run.errors.is_empty(),
+                    "it is gone on with: {:?}",
+                    run.errors
+                );
+            }
             if disk.fault_count() > 0 && !parent_is_lost(&run, from) {
                 met_count += 1;
                 let met = met(&run, from).unwrap_or(OpKind::Sync);
