@@ -2,7 +2,7 @@
 //! and again inside the recovery from each of them, and inside the recovery from that.
 
 use crate::{
-    history::{Run, options},
+    history::{DIR, Run, options},
     shadow::Shadow,
     steps::{Step, canonical, durable},
 };
@@ -10,6 +10,7 @@ use cairnlog::{
     Options,
     vfs::sim::{Choice, SimFs},
 };
+use std::path::Path;
 
 /// States of one crash point. A campaign raises it; with 12 effects pending 4,096 are all subsets.
 const STATES: u64 = 160;
@@ -36,10 +37,20 @@ fn recovers(disk: &SimFs, options: &Options, shadow: &Shadow) -> Run {
 }
 
 fn goes_on(mut run: Run, options: &Options) {
+    let cut = run.log.as_ref().map(|log| log.recovery().cut.clone());
     run.step(&durable(12));
     assert!(run.errors.is_empty(), "{:?}", run.errors);
     let lost = run.disk.crash_at(u64::MAX).state(&Choice::lost());
     run.disk.power_cut();
+    for piece in cut.into_iter().flatten() {
+        let kept = piece.kept_in.expect("what was cut is kept");
+        let kept = lost.read_file(&Path::new(DIR).join(kept));
+        assert_eq!(
+            kept.map(|bytes| bytes.len() as u64),
+            Some(piece.bytes),
+            "durably"
+        );
+    }
     recovers(&lost, options, &run.shadow);
 }
 

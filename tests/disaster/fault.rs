@@ -151,6 +151,17 @@ fn sweep(name: &str, segment_bytes: u64, steps: &[Step]) -> u64 {
             };
             let _context = crate::Context::new(text);
             run.steps(&rest);
+            let transfer = matches!(met(&run, from), Some(OpKind::Read | OpKind::Write));
+            if transfer
+                && !for_ever
+                && matches!(fault, Fault::Error(Errno::Eintr) | Fault::Short(_))
+            {
+                assert!(
+                    run.errors.is_empty(),
+                    "it is gone on with: {:?}",
+                    run.errors
+                );
+            }
             if disk.fault_count() > 0 && !parent_is_lost(&run, from) {
                 met_count += 1;
                 let met = met(&run, from).unwrap_or(OpKind::Sync);
@@ -194,4 +205,44 @@ fn failed_sync_is_never_followed_by_an_acknowledgement() {
             reopen(&lost, &run);
         }
     }
+}
+
+/// What handles a failure fails itself: cutting back, taking away what was begun, telling the rest.
+#[test]
+fn second_fault_while_the_first_is_handled_breaks_no_promise() {
+    let firsts = [
+        torn(40, Errno::Enospc),
+        torn(7, Errno::Eio),
+        Fault::Short(5),
+    ];
+    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    let mut count = 0;
+    for (name, segment_bytes, steps) in canonical() {
+        let options = options(segment_bytes);
+        let (mut sound, rest) = begin(&steps, &options);
+        let before = sound.disk.call_count();
+        sound.steps(&rest);
+        for call in 0..sound.disk.call_count() - before {
+            for (first, distance) in firsts.into_iter().zip(0..).flat_map(|(first, turn)| {
+                // Each pair of distances comes up at every third call: a campaign takes them all.
+                (1..=4)
+                    .filter(move |d| (call + d + turn).is_multiple_of(3))
+                    .map(move |d| (first, d))
+            }) {
+                let (mut run, rest) = begin(&steps, &options);
+                let from = run.disk.trace().len();
+                run.disk.fail(FaultRule::nth_call(call, first));
+                run.disk.fail(FaultRule::nth_call(call + distance, lies));
+                run.reads_fail = true;
+                let text = || format!("{name}, call {call}, {first:?}, then {distance} later");
+                let _context = crate::Context::new(text);
+                run.steps(&rest);
+                if run.disk.fault_count() > 1 && !parent_is_lost(&run, from) {
+                    count += 1;
+                    check_after(run, OpKind::Sync, false);
+                }
+            }
+        }
+    }
+    assert!(count > 500, "{count} pairs met");
 }

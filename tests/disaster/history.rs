@@ -196,8 +196,9 @@ impl Run {
         };
         match self.shadow.check(&log) {
             Ok(found) => self.settle(&log, found),
-            // Then nothing is learned, and the log is used unseen.
-            Err(_) if self.reads_fail => {}
+            // Then nothing is learned. The log is used unseen if there is nothing to learn.
+            Err(_) if self.reads_fail && self.shadow.is_decided() => {}
+            Err(_) if self.reads_fail => return,
             Err(what) => panic!("after opening ({}): {what}", log.recovery()),
         }
         self.log = Some(log);

@@ -1,6 +1,6 @@
 //! Does the log keep its promises on a disk that does its worst?
 //!
-//! Everything here runs on the simulated disk, in one thread, and is the same on every run.
+//! Everything here runs on the simulated disk and, but for `threads`, is the same on every run.
 
 mod bitflip;
 mod crash;
@@ -12,6 +12,7 @@ mod shadow;
 mod steps;
 mod stories;
 mod subject;
+mod threads;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);

@@ -61,6 +61,11 @@ impl Shadow {
         self.heads[0]
     }
 
+    /// Whether there is only one thing that the log may be.
+    pub fn is_decided(&self) -> bool {
+        self.maybe.is_empty() && self.or.is_none() && self.heads.len() == 1
+    }
+
     /// Everything up to here became durable.
     pub fn synced(&mut self) {
         self.certain.extend(self.maybe.drain(..).flatten());
