@@ -10,6 +10,24 @@ mod imp {
 
     pub(crate) type JoinHandle = std::thread::JoinHandle<()>;
 
+    /// The moment until which something waits.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Deadline(Option<std::time::Instant>);
+
+    impl Deadline {
+        /// A wait too long for the clock has no end.
+        pub(crate) fn after(time: std::time::Duration) -> Self {
+            Self(std::time::Instant::now().checked_add(time))
+        }
+
+        /// How long is left: zero once it has passed.
+        pub(crate) fn left(self) -> std::time::Duration {
+            let left =
+                |end: std::time::Instant| end.saturating_duration_since(std::time::Instant::now());
+            self.0.map_or(std::time::Duration::MAX, left)
+        }
+    }
+
     pub(crate) fn spawn(
         name: &str,
         run: impl FnOnce() + Send + 'static,
@@ -28,6 +46,20 @@ mod imp {
     };
 
     pub(crate) type JoinHandle = shuttle::thread::JoinHandle<()>;
+
+    /// Shuttle knows no time: a wait lasts until it is woken.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Deadline(Duration);
+
+    impl Deadline {
+        pub(crate) fn after(time: Duration) -> Self {
+            Self(time)
+        }
+
+        pub(crate) fn left(self) -> Duration {
+            self.0
+        }
+    }
 
     pub(crate) fn spawn(
         _name: &str,

@@ -113,3 +113,31 @@ fn a_fresh_log_takes_less_than_a_mebibyte() {
     log.append("the first").unwrap();
     assert!(bytes(dir.path()) < 1 << 20, "{} bytes", bytes(dir.path()));
 }
+
+/// A reader that waited at the end was let go in silence when a sync failed, as if the log had been
+/// closed: it could not know that nothing more would come for a bad reason. Now it is told, once.
+#[test]
+fn a_waiting_tail_is_told_that_the_log_was_poisoned() {
+    use cairnlog::{
+        ErrorKind,
+        vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
+    };
+    let disk = SimFs::new(3);
+    let log = Log::options()
+        .vfs(std::sync::Arc::new(disk.clone()))
+        .background(false)
+        .open("log")
+        .unwrap();
+    log.append("durable").unwrap();
+    let mut tail = log.tail(0);
+    assert_eq!(&*tail.next().unwrap().unwrap(), b"durable");
+    let follower = std::thread::spawn(move || (tail.next(), tail.next(), tail.is_finished()));
+    disk.fail(FaultRule::nth(OpKind::Sync, 0, Fault::Error(Errno::Eio)));
+    let failed = log.append("lost").unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Indeterminate);
+    let (told, after, finished) = follower.join().unwrap();
+    let told = told.unwrap().unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Poisoned);
+    assert!(told.to_string().contains("sync"), "{told}");
+    assert!(after.is_none() && finished);
+}

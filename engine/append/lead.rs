@@ -221,7 +221,8 @@ impl Core {
                 .fail(error.consequence(ErrorKind::Poisoned, Op::Append));
         }
         state.queued_bytes = 0;
-        self.watermark.end();
+        self.watermark
+            .fail(error.consequence(ErrorKind::Poisoned, Op::Read));
     }
 
     /// Passes the lead to whoever waits: first a parked caller of the next group that has one, else

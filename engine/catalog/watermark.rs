@@ -5,8 +5,9 @@
 //! raises, so one of the two always sees the other.
 
 use crate::{
+    error::Error,
     sync::{
-        Condvar, Mutex,
+        Condvar, Deadline, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     types::Seq,
@@ -39,6 +40,8 @@ pub(crate) struct Watermark {
     durable: CachePadded<AtomicU64>,
     waiter_count: AtomicUsize,
     ended: AtomicBool,
+    /// Why it ended, if not in order.
+    failure: Mutex<Option<Error>>,
     wakers: Mutex<Vec<Waker>>,
     raised: Condvar,
 }
@@ -50,6 +53,7 @@ impl Watermark {
             durable: CachePadded::new(AtomicU64::new(next_seq)),
             waiter_count: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
+            failure: Mutex::new(None),
             wakers: Mutex::new(Vec::new()),
             raised: Condvar::new(),
         }
@@ -77,6 +81,17 @@ impl Watermark {
         self.wake();
     }
 
+    /// As [`end`](Self::end), because of an error.
+    pub(crate) fn fail(&self, error: Error) {
+        self.failure.lock().get_or_insert(error);
+        self.end();
+    }
+
+    /// The error because of which nothing more will come.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.lock().clone()
+    }
+
     fn wake(&self) {
         if self.waiter_count.load(Ordering::SeqCst) == 0 {
             return;
@@ -101,17 +116,19 @@ impl Watermark {
         if let Some(wait) = self.look(level, seq) {
             return wait;
         }
+        let deadline = timeout.map(Deadline::after);
         self.waiter_count.fetch_add(1, Ordering::SeqCst);
         let mut guard = self.wakers.lock();
         let wait = loop {
             if let Some(wait) = self.look(level, seq) {
                 break wait;
             }
-            match timeout {
+            // A wake-up may be for another: the watermark was raised, but not far enough for us.
+            match deadline.map(Deadline::left) {
                 None => self.raised.wait(&mut guard),
-                Some(time) => {
-                    self.raised.wait_for(&mut guard, time);
-                    break self.look(level, seq).unwrap_or(Wait::TimedOut);
+                Some(left) if left.is_zero() => break Wait::TimedOut,
+                Some(left) => {
+                    self.raised.wait_for(&mut guard, left);
                 }
             }
         };

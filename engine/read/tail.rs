@@ -11,7 +11,8 @@ use std::{iter::FusedIterator, time::Duration};
 /// Follows the log; from [`Log::tail`](crate::Log::tail).
 ///
 /// The iterator waits for the next record and ends when the log is closed. If it falls behind the
-/// head, it gives one `Trimmed` error with the seq to go on from, and ends: never silence.
+/// head, it gives one `Trimmed` error with the seq to go on from, and ends; after a failed sync it
+/// gives what is durable and then one `Poisoned` error: never silence.
 ///
 /// ```
 /// use cairnlog::Log;
@@ -99,7 +100,7 @@ impl TailReader {
                 Wait::TimedOut => return Ok(None),
                 Wait::Ended => {
                     self.done = true;
-                    break;
+                    return watermark.failure().map_or(Ok(None), Err);
                 }
             }
             let head_seq = self.reader.head_seq();
