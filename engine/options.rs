@@ -17,6 +17,9 @@ pub enum Durability {
     Written,
     /// Nothing: the record is in this process's memory, to be written when the buffer fills, after
     /// [`Options::buffer_interval`], or by [`Log::sync`](crate::Log::sync).
+    ///
+    /// If such records have to be dropped, because an append before them failed on a full disk, the
+    /// next sync or close says so, and their numbers are given again.
     Buffered,
 }
 

@@ -141,3 +141,23 @@ fn a_waiting_tail_is_told_that_the_log_was_poisoned() {
     assert!(told.to_string().contains("sync"), "{told}");
     assert!(after.is_none() && finished);
 }
+
+/// A buffered record that joined a batch begun long before it was given that batch's time, however
+/// old: without a worker nothing else ends a group.
+#[test]
+fn a_record_does_not_take_the_time_of_a_batch_begun_long_ago() {
+    let disk = cairnlog::vfs::sim::SimFs::new(5);
+    let log = Log::options()
+        .vfs(std::sync::Arc::new(disk.clone()))
+        .durability(Durability::Buffered)
+        .background(false)
+        .open("log")
+        .unwrap();
+    log.append("early").unwrap();
+    disk.advance(std::time::Duration::from_secs(60));
+    log.append("late").unwrap();
+    log.sync().unwrap();
+    let time = |seq| log.get(seq).unwrap().unwrap().timestamp_ms();
+    let apart = time(1) - time(0);
+    assert!((60_000..61_000).contains(&apart), "{apart} ms apart");
+}

@@ -98,6 +98,11 @@ impl Group {
         })
     }
 
+    /// How long ago the last batch was begun; records that share it have its time.
+    pub(super) fn batch_age_ms(&self, now_ms: i64) -> i64 {
+        now_ms.saturating_sub(self.batch_time_ms)
+    }
+
     /// Encodes records that belong together, in a batch that begins now or in the last one. The
     /// caller made sure that they fit the segment.
     pub(super) fn push(&mut self, records: &[NewRecord<'_>], begin_at_ms: Option<i64>) {

@@ -121,7 +121,14 @@ impl Core {
             let shares = |group: &Group| {
                 group.open && group.tail.id == tail.id && group.batch_has_room(body_bytes, count)
             };
-            let new_batch = !state.queue.back().is_some_and(shares);
+            let fresh = |group: &Group| {
+                // With a worker, a group waits no longer than the buffer interval.
+                self.options.background || group.batch_age_ms(self.dir.vfs().unix_time_ms()) < 100
+            };
+            let new_batch = !state
+                .queue
+                .back()
+                .is_some_and(|group| shares(group) && fresh(group));
             let needed = body_bytes + if new_batch { BATCH_HEADER_BYTES } else { 0 };
             if end + needed as u64 <= self.options.segment_bytes {
                 break new_batch;

@@ -151,6 +151,9 @@ fn failed_sync_poisons_and_says_why_ever_after() {
     }
     assert_eq!(values(&log), ["kept"], "reading goes on");
     assert_eq!(tail.next().unwrap().unwrap().into_bytes(), "kept");
+    let told = tail.next().unwrap().unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::Poisoned);
+    reads_well(&told);
     assert!(
         tail.next().is_none(),
         "and nobody waits for what will not come"
