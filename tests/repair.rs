@@ -221,3 +221,35 @@ fn a_repaired_log_opens_even_if_files_were_swapped() {
         }
     }
 }
+
+/// A damaged record inside a large batch of the tail was told with the seq of the batch's first record,
+/// and as if all of the batch were missing. Now every tool names the record itself.
+#[test]
+fn damage_inside_a_batch_of_the_tail_is_told_with_the_record_s_own_seq() {
+    let disk = SimFs::new(4);
+    let log = tools(&disk).open("log").unwrap();
+    log.append_batch((0..20).map(value)).unwrap();
+    log.close().unwrap();
+    let disk = disk.snapshot();
+    let file = Path::new("log/00000000000000000001.seg");
+    let bytes = disk.read_file(file).unwrap();
+    let at = bytes
+        .windows(16)
+        .position(|window| window == b"record number 13")
+        .unwrap();
+    disk.flip_bit(file, at as u64, 0);
+    let error = tools(&disk).open("log").unwrap_err();
+    assert_eq!(
+        (error.kind(), error.place().seq),
+        (ErrorKind::Damaged, Some(13))
+    );
+    let report = tools(&disk).verify("log").unwrap();
+    assert_eq!((report.findings.len(), report.record_count), (1, 19));
+    let found = &report.findings[0];
+    assert_eq!((found.place.seq, found.seqs.clone()), (Some(13), 13..14));
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    tools(&disk).repair("log", how).unwrap();
+    let log = tools(&disk).open("log").unwrap();
+    let seqs: Vec<u64> = log.scan(..).unwrap().map(|r| r.unwrap().seq()).collect();
+    assert_eq!(seqs, (0..20).filter(|seq| *seq != 13).collect::<Vec<_>>());
+}

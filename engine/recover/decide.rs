@@ -67,7 +67,7 @@ struct End<'a> {
     offset: u64,
     next_seq: Seq,
     /// Why it is not an orderly end, if it is not.
-    defect: Option<(u64, Defect)>,
+    defect: Option<(u64, Seq, Defect)>,
     in_spare: bool,
 }
 
@@ -103,16 +103,17 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
     };
     let attested_seq = attested(facts, manifest);
     if attested_seq > end.next_seq {
-        let (offset, defect) = end.defect.unwrap_or((end.offset, Defect::Zeroed));
+        let unknown = (end.offset, end.next_seq, Defect::Zeroed);
+        let (offset, seq, defect) = end.defect.unwrap_or(unknown);
         damage.push(Damage {
-            place: Place::in_segment(end.segment.id, offset).with_seq(end.next_seq),
+            place: Place::in_segment(end.segment.id, offset).with_seq(seq),
             defect,
             first_seq: end.next_seq,
             next_seq: attested_seq,
         });
     }
-    let torn = end.defect.map(|(offset, defect)| Damage {
-        place: Place::in_segment(end.segment.id, offset).with_seq(end.next_seq),
+    let torn = end.defect.map(|(offset, seq, defect)| Damage {
+        place: Place::in_segment(end.segment.id, offset).with_seq(seq),
         defect,
         first_seq: end.next_seq,
         next_seq: end.next_seq,
@@ -255,7 +256,7 @@ fn spare_end<'a>(
 ) -> Result<End<'a>, Box<Damage>> {
     let fail = |defect| damaged(spare.id, manifest.tail.base_seq, defect);
     let not_behind = |tail: End<'a>, defect| {
-        let defect = tail.defect.or(Some((tail.offset, defect)));
+        let defect = tail.defect.or(Some((tail.offset, tail.next_seq, defect)));
         Ok(End { defect, ..tail })
     };
     let begun = match (&spare.header, spare.file_bytes) {
@@ -297,9 +298,14 @@ fn spare_end<'a>(
     }
 }
 
-fn defect_of(stop: &Stop) -> Option<(u64, Defect)> {
+/// The place, the record there, and what is wrong with it.
+fn defect_of(stop: &Stop) -> Option<(u64, Seq, Defect)> {
     match stop {
-        Stop::Defect { offset, defect, .. } => Some((*offset, *defect)),
+        Stop::Defect {
+            offset,
+            seq,
+            defect,
+        } => Some((*offset, *seq, *defect)),
         Stop::Reached | Stop::EndOfFile | Stop::Zeros | Stop::Footer => None,
     }
 }

@@ -170,6 +170,7 @@ fn unsealed_segment(
                     .skip(at)
                     .take(1)
                     .for_each(|known| {
+                        known.place = finding.place.clone();
                         known.end_offset = finding.end_offset;
                         known.seqs = finding.seqs.clone();
                     }),
