@@ -15,6 +15,7 @@
 //! Called by `Log`; calls segment, manifest, catalog.
 
 mod completion;
+mod core;
 mod group;
 mod lead;
 mod maintain;
@@ -29,12 +30,11 @@ pub use ticket::Ticket;
 pub(crate) use maintain::create_spare;
 
 use crate::{
-    catalog::{CatalogCell, Level, Watermark},
-    error::{Error, ErrorKind, Op, Result},
-    format::Manifest,
+    catalog::{CatalogCell, Watermark},
+    error::{Op, Result},
     manifest::ManifestStore,
     observe::{Counters, event},
-    options::{Durability, Options},
+    options::Options,
     segment::{Tail, TailWriter},
     sync::{Arc, Condvar, JoinHandle, Mutex},
     types::{LogId, SegmentId, Seq},
@@ -231,133 +231,5 @@ impl Appender {
         change: impl FnOnce(&Core, &mut TailWriter, Seq) -> Result<T>,
     ) -> Result<T> {
         self.core.exclusively(op, change)
-    }
-}
-
-impl Core {
-    /// Waits until the group has come to the level, leading whenever nobody else does.
-    fn wait(&self, done: &Arc<completion::Completion>, level: Durability) -> Result<()> {
-        loop {
-            let state = self.state.lock();
-            if let Some(outcome) = done.reached(level) {
-                return outcome;
-            }
-            if state.leading {
-                done.register();
-                drop(state);
-                done.park(level);
-            } else {
-                self.lead(state);
-            }
-        }
-    }
-
-    fn sync(&self) -> Result<Seq> {
-        let done = self.enqueue_sync()?;
-        if let Some(done) = done {
-            self.wait(&done, Durability::Durable)?;
-        }
-        let lost = self.state.lock().lost_buffered.take();
-        lost.map_or_else(|| Ok(self.watermark.get(Level::Durable)), Err)
-    }
-
-    /// Names the end in the manifest, so that later damage to it is provable: if all that was written
-    /// is durable, and no sync failed.
-    fn commit_end(&self) -> Result<()> {
-        Self::check_open(&self.state.lock(), Op::Sync)?;
-        self.maintain_finished(Op::Close)?;
-        let durable_seq = self.durable_seq();
-        let (tail_id, end) = {
-            let writer = self.writer.lock();
-            if writer.tail.summary.next_seq != durable_seq {
-                return Ok(());
-            }
-            (writer.tail.tail.id, writer.tail.summary.end)
-        };
-        self.manifest.commit(Op::Close, |manifest| {
-            if manifest.tail.id == tail_id {
-                manifest.durable_seq = durable_seq;
-                manifest.durable_end = end;
-                manifest.clean = true;
-            }
-        })
-    }
-
-    /// Commits a change of what the log holds. If it stays undecided whether the change is in force,
-    /// the log is poisoned: what would be appended now might go into a segment that is not part of it.
-    pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
-        let Err(error) = self.manifest.commit(op, edit) else {
-            return Ok(());
-        };
-        if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {
-            return Err(error);
-        }
-        self.poison(&mut self.state.lock(), None, &error);
-        Err(error.consequence(ErrorKind::Indeterminate, op))
-    }
-
-    fn exclusively<T>(
-        &self,
-        op: Op,
-        change: impl FnOnce(&Self, &mut TailWriter, Seq) -> Result<T>,
-    ) -> Result<T> {
-        let next_seq = loop {
-            self.sync()?;
-            self.maintain_finished(op)?;
-            let mut state = self.state.lock();
-            Self::check_open(&state, op)?;
-            let durable_seq = self.watermark.get(Level::Durable);
-            let settled = state.queue.is_empty() && durable_seq == state.next_seq;
-            if !state.leading && settled && self.writer.lock().finished.is_empty() {
-                state.leading = true;
-                break state.next_seq;
-            }
-        };
-        let (result, plan) = {
-            let _only_one = self.maintenance.lock();
-            let mut writer = self.writer.lock();
-            let result = change(self, &mut writer.tail, next_seq);
-            (result, (writer.tail.tail.clone(), writer.tail.summary.end))
-        };
-        let mut state = self.state.lock();
-        state.plan = plan;
-        state.leading = false;
-        self.hand_on(&state);
-        result
-    }
-
-    /// The error of an append that comes after the log stopped taking any.
-    fn check_open(state: &State, op: Op) -> Result<()> {
-        if let Some(error) = &state.poison {
-            return Err(error.consequence(ErrorKind::Poisoned, op));
-        }
-        if state.closed && op != Op::Sync {
-            return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn durable_seq(&self) -> Seq {
-        self.watermark.get(Level::Durable)
-    }
-
-    pub(crate) fn dir(&self) -> &Dir {
-        &self.dir
-    }
-
-    pub(crate) fn log_id(&self) -> LogId {
-        self.log_id
-    }
-
-    pub(crate) fn options(&self) -> &Options {
-        &self.options
-    }
-
-    pub(crate) fn manifest(&self) -> &ManifestStore {
-        &self.manifest
-    }
-
-    pub(crate) fn catalog(&self) -> &CatalogCell {
-        &self.catalog
     }
 }

@@ -4,155 +4,18 @@
 //! one sentence from the parts; nobody has to match on a string.
 
 mod defect;
+mod kind;
+mod place;
 
 pub use defect::Defect;
+pub use kind::{ErrorKind, Op};
+pub use place::Place;
 
-use crate::types::{SegmentId, Seq};
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use crate::types::Seq;
+use std::{fmt, io, sync::Arc};
 
 /// The result of every operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What the caller can do about an [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The operating system refused. The log is as it was; the call may be tried again.
-    Io,
-    /// The disk is full. Nothing of the append is in the log; the same handle appends again once
-    /// there is room.
-    NoSpace,
-    /// Another handle or process writes to this log. [`Error::holder`] names it.
-    Locked,
-    /// Bytes that were durable do not verify. See [`Error::defect_found`]; `cairn verify` lists all.
-    Damaged,
-    /// Written by a newer version of this library.
-    Unsupported,
-    /// The record was trimmed away. [`Error::resume_seq`] is the oldest that is left.
-    Trimmed,
-    /// Over a limit. Nothing was queued.
-    TooLarge,
-    /// A conditional append met another next number. [`Error::next_seq`] is the actual one.
-    SeqMismatch,
-    /// An earlier sync failed, so this handle takes no more appends. Reopen the log.
-    Poisoned,
-    /// The sync of this very append failed, or the commit of this trim or rewind: it may or may not
-    /// be there after reopening.
-    Indeterminate,
-    /// The log was closed.
-    Closed,
-    /// An argument or option that cannot be honoured. Nothing was done.
-    InvalidInput,
-    /// There is no log here and the options say not to create one.
-    NotFound,
-}
-
-/// What was being done when an [`Error`] happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each variant is the verb it names")]
-pub enum Op {
-    Open,
-    Lock,
-    Append,
-    Sync,
-    Rotate,
-    Read,
-    Trim,
-    Rewind,
-    Compact,
-    Commit,
-    Close,
-    Verify,
-    Repair,
-    Salvage,
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Open => "open",
-            Self::Lock => "lock",
-            Self::Append => "append",
-            Self::Sync => "sync",
-            Self::Rotate => "rotate",
-            Self::Read => "read",
-            Self::Trim => "trim",
-            Self::Rewind => "rewind",
-            Self::Compact => "compact",
-            Self::Commit => "commit",
-            Self::Close => "close",
-            Self::Verify => "verify",
-            Self::Repair => "repair",
-            Self::Salvage => "salvage",
-        })
-    }
-}
-
-/// Where something is: as much of the place as is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Place {
-    /// The file, relative to the log's directory or as the caller gave it.
-    pub path: Option<PathBuf>,
-    /// The segment.
-    pub segment: Option<SegmentId>,
-    /// The distance in bytes from the start of the file.
-    pub offset: Option<u64>,
-    /// The record.
-    pub seq: Option<Seq>,
-}
-
-impl Place {
-    /// A place inside a segment.
-    #[must_use]
-    pub fn in_segment(segment: SegmentId, offset: u64) -> Self {
-        Self {
-            segment: Some(segment),
-            offset: Some(offset),
-            ..Self::default()
-        }
-    }
-
-    /// A whole file.
-    #[must_use]
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: Some(path.into()),
-            ..Self::default()
-        }
-    }
-
-    /// This place, at this record.
-    #[must_use]
-    pub fn with_seq(mut self, seq: Seq) -> Self {
-        self.seq = Some(seq);
-        self
-    }
-
-    fn is_unknown(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut gap = "";
-        if let Some(path) = &self.path {
-            write!(f, "{}", path.display())?;
-            gap = " ";
-        }
-        if let Some(segment) = self.segment {
-            write!(f, "{gap}segment {segment}")?;
-            gap = " ";
-        }
-        if let Some(offset) = self.offset {
-            write!(f, "{gap}offset {offset}")?;
-            gap = " ";
-        }
-        self.seq.map_or(Ok(()), |seq| write!(f, "{gap}seq {seq}"))
-    }
-}
 
 #[derive(Debug)]
 enum Cause {
