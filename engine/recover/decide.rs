@@ -1,5 +1,9 @@
 //! Decide: a pure function from facts to a plan. `format.md`, "Recovery by cases", is its prose.
 
+mod end;
+
+use end::{End, find_end};
+
 use super::look::{Facts, HeaderFact, ManifestFact, UnnamedFact, UnsealedFact};
 use crate::{
     error::{Defect, Place},
@@ -8,7 +12,7 @@ use crate::{
         header::{HEADER_BYTES, Origin},
     },
     options::OnAmbiguousTail,
-    segment::{Identity, Stop},
+    segment::Stop,
     types::{SegmentId, Seq},
 };
 
@@ -59,16 +63,6 @@ pub(crate) struct Damage {
     /// The seqs that are affected: the first, and the one after the last that is known to be.
     pub(crate) first_seq: Seq,
     pub(crate) next_seq: Seq,
-}
-
-/// Where the verified records of the unsealed segments end.
-struct End<'a> {
-    segment: &'a UnsealedFact,
-    offset: u64,
-    next_seq: Seq,
-    /// Why it is not an orderly end, if it is not.
-    defect: Option<(u64, Seq, Defect)>,
-    in_spare: bool,
 }
 
 /// Decides what opening does about these facts.
@@ -195,119 +189,6 @@ fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Dam
         remove.map(|fact| fact.id).collect(),
         unexplained.into_iter().map(damage).collect(),
     )
-}
-
-fn damaged(id: SegmentId, base_seq: Seq, defect: Defect) -> Box<Damage> {
-    Box::new(Damage {
-        place: Place::in_segment(id, 0).with_seq(base_seq),
-        defect,
-        first_seq: base_seq,
-        next_seq: base_seq,
-    })
-}
-
-/// Follows the tail, and the spare if that was begun, to the end of what verifies.
-fn find_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Box<Damage>> {
-    let end = tail_end(facts, manifest)?;
-    match &facts.spare {
-        Some(spare) => spare_end(spare, end, manifest),
-        None => Ok(end),
-    }
-}
-
-fn tail_end<'a>(facts: &'a Facts, manifest: &Manifest) -> Result<End<'a>, Box<Damage>> {
-    let (id, base_seq) = (manifest.tail.id, manifest.tail.base_seq);
-    let fail = |defect| damaged(id, base_seq, defect);
-    let tail = facts
-        .tail
-        .as_ref()
-        .ok_or_else(|| fail(Defect::MissingFile))?;
-    let header = match (&tail.header, tail.file_bytes) {
-        (_, None) => return Err(fail(Defect::MissingFile)),
-        (HeaderFact::Valid(header), _) => header,
-        (HeaderFact::Blank, _) => return Err(fail(Defect::Zeroed)),
-        (HeaderFact::Invalid(defect), _) => return Err(fail(*defect)),
-    };
-    let identity = Identity {
-        log_id: manifest.log_id,
-        id: id.0,
-        salt: tail.salt,
-        base_seq,
-    };
-    identity.check(header).map_err(fail)?;
-    let scan = tail
-        .scan
-        .as_ref()
-        .ok_or_else(|| fail(Defect::MissingFile))?;
-    Ok(End {
-        segment: tail,
-        offset: scan.summary.end,
-        next_seq: scan.summary.next_seq,
-        defect: defect_of(&scan.stop),
-        in_spare: false,
-    })
-}
-
-/// Where the end is, given where the tail ends: there, or in the spare that follows it.
-fn spare_end<'a>(
-    spare: &'a UnsealedFact,
-    tail: End<'a>,
-    manifest: &Manifest,
-) -> Result<End<'a>, Box<Damage>> {
-    let fail = |defect| damaged(spare.id, manifest.tail.base_seq, defect);
-    let not_behind = |tail: End<'a>, defect| {
-        let defect = tail.defect.or(Some((tail.offset, tail.next_seq, defect)));
-        Ok(End { defect, ..tail })
-    };
-    let begun = match (&spare.header, spare.file_bytes) {
-        (_, None) => return Err(fail(Defect::MissingFile)),
-        (HeaderFact::Valid(header), _) => header,
-        (HeaderFact::Blank, _) if spare.witness.nonzero_end == 0 => return Ok(tail),
-        // The first group of a rotation that no sync ever covered.
-        (HeaderFact::Blank, _) => return not_behind(tail, Defect::Zeroed),
-        (HeaderFact::Invalid(defect), _) => return not_behind(tail, *defect),
-    };
-    let identity = Identity {
-        log_id: manifest.log_id,
-        id: spare.id.0,
-        salt: spare.salt,
-        base_seq: begun.base_seq,
-    };
-    identity.check(begun).map_err(fail)?;
-    if begun.base_seq < tail.next_seq {
-        return Err(fail(Defect::Malformed("base of the next segment")));
-    }
-    let tail_scan = tail.segment.scan.as_ref();
-    let follows = begun.predecessor.is_some_and(|before| {
-        before.id == tail.segment.id
-            && before.salt == tail.segment.salt
-            && before.frames_end == tail.offset
-            && before.next_seq == tail.next_seq
-            && tail_scan.is_some_and(|scan| scan.summary.checksum == before.checksum)
-    });
-    match &spare.scan {
-        Some(scan) if follows && begun.base_seq == tail.next_seq => Ok(End {
-            segment: spare,
-            offset: scan.summary.end,
-            next_seq: scan.summary.next_seq,
-            defect: defect_of(&scan.stop),
-            in_spare: true,
-        }),
-        // It was begun behind frames that are not here.
-        _ => not_behind(tail, Defect::Zeroed),
-    }
-}
-
-/// The place, the record there, and what is wrong with it.
-fn defect_of(stop: &Stop) -> Option<(u64, Seq, Defect)> {
-    match stop {
-        Stop::Defect {
-            offset,
-            seq,
-            defect,
-        } => Some((*offset, *seq, *defect)),
-        Stop::Reached | Stop::EndOfFile | Stop::Zeros | Stop::Footer => None,
-    }
 }
 
 /// The highest seq below which anything on disk says that all was durable.
