@@ -236,3 +236,38 @@ fn after_a_failed_sync_everybody_is_told_and_nobody_hangs() {
         check(&reopened, &acked.lock().unwrap());
     });
 }
+
+/// Maintenance that ran while a leader was about to begin the spare could name another one in the
+/// manifest: what was then appended was in a file that no manifest named.
+#[test]
+fn maintenance_beside_rotations_never_unnames_a_segment_in_use() {
+    explore(|| {
+        let disk = SimFs::new(10);
+        let log = options(&disk).open("log").unwrap();
+        let writers: Vec<_> = (0..2u8)
+            .map(|name| {
+                let log = log.clone();
+                thread::spawn(move || {
+                    (0..4u8)
+                        .map(|number| {
+                            let value = vec![name ^ number << 4; 150];
+                            (log.append(&value).unwrap(), value)
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let keeper = {
+            let log = log.clone();
+            thread::spawn(move || (0..4).for_each(|_| drop(log.maintain().unwrap())))
+        };
+        let acked: Vec<_> = writers
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        keeper.join().unwrap();
+        check(&log, &acked);
+        let reopened = options(&disk.reboot(11)).open("log").unwrap();
+        check(&reopened, &acked);
+    });
+}
