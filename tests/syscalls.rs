@@ -138,6 +138,8 @@ fn child_that_appends_under_strace() {
     for _ in 0..20 {
         log.append("before the first mark").unwrap();
     }
+    // By then the worker has allocated space ahead and marked the log idle: it has nothing to do.
+    std::thread::sleep(Duration::from_millis(250));
     assert!(std::fs::metadata("/mark-begin").is_err());
     for number in 0..200 {
         log.append(format!("record {number}")).unwrap();
