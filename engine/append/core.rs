@@ -37,7 +37,7 @@ impl Core {
             self.wait(&done, Durability::Durable)?;
         }
         let lost = self.state.lock().lost_buffered.take();
-        lost.map_or_else(|| Ok(self.watermark.get(Level::Durable)), Err)
+        lost.map_or_else(|| Ok(self.durable_seq()), Err)
     }
 
     /// Names the end in the manifest, so that later damage to it is provable: if all that was written
@@ -85,7 +85,7 @@ impl Core {
             self.maintain_finished(op)?;
             let mut state = self.state.lock();
             Self::check_open(&state, op)?;
-            let durable_seq = self.watermark.get(Level::Durable);
+            let durable_seq = self.durable_seq();
             let settled = state.queue.is_empty() && durable_seq == state.next_seq;
             if !state.leading && settled && self.writer.lock().finished.is_empty() {
                 state.leading = true;

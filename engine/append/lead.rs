@@ -1,13 +1,13 @@
 //! Leading a group: one write, one sync, and what follows when either fails.
 
-use super::{Core, Spare, Writer, group::Group, queue::State};
+use super::{Core, Spare, Writer, completion::Completion, group::Group, queue::State};
 use crate::{
     catalog::Level,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::header::{Predecessor, SegmentHeader},
+    format::SegmentHeader,
     observe::{Counters, event},
     options::Durability,
-    segment::{Summary, TailWriter},
+    segment::{Summary, Tail, TailWriter},
     sync::{Arc, MutexGuard},
     types::Seq,
 };
@@ -78,11 +78,11 @@ impl Core {
     }
 
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
-        let durable_seq = self.watermark.get(Level::Durable);
+        let durable_seq = self.durable_seq();
         let batches = group.finish(durable_seq);
         match group.begins.take() {
             Some(header) => self.begin_segment(writer, group, header, durable_seq)?,
-            None => write(&writer.tail, &group.buffer, group.offset, Place::default())?,
+            None => write(&writer.tail, &group.buffer, group.offset)?,
         }
         if !writer.unsynced.iter().any(|tail| tail.id == group.tail.id) {
             writer.unsynced.push(group.tail.clone());
@@ -111,13 +111,11 @@ impl Core {
         durable_seq: Seq,
     ) -> Result<(), Failure> {
         let before = &writer.tail;
-        header.predecessor = Some(Predecessor {
-            id: before.tail.id,
-            salt: before.tail.context.salt,
-            frames_end: before.summary.end,
-            next_seq: before.summary.next_seq,
-            checksum: before.summary.checksum,
-        });
+        header.predecessor = Some(
+            before
+                .summary
+                .predecessor(before.tail.id, &before.tail.context),
+        );
         header.durable_seq = durable_seq;
         let bytes = header.encode();
         if let Some(slot) = group.buffer.get_mut(..bytes.len()) {
@@ -126,7 +124,7 @@ impl Core {
         let summary = Summary::new(header.base_seq, &bytes);
         let next = TailWriter::new(group.tail.clone(), summary, Vec::new());
         group.begins = Some(header);
-        write(&next, &group.buffer, 0, Place::in_segment(group.tail.id, 0))?;
+        write(&next, &group.buffer, 0)?;
         let finished = std::mem::replace(&mut writer.tail, next);
         writer.finished.push(finished);
         let tail = group.tail.clone();
@@ -171,10 +169,7 @@ impl Core {
         let dropped = state.queue.split_off(kept);
         for group in &mut state.queue {
             // Whoever waits for a sync of it is told now; the records themselves wait on.
-            let done = std::mem::replace(
-                &mut group.done,
-                Arc::new(super::completion::Completion::new()),
-            );
+            let done = std::mem::replace(&mut group.done, Arc::new(Completion::new()));
             done.fail(error.clone());
             group.wants = Durability::Buffered;
             group.open = false;
@@ -192,7 +187,7 @@ impl Core {
     }
 
     /// Where the next group goes when this one is dropped.
-    fn plan_before(&self, state: &State, dropped: &Group) -> (Arc<crate::segment::Tail>, u64) {
+    fn plan_before(&self, state: &State, dropped: &Group) -> (Arc<Tail>, u64) {
         if dropped.begins.is_none() {
             return (dropped.tail.clone(), dropped.offset);
         }
@@ -260,15 +255,11 @@ fn drop_group(state: &mut State, group: &Group, error: &Error) {
 }
 
 /// Writes, and on an error cuts back durably, so that the failed bytes can never come back.
-fn write(writer: &TailWriter, bytes: &[u8], offset: u64, place: Place) -> Result<(), Failure> {
+fn write(writer: &TailWriter, bytes: &[u8], offset: u64) -> Result<(), Failure> {
     let Err(error) = writer.write(bytes, offset) else {
         return Ok(());
     };
-    let place = if place == Place::default() {
-        Place::in_segment(writer.tail.id, offset)
-    } else {
-        place
-    };
+    let place = Place::in_segment(writer.tail.id, offset);
     match writer.cut_back(offset) {
         Ok(()) => Err(Failure::Write(Error::io(Op::Append, error).at(place))),
         Err(error) => Err(Failure::Sync(Error::io(Op::Sync, error).at(place))),

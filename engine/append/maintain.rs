@@ -5,7 +5,6 @@
 
 use super::{Core, Spare};
 use crate::{
-    catalog::Level,
     error::{Error, Op, Place, Result},
     format::{
         manifest::{SpareEntry, TailEntry},
@@ -139,7 +138,7 @@ impl Core {
             }
             entries.push(segment.summary.sealed_entry(tail.id, &tail.context));
         }
-        let durable_seq = self.watermark.get(Level::Durable);
+        let durable_seq = self.durable_seq();
         let committed = self.manifest.commit(op, |manifest| {
             manifest.sealed.extend(entries.iter().copied());
             manifest.tail = TailEntry {

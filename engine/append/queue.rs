@@ -262,7 +262,7 @@ impl Core {
     pub(super) fn enqueue_sync(&self) -> Result<Option<Arc<Completion>>> {
         let mut state = self.state.lock();
         Self::check_open(&state, Op::Sync)?;
-        let durable_seq = self.watermark.get(crate::catalog::Level::Durable);
+        let durable_seq = self.durable_seq();
         if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
             return Ok(None);
         }

@@ -3,7 +3,6 @@
 
 use super::{Core, maintain::allocation_is_due, queue::State};
 use crate::{
-    catalog::Level,
     error::{Error, ErrorKind, Op, Place, Result},
     observe::event,
     options::Durability,
@@ -125,7 +124,7 @@ impl Core {
     }
 
     fn watermark_deadline(&self, state: &State) -> Option<Duration> {
-        let wanted = state.attested_seq < self.watermark.get(Level::Durable)
+        let wanted = state.attested_seq < self.durable_seq()
             && state.queue.is_empty()
             && state.poison.is_none();
         let after = self.options.idle_watermark.filter(|_| wanted)?;

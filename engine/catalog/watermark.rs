@@ -13,7 +13,7 @@ use crate::{
     types::Seq,
 };
 use crossbeam_utils::CachePadded;
-use std::{task::Waker, time::Duration};
+use std::time::Duration;
 
 /// Which of the two watermarks bounds a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(crate) struct Watermark {
     ended: AtomicBool,
     /// Why it ended, if not in order.
     failure: Mutex<Option<Error>>,
-    wakers: Mutex<Vec<Waker>>,
+    waiting: Mutex<()>,
     raised: Condvar,
 }
 
@@ -54,7 +54,7 @@ impl Watermark {
             waiter_count: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             failure: Mutex::new(None),
-            wakers: Mutex::new(Vec::new()),
+            waiting: Mutex::new(()),
             raised: Condvar::new(),
         }
     }
@@ -96,10 +96,9 @@ impl Watermark {
         if self.waiter_count.load(Ordering::SeqCst) == 0 {
             return;
         }
-        let wakers = std::mem::take(&mut *self.wakers.lock());
-        self.waiter_count.fetch_sub(wakers.len(), Ordering::SeqCst);
+        // Whoever counted itself and has looked is waiting by the time this lock is ours.
+        drop(self.waiting.lock());
         self.raised.notify_all();
-        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn look(&self, level: Level, seq: Seq) -> Option<Wait> {
@@ -118,7 +117,7 @@ impl Watermark {
         }
         let deadline = timeout.map(Deadline::after);
         self.waiter_count.fetch_add(1, Ordering::SeqCst);
-        let mut guard = self.wakers.lock();
+        let mut guard = self.waiting.lock();
         let wait = loop {
             if let Some(wait) = self.look(level, seq) {
                 break wait;

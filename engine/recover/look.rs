@@ -209,7 +209,6 @@ fn unsealed(
             let context = header.context();
             let summary = Summary::new(header.base_seq, &header.encode());
             let limits = Limits {
-                dense: true,
                 file_end,
                 until_seq: Seq::MAX,
             };

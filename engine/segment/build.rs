@@ -56,7 +56,6 @@ pub(crate) struct Builder {
     buffer: Vec<u8>,
     buffer_offset: u64,
     batch: Option<OpenBatch>,
-    written_all: bool,
 }
 
 #[derive(Debug)]
@@ -85,7 +84,6 @@ impl Builder {
             buffer: bytes,
             buffer_offset: 0,
             batch: None,
-            written_all: false,
         })
     }
 
@@ -190,7 +188,6 @@ impl Builder {
     fn finish_frames(&mut self) -> io::Result<()> {
         self.end_batch()?;
         self.write_out()?;
-        self.written_all = true;
         // DURABILITY: after this line the copy's frames survive; no manifest names it yet.
         self.file.sync()
     }

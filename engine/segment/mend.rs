@@ -37,7 +37,8 @@ pub(crate) fn open_damaged(
     read_full_at(&*file, &mut head, 0)?;
     let ours = |header: &SegmentHeader| identity.check(header).is_ok();
     let header = SegmentHeader::decode(&head).ok().filter(ours);
-    let header = header.or_else(|| mend(&head, ours));
+    let mended = |turned: &[u8; HEADER_BYTES]| SegmentHeader::decode(turned).ok().filter(ours);
+    let header = header.or_else(|| with_one_bit_turned(&head, mended));
     let unknown = SegmentContext {
         salt: identity.salt,
         base_seq: identity.base_seq,
@@ -52,20 +53,15 @@ pub(crate) fn open_damaged(
     }))
 }
 
-/// A header with one bit turned, if that makes it verify and be the one that is meant.
-fn mend(head: &[u8; HEADER_BYTES], ours: impl Fn(&SegmentHeader) -> bool) -> Option<SegmentHeader> {
-    let mut mended = *head;
-    for bit in 0..HEADER_BYTES * 8 {
-        let turn = |bytes: &mut [u8; HEADER_BYTES]| {
-            if let Some(byte) = bytes.get_mut(bit / 8) {
-                *byte ^= 1 << (bit % 8);
-            }
-        };
-        turn(&mut mended);
-        match SegmentHeader::decode(&mended) {
-            Ok(header) if ours(&header) => return Some(header),
-            _ => turn(&mut mended),
-        }
-    }
-    None
+/// What the bytes are with one bit turned, if that makes them acceptable. A checksum that is wrong by
+/// one flipped bit says by this which one it was.
+pub(super) fn with_one_bit_turned<const N: usize, T>(
+    bytes: &[u8; N],
+    accept: impl Fn(&[u8; N]) -> Option<T>,
+) -> Option<T> {
+    (0..N * 8).find_map(|bit| {
+        let mut turned = *bytes;
+        *turned.get_mut(bit / 8)? ^= 1 << (bit % 8);
+        accept(&turned)
+    })
 }

@@ -4,16 +4,17 @@
 //! containers only: a record is kept if its own checksum, bound to salt and seq, holds, even when a
 //! neighbour in its batch is lost.
 
-use super::{Fault, Window};
+use super::{Fault, Window, mend::with_one_bit_turned, scan::search_headers};
 use crate::{
     error::Defect,
     format::{
         BatchHeader, RecordRef, SegmentContext,
-        batch::{BATCH_HEADER_BYTES, cannot_be_header},
+        batch::BATCH_HEADER_BYTES,
         record::{self, RECORD_BYTES_MIN},
     },
     types::Seq,
 };
+use std::ops::ControlFlow;
 
 /// A range of bytes that does not verify, and the seqs that are missing with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,22 +154,12 @@ fn header_at(
 /// the records of the batch need not be lost with it.
 fn mend(bytes: &[u8], context: &SegmentContext, offset: u64, expected: Seq) -> Option<BatchHeader> {
     let (head, body) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
-    let mut mended = *head;
-    for bit in 0..BATCH_HEADER_BYTES * 8 {
-        let turn = |bytes: &mut [u8; BATCH_HEADER_BYTES]| {
-            if let Some(byte) = bytes.get_mut(bit / 8) {
-                *byte ^= 1 << (bit % 8);
-            }
-        };
-        turn(&mut mended);
-        if let Ok(batch) = header_at(&mended, context, offset, expected, true) {
-            let whole =
-                batch.count == 0 || record::decode(body, context, &batch, batch.first_seq).is_ok();
-            return whole.then_some(batch);
-        }
-        turn(&mut mended);
-    }
-    None
+    with_one_bit_turned(head, |turned| {
+        let batch = header_at(turned, context, offset, expected, true).ok()?;
+        let whole =
+            batch.count == 0 || record::decode(body, context, &batch, batch.first_seq).is_ok();
+        whole.then_some(batch)
+    })
 }
 
 /// The next place where a batch header verifies, and its first seq.
@@ -179,32 +170,19 @@ fn next_header(
     expected: Seq,
     frames_end: u64,
 ) -> Result<Option<(u64, Seq)>, Fault> {
-    let mut at = from;
-    while at < frames_end {
-        let bytes = window
-            .get(at, BATCH_HEADER_BYTES as u64, frames_end)
-            .map_err(|error| Fault::Io { offset: at, error })?;
-        let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
-        for start in 0..candidates {
-            let candidate = bytes.get(start..).unwrap_or_default();
-            if cannot_be_header(candidate) {
-                continue;
-            }
-            let offset = at + start as u64;
-            if let Ok(batch) = header_at(candidate, context, offset, expected, false) {
-                return Ok(Some((offset, batch.first_seq)));
-            }
+    let mut found = None;
+    search_headers(window, context, from, frames_end, |offset, batch| {
+        if batch.first_seq < expected {
+            return ControlFlow::Continue(());
         }
-        if candidates == 0 {
-            break;
-        }
-        at += candidates as u64;
-    }
-    Ok(None)
+        found = Some((offset, batch.first_seq));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 /// The records of one batch whose header verified; gives the seq after the last it accounts for.
-pub(crate) fn salvage_batch(
+fn salvage_batch(
     body: &[u8],
     body_offset: u64,
     context: &SegmentContext,

@@ -13,6 +13,7 @@ use crate::{
     },
     types::Seq,
 };
+use std::ops::ControlFlow;
 
 /// Why a scan stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +48,6 @@ pub(crate) struct Scan {
 /// How far a scan goes and what it accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// Whether every batch must follow its predecessor without a gap: not so in a copy.
-    pub(crate) dense: bool,
     /// The file's size in bytes, or where its frames end if that is known.
     pub(crate) file_end: u64,
     /// Stop at the batch border where this seq is reached.
@@ -66,7 +65,6 @@ pub(crate) fn scan(
     let mut index = Vec::new();
     let mut durable_seq = 0;
     let Limits {
-        dense,
         file_end,
         until_seq,
     } = limits;
@@ -80,14 +78,13 @@ pub(crate) fn scan(
                 stop: Stop::Reached,
             });
         }
-        match batch_at(window, context, &summary, dense, file_end)? {
+        match batch_at(window, context, &summary, file_end)? {
             Ok((batch, tally)) => {
                 push_index(&mut index, context, &batch, offset);
                 durable_seq = durable_seq.max(batch.durable_seq);
                 let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
                 let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
-                let next_seq = last_seq(&batch, bytes, summary.next_seq);
-                summary.add(bytes, batch.first_seq, next_seq, &tally);
+                summary.add(bytes, batch.first_seq, batch.next_seq(), &tally);
                 each(&batch, bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default());
             }
             Err((at, seq, defect)) => {
@@ -108,32 +105,14 @@ pub(crate) fn scan(
     }
 }
 
-/// The seq after a verified batch. Only in a sparse one does the last record say.
-fn last_seq(batch: &BatchHeader, bytes: &[u8], before: Seq) -> Seq {
-    if !batch.sparse {
-        return batch.next_seq().max(before);
-    }
-    let mut body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
-    let mut next = batch.first_seq;
-    while let Some(frame_bytes) = crate::format::record::frame_bytes_unverified(body, true) {
-        let delta = crate::format::record::sparse_delta_unverified(body);
-        next = batch
-            .first_seq
-            .saturating_add(delta.into())
-            .saturating_add(1);
-        body = body.get(frame_bytes..).unwrap_or_default();
-    }
-    next
-}
-
 type NotABatch = (u64, Seq, Defect);
 
-/// The batch at the end of `summary`, verified whole.
+/// The batch at the end of `summary`, verified whole. In an unsealed segment it has to follow what is
+/// before it without a gap.
 fn batch_at(
     window: &mut Window,
     context: &SegmentContext,
     summary: &Summary,
-    dense: bool,
     file_end: u64,
 ) -> Result<Result<(BatchHeader, Tally), NotABatch>, Fault> {
     let (offset, expected) = (summary.end, summary.next_seq);
@@ -142,14 +121,14 @@ fn batch_at(
         Ok(batch) => batch,
         Err(defect) => return Ok(Err((offset, expected, defect))),
     };
-    if batch.first_seq < expected || (dense && batch.first_seq != expected) {
+    if batch.first_seq != expected {
         let defect = Defect::SequenceGap {
             expected,
             found: batch.first_seq,
         };
         return Ok(Err((offset, expected, defect)));
     }
-    if dense && batch.sparse {
+    if batch.sparse {
         let defect = Defect::Malformed("sparse batch in an unsealed segment");
         return Ok(Err((offset, expected, defect)));
     }
@@ -221,8 +200,6 @@ pub(crate) fn nonzero_end(window: &mut Window, from: u64, file_end: u64) -> Resu
 pub(crate) struct Witness {
     /// The highest durable watermark that any batch header states.
     pub(crate) durable_seq: Seq,
-    /// Batch headers that verify.
-    pub(crate) header_count: u64,
     /// After the last byte that is not zero.
     pub(crate) nonzero_end: u64,
 }
@@ -242,9 +219,30 @@ pub(crate) fn witness(
         nonzero_end,
         ..Witness::default()
     };
+    search_headers(
+        window,
+        context,
+        from,
+        file_end.min(nonzero_end + BATCH_HEADER_BYTES as u64),
+        |_, batch| {
+            found.durable_seq = found.durable_seq.max(batch.durable_seq);
+            ControlFlow::Continue(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Tries every byte offset of a range for a batch header that verifies, until `each` has enough.
+pub(super) fn search_headers(
+    window: &mut Window,
+    context: &SegmentContext,
+    from: u64,
+    end: u64,
+    mut each: impl FnMut(u64, &BatchHeader) -> ControlFlow<()>,
+) -> Result<(), Fault> {
     let mut at = from;
-    while at < nonzero_end {
-        let bytes = get(window, at, BATCH_HEADER_BYTES as u64, file_end)?;
+    while at < end {
+        let bytes = get(window, at, BATCH_HEADER_BYTES as u64, end)?;
         let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
         if candidates == 0 {
             break;
@@ -254,14 +252,16 @@ pub(crate) fn witness(
             if cannot_be_header(candidate) {
                 continue;
             }
-            if let Ok(batch) = BatchHeader::decode(candidate, context, at + start as u64) {
-                found.header_count += 1;
-                found.durable_seq = found.durable_seq.max(batch.durable_seq);
+            let offset = at + start as u64;
+            if let Ok(batch) = BatchHeader::decode(candidate, context, offset)
+                && each(offset, &batch).is_break()
+            {
+                return Ok(());
             }
         }
         at += candidates as u64;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn get(window: &mut Window, offset: u64, needed: u64, limit: u64) -> Result<&[u8], Fault> {

@@ -3,7 +3,9 @@
 use crate::{
     format::{
         BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, crc32c,
-        footer::INDEX_STEP_BYTES, header::HEADER_BYTES, manifest::SealedEntry,
+        footer::INDEX_STEP_BYTES,
+        header::{HEADER_BYTES, Predecessor},
+        manifest::SealedEntry,
     },
     types::{SegmentId, Seq},
 };
@@ -112,6 +114,17 @@ impl Summary {
             },
             frames_end: self.end,
             segment_checksum: self.checksum,
+        }
+    }
+
+    /// How its successor's header records it.
+    pub(crate) fn predecessor(&self, id: SegmentId, context: &SegmentContext) -> Predecessor {
+        Predecessor {
+            id,
+            salt: context.salt,
+            frames_end: self.end,
+            next_seq: self.next_seq,
+            checksum: self.checksum,
         }
     }
 

@@ -7,7 +7,6 @@ use crate::{
     format::{
         Manifest, SegmentHeader,
         batch::Records,
-        header::Predecessor,
         manifest::{SealedEntry, SpareEntry, TailEntry},
         names,
     },
@@ -15,7 +14,7 @@ use crate::{
     options::Options,
     recover::decide::Carry,
     segment::{Builder, Fault, Limits, Scan, Source, Window, copy_header, scan, write_footer},
-    types::{SegmentId, Seq},
+    types::SegmentId,
     vfs::{Access, Dir},
 };
 
@@ -42,16 +41,25 @@ pub(crate) fn carry(
             .map(|spare| spare.id),
     );
 
+    // Each is scanned once, up to what is proven; copying goes on from there.
+    let mut proven = Vec::new();
+    for source in sources {
+        proven.push(scan_unsealed(
+            dir,
+            source,
+            carry.proven_seq,
+            Access::ReadWrite,
+        )?);
+    }
+    let holds = |source: &&Scanned| source.scan.summary.next_seq > source.header.base_seq;
     let mut predecessor = None;
-    let mut footers = Vec::new();
-    for source in &sources {
-        let proven = scan_unsealed(dir, *source, carry.proven_seq, Access::ReadWrite)?;
-        if proven.scan.summary.next_seq > proven.header.base_seq {
-            let context = proven.header.context();
-            sealed.push(proven.scan.summary.sealed_entry(*source, &context));
-            predecessor = Some(predecessor_of(&proven));
-            footers.push(proven);
-        }
+    for Scanned {
+        id, header, scan, ..
+    } in proven.iter().filter(holds)
+    {
+        let context = header.context();
+        sealed.push(scan.summary.sealed_entry(*id, &context));
+        predecessor = Some(scan.summary.predecessor(*id, &context));
     }
     let base_seq = sealed
         .last()
@@ -63,15 +71,8 @@ pub(crate) fn carry(
     };
     let place = Place::file(names::segment(header.id));
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;
-    for source in &sources {
-        copy_survivors(
-            dir,
-            *source,
-            base_seq,
-            carry.next_seq,
-            carry.proven_seq,
-            &mut builder,
-        )?;
+    for source in &proven {
+        copy_survivors(source, carry, &mut builder)?;
     }
     let writer = builder.into_tail().map_err(io_at(place))?;
     let spare = match manifest
@@ -109,10 +110,9 @@ pub(crate) fn carry(
     })?;
     tidy(
         dir,
-        &sources,
+        &proven,
         old_spare.filter(|id| *id != spare.id),
         &sealed,
-        footers,
     )?;
     Ok(Ready {
         manifest: store,
@@ -121,49 +121,27 @@ pub(crate) fn carry(
     })
 }
 
-fn predecessor_of(proven: &Scanned) -> Predecessor {
-    let summary = &proven.scan.summary;
-    Predecessor {
-        id: proven.id,
-        salt: proven.header.salt,
-        frames_end: summary.end,
-        next_seq: summary.next_seq,
-        checksum: summary.checksum,
-    }
-}
-
-/// Writes the records of an unsealed segment from `from_seq` on into the new one, batch by batch.
-fn copy_survivors(
-    dir: &Dir,
-    id: SegmentId,
-    from_seq: Seq,
-    until_seq: Seq,
-    durable_seq: Seq,
-    builder: &mut Builder,
-) -> Result<()> {
-    let found = scan_unsealed(dir, id, from_seq, Access::Read)?;
-    if found.scan.summary.next_seq >= until_seq {
-        return Ok(());
-    }
+/// Writes the records of an unsealed segment that lie behind what is proven into the new one, batch by
+/// batch.
+fn copy_survivors(found: &Scanned, carry: &Carry, builder: &mut Builder) -> Result<()> {
     let context = found.header.context();
     let limits = Limits {
-        dense: true,
         file_end: found.file_end,
-        until_seq,
+        until_seq: carry.next_seq,
     };
-    let mut window = Window::new(Source::File(found.file));
+    let mut window = Window::new(Source::File(found.file.clone()));
     let mut copied = Ok(());
     scan(
         &mut window,
         &context,
-        found.scan.summary,
+        found.scan.summary.clone(),
         limits,
         |batch, body| {
             let records = Records::new(body, context, *batch).flatten();
             let add = || {
                 records
                     .into_iter()
-                    .try_for_each(|record| builder.add(&record, durable_seq))?;
+                    .try_for_each(|record| builder.add(&record, carry.proven_seq))?;
                 builder.end_batch()
             };
             if copied.is_ok() {
@@ -171,26 +149,26 @@ fn copy_survivors(
             }
         },
     )
-    .map_err(|fault: Fault| fault.into_error(Op::Open, id))?;
-    copied.map_err(io_at(Place::in_segment(id, 0)))
+    .map_err(|fault: Fault| fault.into_error(Op::Open, found.id))?;
+    copied.map_err(io_at(Place::in_segment(found.id, 0)))
 }
 
 /// After the commit: footers for what was sealed, and no file of what was left behind.
 fn tidy(
     dir: &Dir,
-    sources: &[SegmentId],
+    sources: &[Scanned],
     old_spare: Option<SegmentId>,
     sealed: &[SealedEntry],
-    footers: Vec<Scanned>,
 ) -> Result<()> {
-    for proven in footers {
-        let Scan { summary, index, .. } = &proven.scan;
+    let is_sealed = |id: SegmentId| sealed.iter().any(|entry| entry.id == id);
+    for source in sources.iter().filter(|source| is_sealed(source.id)) {
+        let Scan { summary, index, .. } = &source.scan;
         let footer = summary.footer(index.len());
         // Derived data: without it, the index is rebuilt from the frames when it is read.
-        write_footer(&*proven.file, &proven.header.context(), &footer, index).ok();
+        write_footer(&*source.file, &source.header.context(), &footer, index).ok();
     }
-    let left = sources.iter().copied().chain(old_spare);
-    for id in left.filter(|id| !sealed.iter().any(|entry| entry.id == *id)) {
+    let left = sources.iter().map(|source| source.id).chain(old_spare);
+    for id in left.filter(|id| !is_sealed(*id)) {
         remove(dir, id)?;
     }
     Ok(())

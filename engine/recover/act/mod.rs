@@ -110,7 +110,6 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, access: Access) -> Re
         SegmentHeader::decode(&head).map_err(|defect| Error::defect(Op::Open, place(), defect))?;
     let summary = Summary::new(header.base_seq, &head);
     let limits = Limits {
-        dense: true,
         file_end,
         until_seq,
     };
