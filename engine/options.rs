@@ -204,6 +204,11 @@ impl Options {
         self
     }
 
+    /// Whether sealed segments are mapped.
+    pub(crate) fn mapped(&self) -> bool {
+        self.read_mode == ReadMode::Mapped
+    }
+
     pub(crate) fn batch_bytes_max(&self) -> u64 {
         self.segment_bytes - HEADER_BYTES as u64
     }

@@ -14,7 +14,6 @@ use crate::{
         manifest::{SealedEntry, TailEntry},
         names,
     },
-    options::ReadMode,
     segment::{Builder, Frames, Sealed, TailWriter, View, copy_header},
     sync::Arc,
     types::{SegmentId, Seq},
@@ -190,7 +189,7 @@ impl Rewind<'_> {
     }
 
     fn swap(&self, mut kept: Vec<Arc<Sealed>>, copy: Option<SealedEntry>, next: &TailWriter) {
-        let mapped = self.core.options().read_mode == ReadMode::Mapped;
+        let mapped = self.core.options().mapped();
         let dir = self.core.dir().clone();
         let log_id = self.core.log_id();
         kept.extend(copy.map(|entry| Arc::new(Sealed::new(entry, log_id, dir, mapped))));

@@ -11,7 +11,6 @@ use crate::{
         names,
     },
     observe::event,
-    options::ReadMode,
     segment::{Sealed, Tail, write_footer},
     sync::Arc,
     types::SegmentId,
@@ -167,7 +166,7 @@ impl Core {
             }
             return Err(error);
         }
-        let mapped = self.options.read_mode == ReadMode::Mapped;
+        let mapped = self.options.mapped();
         self.catalog.swap(|catalog| {
             let sealed = Arc::make_mut(&mut catalog.sealed);
             for entry in entries {

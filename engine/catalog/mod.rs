@@ -11,9 +11,11 @@ mod watermark;
 pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{
+    format::Manifest,
     segment::{Sealed, Tail},
     sync::{Arc, RwLock},
     types::Seq,
+    vfs::Dir,
 };
 
 /// The set of segments at one moment. Cheap to clone.
@@ -25,6 +27,18 @@ pub(crate) struct Catalog {
     pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
     /// Segments that are not sealed yet, in order; the last is the tail.
     pub(crate) tails: Vec<Arc<Tail>>,
+}
+
+impl Catalog {
+    /// The segments that a manifest names, with the unsealed ones as they were found.
+    pub(crate) fn of(manifest: &Manifest, dir: &Dir, tails: Vec<Arc<Tail>>, mapped: bool) -> Self {
+        let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
+        Self {
+            head_seq: manifest.head_seq,
+            sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
+            tails,
+        }
+    }
 }
 
 /// The swap point.

@@ -26,8 +26,7 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::names,
     observe::event,
-    options::{Options, ReadMode},
-    segment::Sealed,
+    options::Options,
     sync::Arc,
     types::SegmentId,
     vfs::{Dir, LockAttempt, VfsLock},
@@ -176,13 +175,8 @@ pub(crate) fn lock(dir: &Dir, timeout: Duration) -> Result<Box<dyn VfsLock>> {
 
 fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
     let manifest = ready.manifest.snapshot();
-    let mapped = options.read_mode == ReadMode::Mapped;
-    let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
-    let catalog = Catalog {
-        head_seq: manifest.head_seq,
-        sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
-        tails: vec![ready.writer.tail.clone()],
-    };
+    let tails = vec![ready.writer.tail.clone()];
+    let catalog = Catalog::of(&manifest, dir, tails, options.mapped());
     Parts {
         log_id: manifest.log_id,
         catalog: Arc::new(CatalogCell::new(catalog)),

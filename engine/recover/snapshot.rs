@@ -7,9 +7,9 @@ use super::{
 use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
     error::{Error, Op, Place, Result},
-    format::{Manifest, SegmentContext, names},
-    options::{OnAmbiguousTail, Options, ReadMode},
-    segment::{Sealed, Tail, TailWriter},
+    format::{SegmentContext, names},
+    options::{OnAmbiguousTail, Options},
+    segment::{Tail, TailWriter},
     sync::Arc,
     vfs::{Access, Dir},
 };
@@ -45,20 +45,10 @@ pub(crate) fn snapshot(dir: &Dir, options: &Options) -> Result<(CatalogCell, Wat
     let watermark = Watermark::new(proven_seq.unwrap_or(next_seq).min(next_seq));
     watermark.raise(Level::Written, next_seq);
     watermark.end();
-    let mapped = options.read_mode == ReadMode::Mapped;
     Ok((
-        CatalogCell::new(catalog(dir, manifest, tails, mapped)),
+        CatalogCell::new(Catalog::of(manifest, dir, tails, options.mapped())),
         watermark,
     ))
-}
-
-fn catalog(dir: &Dir, manifest: &Manifest, tails: Vec<Arc<Tail>>, mapped: bool) -> Catalog {
-    let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
-    Catalog {
-        head_seq: manifest.head_seq,
-        sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
-        tails,
-    }
 }
 
 fn open_tail(dir: &Dir, fact: &UnsealedFact) -> Result<Option<(Arc<Tail>, u64)>> {
