@@ -13,6 +13,7 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Manifest, names},
     sync::Mutex,
+    types::SegmentId,
     vfs::Dir,
 };
 use std::io;
@@ -30,6 +31,8 @@ pub(crate) struct ManifestStore {
 #[derive(Debug)]
 struct State {
     manifest: Manifest,
+    /// The next id for a segment: ids that were given out count, whether a commit names them or not.
+    next_id: u64,
     failed: Option<Error>,
     reserved: bool,
 }
@@ -40,6 +43,7 @@ impl ManifestStore {
         Self {
             dir,
             state: Mutex::new(State {
+                next_id: manifest.next_segment_id.0,
                 manifest,
                 failed: None,
                 reserved,
@@ -50,6 +54,14 @@ impl ManifestStore {
     /// A copy of the manifest in force.
     pub(crate) fn snapshot(&self) -> Manifest {
         self.state.lock().manifest.clone()
+    }
+
+    /// An id for a new segment, given to nobody else: several may be written aside at once.
+    pub(crate) fn allocate_id(&self) -> SegmentId {
+        let mut state = self.state.lock();
+        let id = SegmentId(state.next_id);
+        state.next_id += 1;
+        id
     }
 
     /// Commits an edited manifest. After an error the old one is in force and all goes on, unless the
@@ -81,6 +93,8 @@ impl ManifestStore {
 
     fn put(&self, state: &mut State, mut next: Manifest, op: Op) -> Result<()> {
         next.generation += 1;
+        state.next_id = state.next_id.max(next.next_segment_id.0);
+        next.next_segment_id = SegmentId(state.next_id);
         // Clean is what opening builds on without a commit of its own. So only the close says it, which
         // changes nothing else: if it is lost, the manifest before it tells the same.
         next.clean &= op == Op::Close;

@@ -16,7 +16,7 @@ use crate::{
     },
     segment::{Builder, Frames, Sealed, TailWriter, View, copy_header},
     sync::Arc,
-    types::{SegmentId, Seq},
+    types::Seq,
 };
 
 /// Drops every record below `head_seq`. Whole segments below it go; a segment that it cuts through
@@ -66,21 +66,16 @@ pub(crate) fn rewind(appender: &Appender, end_seq: Seq) -> Result<()> {
         if end_seq >= next_seq {
             return Ok(());
         }
-        Rewind {
-            core,
-            next_id: core.manifest().snapshot().next_segment_id,
-        }
-        .run(writer, end_seq, next_seq)
+        Rewind { core }.run(writer, end_seq, next_seq)
     })
 }
 
 struct Rewind<'a> {
     core: &'a Core,
-    next_id: SegmentId,
 }
 
 impl Rewind<'_> {
-    fn run(mut self, writer: &mut TailWriter, end_seq: Seq, next_seq: Seq) -> Result<()> {
+    fn run(&self, writer: &mut TailWriter, end_seq: Seq, next_seq: Seq) -> Result<()> {
         let catalog = self.core.catalog().load();
         let mut kept: Vec<Arc<Sealed>> = Vec::new();
         let mut copy = None;
@@ -114,19 +109,13 @@ impl Rewind<'_> {
         Ok(())
     }
 
-    fn id(&mut self) -> SegmentId {
-        let id = self.next_id;
-        self.next_id = SegmentId(id.0 + 1);
-        id
-    }
-
-    fn header(&mut self, base_seq: Seq) -> SegmentHeader {
-        let id = self.id();
+    fn header(&self, base_seq: Seq) -> SegmentHeader {
+        let id = self.core.manifest().allocate_id();
         copy_header(self.core.dir(), self.core.log_id(), id, base_seq)
     }
 
     /// Copies what a segment has below `end_seq`; `None` if that is nothing.
-    fn copy(&mut self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
+    fn copy(&self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
         let header = self.header(view.context.base_seq);
         let place = Place::file(names::segment(header.id));
         let io = |error| Error::io(Op::Rewind, error).at(place.clone());
@@ -153,7 +142,7 @@ impl Rewind<'_> {
         Ok((count > 0).then_some(entry))
     }
 
-    fn new_tail(&mut self, next_seq: Seq) -> Result<TailWriter> {
+    fn new_tail(&self, next_seq: Seq) -> Result<TailWriter> {
         let header = self.header(next_seq);
         let place = Place::file(names::segment(header.id));
         Builder::create(self.core.dir(), header)
@@ -181,7 +170,6 @@ impl Rewind<'_> {
                 salt: context.salt,
                 base_seq: context.base_seq,
             };
-            manifest.next_segment_id = self.next_id;
             manifest.durable_seq = next_seq;
             manifest.durable_end = next.summary.end;
             manifest.clean = false;

@@ -207,6 +207,8 @@ fn sealed(id: u64, base_seq: u64, next_seq: u64) -> SealedEntry {
         max_timestamp_ms: 5,
         record_count: 10,
         tombstone_count: 1,
+        keyed_count: 7,
+        compacted: id == 4,
     }
 }
 
@@ -959,7 +961,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
         0..1000u64,
         any::<u64>(),
         128..=u64::MAX,
-        any::<(i64, u32, u32)>(),
+        any::<(i64, u32, u32, (u32, bool))>(),
     );
     (
         vec(entry, 0..12),
@@ -976,7 +978,8 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                     .map(|(number, (gap, records, salt, frames_end, rest))| {
                         let base_seq = seq + gap;
                         seq = base_seq + records;
-                        let (max_timestamp_ms, record_count, tombstone_count) = rest;
+                        let (max_timestamp_ms, record_count, tombstone_count, keyed) = rest;
+                        let (keyed_count, compacted) = keyed;
                         // Compaction gives ids out of order.
                         let id = SegmentId(count - number as u64);
                         SealedEntry {
@@ -988,6 +991,8 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                             max_timestamp_ms,
                             record_count,
                             tombstone_count,
+                            keyed_count,
+                            compacted,
                         }
                     })
                     .collect();

@@ -60,11 +60,11 @@ impl Core {
             return Ok(false);
         }
         Self::check_open(&self.state.lock(), Op::Sync)?;
-        let next_id = self.manifest.snapshot().next_segment_id;
         let spare_missing = self.spare_is_used_up();
         let spare = if spare_missing {
-            let place = Place::file(names::segment(next_id));
-            let created = create_spare(&self.dir, next_id, self.options.segment_bytes);
+            let id = self.manifest.allocate_id();
+            let place = Place::file(names::segment(id));
+            let created = create_spare(&self.dir, id, self.options.segment_bytes);
             Some(created.map_err(|error| Error::io(op, error).at(place))?)
         } else {
             None
@@ -153,7 +153,6 @@ impl Core {
                     id: spare.id,
                     salt: spare.salt,
                 });
-                manifest.next_segment_id = SegmentId(spare.id.0 + 1);
             }
             manifest.durable_seq = manifest.durable_seq.max(durable_seq);
             manifest.durable_end = 0;

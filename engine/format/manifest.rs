@@ -15,6 +15,7 @@ const MAGIC: [u8; 8] = *b"CAIRNMAN";
 const SEED: u32 = 0x4d41_4e49;
 const SEED_ENTRIES: u32 = 0x4d45_4e54;
 const CLEAN: u32 = 1;
+const COMPACTED: u32 = 1;
 
 /// A sealed segment as the manifest knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,10 @@ pub struct SealedEntry {
     pub record_count: u32,
     /// Records in it that are tombstones.
     pub tombstone_count: u32,
+    /// Records in it that have a key.
+    pub keyed_count: u32,
+    /// Whether compaction wrote it, or looked at it and found nothing to drop.
+    pub compacted: bool,
 }
 
 /// The writable segment as the manifest knows it.
@@ -237,7 +242,8 @@ impl SealedEntry {
             self.next_seq.to_le_bytes(),
             self.frames_end.to_le_bytes(),
             self.max_timestamp_ms.to_le_bytes(),
-            (u64::from(self.record_count) | u64::from(self.tombstone_count) << 32).to_le_bytes(),
+            pair(self.record_count, self.tombstone_count),
+            pair(self.keyed_count, if self.compacted { COMPACTED } else { 0 }),
         ];
         for (slot, field) in out.chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field);
@@ -255,6 +261,13 @@ impl SealedEntry {
             max_timestamp_ms: i64_at(bytes, 40),
             record_count: u32_at(bytes, 48),
             tombstone_count: u32_at(bytes, 52),
+            keyed_count: u32_at(bytes, 56),
+            compacted: u32_at(bytes, 60) & COMPACTED != 0,
         }
     }
+}
+
+/// Two words side by side.
+fn pair(low: u32, high: u32) -> [u8; 8] {
+    (u64::from(low) | u64::from(high) << 32).to_le_bytes()
 }

@@ -139,6 +139,8 @@ impl Summary {
             max_timestamp_ms: footer.max_timestamp_ms,
             record_count: footer.record_count,
             tombstone_count: footer.tombstone_count,
+            keyed_count: footer.keyed_count,
+            compacted: false,
         }
     }
 }

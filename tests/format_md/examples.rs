@@ -350,6 +350,8 @@ fn manifest(args: &Args) -> Outcome {
             max_timestamp_ms,
             records,
             tombstones,
+            keyed,
+            compacted,
         ] => SealedEntry {
             id: SegmentId(id),
             salt,
@@ -359,8 +361,10 @@ fn manifest(args: &Args) -> Outcome {
             max_timestamp_ms: max_timestamp_ms as i64,
             record_count: records as u32,
             tombstone_count: tombstones as u32,
+            keyed_count: keyed as u32,
+            compacted: compacted == 1,
         },
-        _ => return Err("eight numbers make a sealed segment".into()),
+        _ => return Err("ten numbers make a sealed segment".into()),
     };
     let manifest = Manifest {
         log_id: log_id(args)?,

@@ -363,6 +363,8 @@ fn sealed() -> Layout {
         max_timestamp_ms: 0,
         record_count: 0,
         tombstone_count: 0,
+        keyed_count: 0,
+        compacted: false,
     };
     let encode = |it: &SealedEntry| {
         Manifest {
@@ -372,7 +374,7 @@ fn sealed() -> Layout {
         .encode()[MANIFEST_BYTES..]
             .to_vec()
     };
-    layout!(SEALED_BYTES, value, encode, {
+    let mut layout = layout!(SEALED_BYTES, value, encode, {
         "id": |it: &mut SealedEntry| it.id = SegmentId(ALL),
         "salt": |it: &mut SealedEntry| it.salt = ALL,
         "base_seq": |it: &mut SealedEntry| it.base_seq = ALL,
@@ -381,7 +383,13 @@ fn sealed() -> Layout {
         "max_timestamp_ms": |it: &mut SealedEntry| it.max_timestamp_ms = -1,
         "record_count": |it: &mut SealedEntry| it.record_count = u32::MAX,
         "tombstone_count": |it: &mut SealedEntry| it.tombstone_count = u32::MAX,
-    })
+        "keyed_count": |it: &mut SealedEntry| it.keyed_count = u32::MAX,
+    });
+    // One bit: its word is turned over, and proved by the example.
+    let bytes = layout.bytes.iter().enumerate();
+    let other = bytes.map(|(at, byte)| if (60..64).contains(&at) { !byte } else { *byte });
+    layout.changed.push(("flags", other.collect()));
+    layout
 }
 
 fn cursor() -> Layout {

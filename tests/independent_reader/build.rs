@@ -156,6 +156,8 @@ impl Seg {
             max_timestamp_ms: self.times.iter().copied().max().unwrap_or(0),
             record_count: self.counts[0],
             tombstone_count: self.counts[1],
+            keyed_count: self.counts[2],
+            compacted: false,
         }
     }
 

@@ -51,7 +51,7 @@ def zeros(data):
 Header = namedtuple("Header", "origin log_id id base_seq salt base_time pred durable_seq")
 Pred = namedtuple("Pred", "id salt frames_end next_seq checksum")
 Batch = namedtuple("Batch", "body_bytes first_seq durable_seq time count sparse")
-Sealed = namedtuple("Sealed", "id salt base_seq next_seq frames_end max_time records tombstones")
+Sealed = namedtuple("Sealed", "id salt base_seq next_seq frames_end max_time records tombstones keyed flags")
 Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare")
 Named = namedtuple("Named", "id salt base_seq")  # base_seq is None for a spare
 
@@ -86,7 +86,7 @@ def manifest(data):
     entries = data[MANIFEST_BYTES:]
     if len(entries) != count * SEALED_BYTES or crc(ENTRIES, entries) != checksum:
         raise Defect("manifest: list of sealed segments")
-    sealed = [Sealed(*fields) for fields in struct.iter_unpack("<5QqII8x", entries)]
+    sealed = [Sealed(*fields) for fields in struct.iter_unpack("<5QqIIII", entries)]
     spare = Named(spare_id, spare_salt, None) if spare_id else None
     ids = [entry.id for entry in sealed] + [tail[0]] + ([spare_id] if spare else [])
     if len(set(ids)) != len(ids) or not all(0 < number < next_id for number in ids):
