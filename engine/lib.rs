@@ -35,6 +35,7 @@
 
 mod append;
 mod catalog;
+mod compact;
 mod error;
 pub mod format;
 mod log;
@@ -44,25 +45,31 @@ mod options;
 mod read;
 mod recover;
 mod repair;
+mod retain;
 mod segment;
 mod sync;
 mod trim;
 mod types;
+mod upkeep;
 mod verify;
 pub mod vfs;
 
 pub use append::{AppendOptions, NewRecord, Ticket};
+pub use compact::{CompactProgress, CompactReport};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::Producer;
 pub use log::Log;
 pub use observe::Stats;
 pub use options::{
-    Durability, OnAmbiguousTail, Options, ReadMode, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, ReadMode, Retention,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use read::{Reader, Record, Scan, TailReader};
 pub use recover::{CutBytes, Recovery, Verdict};
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
+pub use retain::RetainReport;
 pub use types::{LogId, SegmentId, Seq};
+pub use upkeep::Maintained;
 pub use verify::{Finding, FindingKind, Health, Inspected, Progress, RecoveryPlan, VerifyReport};
 
 /// The README's example compiles and runs with the tests.

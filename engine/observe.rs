@@ -53,6 +53,10 @@ pub struct Stats {
     pub segment_count: u64,
     /// Bytes of frames in all segments now.
     pub frame_bytes: u64,
+    /// Bytes of frames in sealed segments now.
+    pub sealed_bytes: u64,
+    /// Those of them in segments with keys that were never compacted: the dirty part.
+    pub dirty_bytes: u64,
     /// Bytes waiting in memory to be written.
     pub queued_bytes: u64,
 }

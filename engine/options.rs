@@ -1,5 +1,11 @@
 //! How a log is opened. One value, passed in; no globals and no environment variables.
 
+mod compaction;
+mod retention;
+
+pub use compaction::{CompactOptions, KeyMatch};
+pub use retention::Retention;
+
 use crate::{
     error::{Error, ErrorKind, Op, Result},
     format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record},
@@ -71,6 +77,9 @@ pub struct Options {
     pub(crate) read_mode: ReadMode,
     pub(crate) on_ambiguous_tail: OnAmbiguousTail,
     pub(crate) background: bool,
+    pub(crate) sync_interval: Option<Duration>,
+    pub(crate) compaction: Option<CompactOptions>,
+    pub(crate) retention: Option<Retention>,
     pub(crate) vfs: Arc<dyn Vfs>,
 }
 
@@ -94,6 +103,9 @@ impl Default for Options {
             read_mode: ReadMode::Mapped,
             on_ambiguous_tail: OnAmbiguousTail::Cut,
             background: true,
+            sync_interval: Some(Duration::from_secs(1)),
+            compaction: None,
+            retention: None,
             vfs: Arc::new(RealFs::default()),
         }
     }
@@ -167,6 +179,31 @@ impl Options {
         self
     }
 
+    /// How long a record that was only written stays without a sync, at most; `None`: until the next
+    /// sync or close. Default: 1 s. Needs the background worker.
+    #[must_use]
+    pub fn sync_interval(mut self, interval: Option<Duration>) -> Self {
+        self.sync_interval = interval;
+        self
+    }
+
+    /// Compacts sealed segments when it is due, in the background or by
+    /// [`Log::maintain`](crate::Log::maintain). Default: not at all; by hand,
+    /// [`Log::compact`](crate::Log::compact) does.
+    #[must_use]
+    pub fn compaction(mut self, how: CompactOptions) -> Self {
+        self.compaction = Some(how);
+        self
+    }
+
+    /// Drops segments from the head as they pass the limits, in the background or by
+    /// [`Log::maintain`](crate::Log::maintain). Default: everything is kept.
+    #[must_use]
+    pub fn retention(mut self, limits: Retention) -> Self {
+        self.retention = Some(limits);
+        self
+    }
+
     /// How long to wait for another writer to let go of the log. Default: not at all.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
@@ -233,6 +270,8 @@ impl Options {
         if self.queue_bytes_max == 0 || self.buffer_bytes == 0 {
             return refuse("queue_bytes_max and buffer_bytes must not be 0");
         }
-        Ok(())
+        self.compaction
+            .as_ref()
+            .map_or(Ok(()), CompactOptions::check)
     }
 }

@@ -7,7 +7,6 @@
 
 use crate::{
     append::{Appender, Core},
-    catalog::CatalogCell,
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
         SegmentHeader,
@@ -21,27 +20,28 @@ use crate::{
 
 /// Drops every record below `head_seq`. Whole segments below it go; a segment that it cuts through
 /// keeps its bytes, hidden, until all of it is below the head.
-pub(crate) fn trim(appender: &Appender, catalog: &CatalogCell, head_seq: Seq) -> Result<()> {
+pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
     // On a full disk a sync may be impossible, and this is the way to make room: so only if needed.
-    if head_seq > appender.core().durable_seq() && head_seq > appender.sync()? {
+    if head_seq > core.durable_seq() && head_seq > core.sync()? {
         let note = "cannot trim records that were not appended yet";
         return Err(Error::note(ErrorKind::InvalidInput, Op::Trim, note)
             .at(Place::default().with_seq(head_seq)));
     }
+    let _no_other_change = core.hold_segments();
     let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
     // DURABILITY: after this commit the records are gone for good.
-    appender.core().commit(Op::Trim, |manifest| {
+    core.commit(Op::Trim, |manifest| {
         // Also if the head is there already: a rewind may have left a segment that ends below it. The
         // catalog drops the same segments, and with them their files.
         manifest.head_seq = manifest.head_seq.max(head_seq);
         manifest.sealed.retain(|entry| !dropped(entry));
     })?;
-    catalog.swap(|catalog| {
+    core.catalog().swap(|catalog| {
         catalog.head_seq = catalog.head_seq.max(head_seq);
         retain(catalog, |segment| !dropped(&segment.entry));
     });
     // On a full disk the commit may have used up the reserve; this is the first room there is.
-    appender.core().manifest().renew_reserve();
+    core.manifest().renew_reserve();
     Ok(())
 }
 

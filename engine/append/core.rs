@@ -8,7 +8,7 @@ use crate::{
     manifest::ManifestStore,
     options::{Durability, Options},
     segment::TailWriter,
-    sync::Arc,
+    sync::{Arc, MutexGuard},
     types::{LogId, Seq},
     vfs::Dir,
 };
@@ -31,7 +31,8 @@ impl Core {
         }
     }
 
-    pub(super) fn sync(&self) -> Result<Seq> {
+    /// Makes everything appended so far durable; gives the seq below which it is.
+    pub(crate) fn sync(&self) -> Result<Seq> {
         let done = self.enqueue_sync()?;
         if let Some(done) = done {
             self.wait(&done, Durability::Durable)?;
@@ -114,6 +115,16 @@ impl Core {
             return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
         }
         Ok(())
+    }
+
+    /// While it is held, segments are neither sealed nor trimmed, rewound or swapped.
+    pub(crate) fn hold_segments(&self) -> MutexGuard<'_, ()> {
+        self.maintenance.lock()
+    }
+
+    /// Whether the log takes changes: not after it was closed or poisoned.
+    pub(crate) fn check_usable(&self, op: Op) -> Result<()> {
+        Self::check_open(&self.state.lock(), op)
     }
 
     pub(crate) fn durable_seq(&self) -> Seq {

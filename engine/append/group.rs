@@ -13,14 +13,10 @@ use crate::{
         record,
     },
     options::Durability,
-    segment::{Tail, Tally},
+    segment::{BATCH_TARGET_BYTES, Tail, Tally},
     sync::Arc,
     types::Seq,
 };
-
-/// Callers share a batch until it has this many bytes: large enough to make the header cheap, small
-/// enough to be walked quickly by a reader who looks for one record.
-const BATCH_TARGET_BYTES: usize = 16 * 1024;
 
 /// What is queued for one segment, to be written as one.
 #[derive(Debug)]

@@ -153,6 +153,10 @@ impl Core {
         if group.wants == Durability::Durable {
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);
+            state.unsynced_since = None;
+        } else if state.unsynced_since.is_none() {
+            state.unsynced_since = Some(self.dir.vfs().monotonic());
+            self.work.notify_one(); // It sets its clock for the sync.
         }
         // Two buffers take turns; one that grew for a single huge batch is not kept.
         if state.buffers.len() < 2 && group.buffer.capacity() <= 2 * self.options.buffer_bytes {

@@ -28,10 +28,11 @@ pub use record::{AppendOptions, NewRecord};
 pub use ticket::Ticket;
 
 pub(crate) use maintain::create_spare;
+pub(crate) use worker::Upkeep;
 
 use crate::{
     catalog::{CatalogCell, Watermark},
-    error::{Op, Result},
+    error::{Error, Op, Result},
     manifest::ManifestStore,
     observe::{Counters, event},
     options::Options,
@@ -94,6 +95,7 @@ pub(crate) struct Core {
     writer: Mutex<Writer>,
     /// Held while segments are sealed and prepared.
     maintenance: Mutex<()>,
+    upkeep: Option<Arc<dyn Upkeep>>,
 }
 
 /// The one who appends.
@@ -104,7 +106,7 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    pub(crate) fn new(parts: Parts) -> Result<Self> {
+    pub(crate) fn new(parts: Parts, upkeep: Option<Arc<dyn Upkeep>>) -> Result<Self> {
         let next_seq = parts.writer.summary.next_seq;
         let state = State::new(
             parts.writer.tail.clone(),
@@ -132,6 +134,7 @@ impl Appender {
                 unsynced: Vec::new(),
             }),
             maintenance: Mutex::new(()),
+            upkeep,
         });
         let worker = if background {
             Some(worker::start(&core)?)
@@ -184,6 +187,11 @@ impl Appender {
         Ok(self.core.maintain(Op::Rotate)? || wrote)
     }
 
+    /// What last failed in the background, once.
+    pub(crate) fn take_worker_error(&self) -> Option<Error> {
+        self.core.state.lock().worker_error.take()
+    }
+
     pub(crate) fn next_seq(&self) -> Seq {
         self.core.state.lock().next_seq
     }
@@ -217,7 +225,10 @@ impl Appender {
         }
         // Even where buffered records were lost, and `synced` tells so, the log has an end to name.
         let ended = self.core.commit_end();
-        let closed = synced.and(ended);
+        // What failed in the background and was not asked for is told at last.
+        let closed = synced
+            .and(ended)
+            .and(self.take_worker_error().map_or(Ok(()), Err));
         self.core.watermark.end();
         event!(info, "closed", clean = closed.is_ok());
         closed

@@ -39,6 +39,10 @@ pub(super) struct State {
     pub(super) buffers: Vec<Vec<u8>>,
     /// When the oldest buffered record was queued.
     pub(super) buffered_since: Option<Duration>,
+    /// When the oldest write was made that no sync covers.
+    pub(super) unsynced_since: Option<Duration>,
+    /// What failed in the background, until somebody asks.
+    pub(super) worker_error: Option<Error>,
     /// When the last sync for appends returned.
     pub(super) synced_at: Option<Duration>,
     /// Up to where a watermark that is itself durable attests durability.
@@ -66,6 +70,8 @@ impl State {
             lost_buffered: None,
             buffers: Vec::new(),
             buffered_since: None,
+            unsynced_since: None,
+            worker_error: None,
             synced_at: None,
             attested_seq: next_seq,
             retry_at: None,

@@ -9,12 +9,16 @@ use crate::{
     sync::{self, Arc, JoinHandle},
 };
 use std::{
+    fmt::Debug,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
 /// After a failed attempt at maintenance, not before this long is it tried again.
 const BACK_OFF: Duration = Duration::from_millis(200);
+/// How often compaction and retention look whether they are due.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
     let core = core.clone();
@@ -28,30 +32,81 @@ pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
     .map_err(|error| Error::io(Op::Open, error))
 }
 
+/// Work for a log that belongs to rooms above, done between the worker's other duties.
+pub(crate) trait Upkeep: Debug + Send + Sync {
+    /// Does one thing that is due; true if there was one. Between two small steps it calls `between`,
+    /// with the time to let pass before the next, and ends when that breaks.
+    fn step(
+        &self,
+        core: &Core,
+        between: &mut dyn FnMut(Duration) -> ControlFlow<()>,
+    ) -> Result<bool>;
+}
+
+/// When what failed or was looked for is tried again, on the clock of the file system.
+#[derive(Debug, Default)]
+struct Agenda {
+    maintain_after: Duration,
+    upkeep_after: Duration,
+}
+
 impl Core {
     fn work(&self) {
-        let mut maintain_after = Duration::ZERO;
+        let mut agenda = Agenda::default();
+        while self.duties(&mut agenda, None).is_continue() {
+            if self.upkeep.is_some() && self.dir.vfs().monotonic() >= agenda.upkeep_after {
+                self.keep_up(&mut agenda);
+                agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
+            }
+        }
+    }
+
+    /// Compacts and retains what is due, going on with the duties between any two steps of it.
+    fn keep_up(&self, agenda: &mut Agenda) {
+        let Some(upkeep) = &self.upkeep else { return };
+        let mut between = |pause| {
+            let until = self.dir.vfs().monotonic() + pause;
+            self.duties(agenda, Some(until))
+        };
+        // As long as there is something to do, whatever else is due comes in between.
+        loop {
+            match upkeep.step(self, &mut between) {
+                Ok(true) if between(Duration::ZERO).is_continue() => {}
+                Ok(_) => return,
+                Err(error) => return self.note(&error),
+            }
+        }
+    }
+
+    /// Keeps an error of the background work for whoever asks, or closes.
+    fn note(&self, error: &Error) {
+        event!(warn, "background work failed", error = format!("{error}"));
+        self.state.lock().worker_error = Some(error.clone());
+    }
+
+    /// Does what is due and waits for more: until upkeep is due, or until a moment. `Break`: the log
+    /// is being closed.
+    fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
         loop {
             let now = self.dir.vfs().monotonic();
-            if now >= maintain_after
+            if now >= agenda.maintain_after
                 && self.maintenance_is_due()
                 && let Err(error) = self.maintain(Op::Rotate)
             {
-                // An append that needs the segment meets the same error and is told it.
-                event!(warn, "maintenance failed", error = format!("{error}"));
-                _ = error;
-                maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+                // An append that needs the segment meets the same error and is told it, too.
+                self.note(&error);
+                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
             }
             let (tail, wanted) = {
                 let state = self.state.lock();
                 (state.plan.0.clone(), self.allocation_is_wanted(&state))
             };
             if wanted
-                && now >= maintain_after
+                && now >= agenda.maintain_after
                 && let Err(error) = self.allocate_ahead(&tail)
             {
                 event!(warn, "allocation ahead failed",);
-                maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
                 if tail.sync_failed() {
                     // It may have been frames that this sync lost, not only zeros.
                     let place = Place::in_segment(tail.id, tail.written_end());
@@ -65,9 +120,10 @@ impl Core {
                 // A failure has poisoned the log and is told to whoever appends next.
                 self.wait(&done, Durability::Durable).ok();
             }
+            self.sync_if_due();
             let mut state = self.state.lock();
             if state.stop_worker {
-                return;
+                return ControlFlow::Break(());
             }
             if !state.leading && self.write_is_due(&state) {
                 self.lead(state);
@@ -75,7 +131,13 @@ impl Core {
             }
             state.idle_armed = self.watermark_deadline(&state).is_some();
             let now = self.dir.vfs().monotonic();
-            match self.next_deadline(&state, maintain_after, now) {
+            let upkeep = self.upkeep.as_ref().map(|_| agenda.upkeep_after);
+            let leave = until.or(upkeep);
+            if leave.is_some_and(|at| at <= now) {
+                return ControlFlow::Continue(());
+            }
+            let own = self.next_deadline(&state, agenda.maintain_after, now);
+            match [own, leave].into_iter().flatten().min() {
                 Some(deadline) if deadline <= now => {}
                 Some(deadline) => {
                     self.work.wait_for(&mut state, deadline - now);
@@ -146,10 +208,29 @@ impl Core {
         let retry = state.retry_at.filter(|_| !state.queue.is_empty());
         let maintenance = (maintain_after > now).then_some(maintain_after);
         let write = retry.or(buffered);
-        [write, maintenance, self.watermark_deadline(state)]
+        let sync = self.sync_deadline(state);
+        [write, maintenance, sync, self.watermark_deadline(state)]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// When what was only written has waited long enough for its sync.
+    fn sync_deadline(&self, state: &State) -> Option<Duration> {
+        let since = state.unsynced_since.filter(|_| state.poison.is_none())?;
+        Some(since + self.options.sync_interval?)
+    }
+
+    fn sync_if_due(&self) {
+        let now = self.dir.vfs().monotonic();
+        let due = self.sync_deadline(&self.state.lock());
+        if due.is_some_and(|at| at <= now)
+            && let Err(error) = self.sync()
+        {
+            self.note(&error);
+            // If it was for want of space it is tried again after as long a time.
+            self.state.lock().unsynced_since = Some(now);
+        }
     }
 
     pub(super) fn stop_worker(&self) {

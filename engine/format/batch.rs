@@ -149,7 +149,7 @@ pub fn cannot_be_header(bytes: &[u8]) -> bool {
 }
 
 fn record_bytes_min(sparse: bool) -> u64 {
-    record::RECORD_BYTES_MIN as u64 + if sparse { 4 } else { 0 }
+    (record::RECORD_BYTES_MIN + if sparse { record::SEQ_DELTA_BYTES } else { 0 }) as u64
 }
 
 fn seed(context: &SegmentContext, offset: u64) -> u32 {

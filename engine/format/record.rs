@@ -8,6 +8,8 @@ use crate::{error::Defect, types::Seq};
 pub const VALUE_BYTES_MAX: usize = (1 << 27) - 1;
 /// The longest key in bytes: 16 bits of length.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize;
+/// The size of the seq that each record of a sparse batch states, in bytes.
+pub const SEQ_DELTA_BYTES: usize = 4;
 /// The smallest record frame in bytes: checksum and meta.
 pub const RECORD_BYTES_MIN: usize = 8;
 
@@ -148,7 +150,7 @@ impl Shape {
         need(RECORD_BYTES_MIN)?;
         let meta = u32_at(bytes, 4);
         let flag = |bit: u32, size: usize| if meta & bit == 0 { 0 } else { size };
-        let fixed = RECORD_BYTES_MIN + if sparse { 4 } else { 0 };
+        let fixed = RECORD_BYTES_MIN + if sparse { SEQ_DELTA_BYTES } else { 0 };
         let head_bytes = fixed + flag(KEY, 2) + flag(TIMESTAMP, 8) + flag(PRODUCER, 20);
         need(head_bytes)?;
         let key_bytes = if meta & KEY == 0 {

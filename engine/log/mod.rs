@@ -3,21 +3,25 @@
 mod tools;
 
 use crate::{
-    append::{AppendOptions, Appender, NewRecord, Ticket},
+    append::{AppendOptions, Appender, NewRecord, Ticket, Upkeep},
     catalog::{CatalogCell, Level, Watermark},
+    compact::{self, CompactProgress, CompactReport, Turn},
     error::{Error, ErrorKind, Op, Result},
     observe::Stats,
-    options::{Durability, Options},
+    options::{CompactOptions, Durability, Options, Retention},
     read::{Reader, Record, Scan, TailReader},
     recover::{self, Recovery},
+    retain::{self, RetainReport},
     sync::{Arc, atomic::Ordering},
     trim,
     types::{LogId, Seq},
+    upkeep::{Keeper, Maintained},
     vfs::{Dir, VfsLock},
 };
 use std::{
-    ops::{Range, RangeBounds},
+    ops::{ControlFlow, Range, RangeBounds},
     path::Path,
+    time::Duration,
 };
 
 /// An append-only log in a directory of its own.
@@ -45,6 +49,7 @@ pub struct Log {
 #[derive(Debug)]
 struct Inner {
     appender: Appender,
+    keeper: Arc<Keeper>,
     catalog: Arc<CatalogCell>,
     watermark: Arc<Watermark>,
     recovery: Recovery,
@@ -77,8 +82,15 @@ impl Log {
         let (parts, recovery, lock) = recover::open(&dir, options)?;
         let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
         let log_id = parts.log_id;
+        let keeper = Arc::new(Keeper {
+            turn: Turn::default(),
+            held: Box::new(|| Ok(None)),
+        });
+        let wanted = parts.options.compaction.is_some() || parts.options.retention.is_some();
+        let upkeep = wanted.then(|| keeper.clone() as Arc<dyn Upkeep>);
         let inner = Inner {
-            appender: Appender::new(parts)?,
+            appender: Appender::new(parts, upkeep)?,
+            keeper,
             catalog,
             watermark,
             recovery,
@@ -166,12 +178,69 @@ impl Log {
     }
 
     /// Does what the background worker would do, for logs that are opened without one: writes what is
-    /// buffered, seals finished segments, prepares the next. True if there was something to do.
+    /// buffered, seals finished segments, prepares the next; or, if there is nothing of that, drops or
+    /// compacts segments if that is due. One step, and what it was.
     ///
     /// # Errors
     /// As [`sync`](Self::sync).
-    pub fn maintain(&self) -> Result<bool> {
-        self.inner.appender.maintain()
+    pub fn maintain(&self) -> Result<Maintained> {
+        if self.inner.appender.maintain()? {
+            return Ok(Maintained::Segments);
+        }
+        let core = self.inner.appender.core();
+        self.inner.keeper.step(core, &mut |pause| self.pause(pause))
+    }
+
+    fn pause(&self, pause: Duration) -> ControlFlow<()> {
+        self.inner.appender.core().dir().vfs().sleep(pause);
+        ControlFlow::Continue(())
+    }
+
+    /// Compacts sealed segments now: keeps the newest record of each key and every record without one.
+    /// It runs in the caller's thread, beside appends and reads; a compaction that is under way is
+    /// waited for.
+    ///
+    /// # Errors
+    /// `Damaged` with its place if a record does not verify, and nothing is changed from there on;
+    /// `NoSpace`; `InvalidInput` for options out of range; `Closed`, `Poisoned`; `Io`.
+    pub fn compact(&self, how: &CompactOptions) -> Result<CompactReport> {
+        self.compact_with(how, |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`compact`](Self::compact), telling how far it has come; `Break` ends it. What was swapped
+    /// in by then stays, so starting again goes on where it ended.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact).
+    pub fn compact_with(
+        &self,
+        how: &CompactOptions,
+        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+    ) -> Result<CompactReport> {
+        let inner = &self.inner;
+        let held_seq = (inner.keeper.held)()?;
+        let mut between = |at: &CompactProgress, pause| {
+            self.pause(pause)?;
+            progress(at)
+        };
+        let core = inner.appender.core();
+        compact::compact(core, &inner.keeper.turn, how, held_seq, &mut between)
+    }
+
+    /// Drops whole sealed segments that pass the limits, from the head, now.
+    ///
+    /// # Errors
+    /// As [`trim`](Self::trim).
+    pub fn retain(&self, limits: &Retention) -> Result<RetainReport> {
+        let held_seq = (self.inner.keeper.held)()?;
+        retain::retain(self.inner.appender.core(), limits, held_seq)
+    }
+
+    /// What last failed in the background, once: compaction, retention, preparing segments. What
+    /// nobody asks for is told by [`close`](Self::close).
+    #[must_use]
+    pub fn worker_error(&self) -> Option<Error> {
+        self.inner.appender.take_worker_error()
     }
 
     /// A reader of what is durable; any number may read at once, and none blocks the writer.
@@ -208,7 +277,7 @@ impl Log {
     /// # Errors
     /// `InvalidInput` beyond the end; as [`sync`](Self::sync).
     pub fn trim(&self, head_seq: Seq) -> Result<()> {
-        trim::trim(&self.inner.appender, &self.inner.catalog, head_seq)
+        trim::trim(self.inner.appender.core(), head_seq)
     }
 
     /// Drops every record at or above `end_seq`, durably. Their numbers are not used again: the next
@@ -274,6 +343,8 @@ impl Log {
             rotation_count: counters.rotation_count.load(Ordering::Relaxed),
             segment_count: (catalog.sealed.len() + catalog.tails.len()) as u64,
             frame_bytes: sealed_bytes + tail_bytes,
+            sealed_bytes,
+            dirty_bytes: compact::dirty_bytes(&inner.appender.core().manifest().snapshot().sealed),
             queued_bytes: inner.appender.queued_bytes(),
         }
     }

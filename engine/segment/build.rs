@@ -21,6 +21,10 @@ use std::io;
 /// Bytes gathered before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// Records share a batch until it has this many bytes: large enough to make the header cheap, small
+/// enough to be walked quickly by a reader who looks for one record.
+pub(crate) const BATCH_TARGET_BYTES: usize = 16 * 1024;
+
 /// The header of a segment that is written aside, of this incarnation.
 pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq) -> SegmentHeader {
     SegmentHeader {
@@ -56,6 +60,10 @@ pub(crate) struct Builder {
     buffer: Vec<u8>,
     buffer_offset: u64,
     batch: Option<OpenBatch>,
+    /// Whether batches are as large as those of appends, instead of ending where the caller says.
+    packed: bool,
+    /// Whether the next batch states the seq of each record.
+    sparse_next: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +73,15 @@ struct OpenBatch {
     header: BatchHeader,
     next_seq: Seq,
     tally: Tally,
+    gap_count: u32,
+}
+
+impl OpenBatch {
+    /// Whether stating the seq of each record, four bytes, costs less than a header at every gap.
+    fn pays_sparse(&self) -> bool {
+        let (gaps, records) = (self.gap_count as usize, self.tally.record_count as usize);
+        gaps * BATCH_HEADER_BYTES > records * record::SEQ_DELTA_BYTES
+    }
 }
 
 impl Builder {
@@ -84,7 +101,16 @@ impl Builder {
             buffer: bytes,
             buffer_offset: 0,
             batch: None,
+            packed: false,
+            sparse_next: false,
         })
+    }
+
+    /// Batches are filled up. Where records are missing, one states the seq of each if that is shorter
+    /// than to begin another at every gap: for what is sealed, since a tail has no gaps.
+    pub(crate) fn packed(mut self) -> Self {
+        self.packed = true;
+        self
     }
 
     /// Starts a new batch with the next record.
@@ -94,6 +120,7 @@ impl Builder {
             mut header,
             next_seq,
             tally,
+            ..
         }) = self.batch.take()
         else {
             return Ok(());
@@ -116,16 +143,25 @@ impl Builder {
         }
     }
 
-    /// Adds a record. Seqs must rise; a gap starts a new batch.
-    /// `durable_seq` is what the batch states if the record begins one.
-    pub(crate) fn add(&mut self, record: &RecordRef<'_>, durable_seq: Seq) -> io::Result<()> {
-        if self
-            .batch
-            .as_ref()
-            .is_some_and(|batch| batch.next_seq != record.seq)
-        {
+    /// Ends the open batch if the record cannot go into it.
+    fn make_way(&mut self, record: &RecordRef<'_>) -> io::Result<()> {
+        let Some(batch) = &mut self.batch else {
+            return Ok(());
+        };
+        let gap = batch.next_seq != record.seq;
+        batch.gap_count += u32::from(gap);
+        let full = self.packed && self.buffer.len() - batch.start >= BATCH_TARGET_BYTES;
+        if full || (gap && !batch.header.sparse) {
+            self.sparse_next = self.packed && batch.pays_sparse();
             self.end_batch()?;
         }
+        Ok(())
+    }
+
+    /// Adds a record. Seqs must rise. `durable_seq` is what the batch states if the record begins one.
+    pub(crate) fn add(&mut self, record: &RecordRef<'_>, durable_seq: Seq) -> io::Result<()> {
+        self.make_way(record)?;
+        let sparse = self.sparse_next;
         let batch = self.batch.get_or_insert_with(|| {
             let start = self.buffer.len();
             self.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
@@ -140,15 +176,18 @@ impl Builder {
                     self.context.base_timestamp_ms
                 },
                 count: 0,
-                sparse: false,
+                sparse,
             };
             OpenBatch {
                 start,
                 header,
                 next_seq: record.seq,
                 tally: Tally::default(),
+                gap_count: 0,
             }
         });
+        let delta = record.seq.saturating_sub(batch.header.first_seq);
+        let delta = u32::try_from(delta).unwrap_or(u32::MAX);
         let own_time = record.timestamp_ms != batch.header.timestamp_ms;
         let parts = RecordParts {
             key: record.key,
@@ -160,7 +199,7 @@ impl Builder {
             &mut self.buffer,
             self.context.salt,
             record.seq,
-            None,
+            batch.header.sparse.then_some(delta),
             &parts,
         );
         batch.tally.add_record(record);
@@ -168,13 +207,31 @@ impl Builder {
         Ok(())
     }
 
-    /// Whether it has this many bytes by now.
-    pub(crate) fn is_full(&self, segment_bytes: u64) -> bool {
+    /// Bytes so far, those of the open batch included.
+    pub(crate) fn frame_bytes(&self) -> u64 {
         let batch = self
             .batch
             .as_ref()
             .map_or(0, |batch| self.buffer.len() - batch.start);
-        self.summary.end + batch as u64 >= segment_bytes
+        self.summary.end + batch as u64
+    }
+
+    /// Whether it has this many bytes by now.
+    pub(crate) fn is_full(&self, segment_bytes: u64) -> bool {
+        self.frame_bytes() >= segment_bytes
+    }
+
+    /// Whether a segment can state the record's seq: at most 2^32 above its base.
+    pub(crate) fn reaches(&self, seq: Seq) -> bool {
+        seq.saturating_sub(self.header.base_seq) <= u32::MAX.into()
+    }
+
+    /// Makes durable what was written so far, so that the end of the copy has little left to do and
+    /// syncs beside it do not queue behind much.
+    pub(crate) fn sync_written(&self) -> io::Result<()> {
+        // DURABILITY: nothing is safer for it, as no manifest names the file; the device's queue stays
+        // short.
+        self.file.sync()
     }
 
     fn write_out(&mut self) -> io::Result<()> {

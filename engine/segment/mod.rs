@@ -20,7 +20,7 @@ mod source;
 mod summary;
 mod tail;
 
-pub(crate) use build::{Builder, copy_header, new_log_id, write_footer};
+pub(crate) use build::{BATCH_TARGET_BYTES, Builder, copy_header, new_log_id, write_footer};
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, open_damaged};

@@ -10,7 +10,7 @@ use crate::{
     exit::{self, About, Failure, In, Outcome},
     open::{self, WriterArgs},
 };
-use cairnlog::{AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Seq};
+use cairnlog::{AppendOptions, Durability, ErrorKind, Log, Maintained, NewRecord, Options, Seq};
 use clap::Args;
 use history::{Line, Op};
 use std::{
@@ -164,8 +164,8 @@ impl Replay<'_> {
                 "a new segment".to_owned()
             }
             Op::Maintain => match self.log()?.maintain().in_log(dir)? {
-                true => "done".to_owned(),
-                false => "nothing to do".to_owned(),
+                Maintained::Nothing => "nothing to do".to_owned(),
+                _ => "done".to_owned(),
             },
             Op::Trim(seq) => {
                 self.log()?.trim(*seq).in_log(dir)?;

@@ -1,0 +1,244 @@
+//! Which records are dead: superseded, trimmed, let go by the filter, or tombstones past their time.
+//!
+//! INVARIANTS: a record is called dead by its key only if a newer one of the same key lies in the
+//! segments that were read, all of them durable. A pass that was broken off has said nothing wrong.
+
+use super::{
+    Halt,
+    keys::{KeyTable, Number, Put},
+    pace::Pace,
+    policy::Judged,
+};
+use crate::{
+    append::Core,
+    error::{Defect, Error, Op, Place},
+    format::{RecordRef, header::HEADER_BYTES, record::RECORD_BYTES_MIN},
+    options::CompactOptions,
+    segment::{Frames, Sealed},
+    sync::Arc,
+    types::Seq,
+};
+use std::ops::ControlFlow;
+
+/// One bit for each record of the first segments of a scope, the window.
+#[derive(Debug)]
+pub(super) struct Dead {
+    bits: Vec<u64>,
+    /// The number of the first record of each segment; one more than there are segments.
+    starts: Vec<u64>,
+}
+
+impl Dead {
+    fn new(window: &[Arc<Sealed>]) -> Self {
+        let mut count = 0;
+        let mut starts = vec![0];
+        starts.extend(window.iter().map(|segment| {
+            count += u64::from(segment.entry.record_count);
+            count
+        }));
+        let words = usize::try_from(count.div_ceil(64)).unwrap_or(usize::MAX);
+        Self {
+            bits: vec![0; words],
+            starts,
+        }
+    }
+
+    /// The number of the first record of a segment of the window.
+    pub(super) fn start(&self, segment: usize) -> u64 {
+        self.starts.get(segment).copied().unwrap_or(u64::MAX)
+    }
+
+    fn set(&mut self, number: u64) {
+        let word = usize::try_from(number / 64).unwrap_or(usize::MAX);
+        if let Some(word) = self.bits.get_mut(word) {
+            *word |= 1 << (number % 64);
+        }
+    }
+
+    pub(super) fn is_dead(&self, number: u64) -> bool {
+        let word = usize::try_from(number / 64).unwrap_or(usize::MAX);
+        self.bits
+            .get(word)
+            .is_some_and(|word| word & 1 << (number % 64) != 0)
+    }
+
+    /// What is to be said of each segment of the window.
+    pub(super) fn judged(&self, window: &[Arc<Sealed>]) -> Vec<Judged> {
+        let of = |(number, segment): (usize, &Arc<Sealed>)| {
+            let records = self.start(number)..self.start(number + 1);
+            Judged {
+                frame_bytes: segment.entry.frames_end,
+                record_count: u64::from(segment.entry.record_count),
+                dead_count: records.filter(|number| self.is_dead(*number)).count() as u64,
+            }
+        };
+        window.iter().enumerate().map(of).collect()
+    }
+}
+
+/// Walks the records of a segment, each verified; false if `each` broke off. Its own way to the file keeps the memory that the
+/// walk takes out of the readers' maps.
+pub(super) fn walk(
+    core: &Core,
+    segment: &Sealed,
+    pace: &mut Pace<'_>,
+    mut each: impl FnMut(&RecordRef<'_>, &mut Pace<'_>) -> Result<ControlFlow<()>, Halt>,
+) -> Result<bool, Halt> {
+    let entry = segment.entry;
+    let fault =
+        |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
+    let apart = Sealed::new(entry, core.log_id(), core.dir().clone(), false);
+    let loaded = apart.load().map_err(fault)?;
+    let mut frames = Frames::new(&loaded.view, HEADER_BYTES as u64);
+    let mut count = 0;
+    while let Some(record) = frames.next(entry.frames_end).map_err(fault)? {
+        pace.read(frame_bytes(&record))?;
+        count += 1;
+        if each(&record, pace)?.is_break() {
+            return Ok(false);
+        }
+    }
+    if count != u64::from(entry.record_count) {
+        // Records are told apart by their number, so a wrong count would drop others than it should.
+        let defect = Defect::Malformed("count of records");
+        let place = Place::in_segment(entry.id, 0).with_seq(entry.base_seq);
+        return Err(Error::defect(Op::Compact, place, defect).into());
+    }
+    Ok(true)
+}
+
+/// About what a record takes on disk.
+pub(super) fn frame_bytes(record: &RecordRef<'_>) -> u64 {
+    let part = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
+    part(record.key) + part(record.value) + RECORD_BYTES_MIN as u64
+}
+
+/// What decides over a record beside its key.
+pub(super) struct Judge<'a> {
+    pub(super) core: &'a Core,
+    pub(super) how: &'a CompactOptions,
+    pub(super) now_ms: i64,
+    pub(super) head_seq: Seq,
+    /// Tombstones from here on are kept for a consumer.
+    pub(super) held_seq: Seq,
+    /// All segments that are compared, from the head.
+    pub(super) scope: &'a [Arc<Sealed>],
+    /// How many of them, from the first, are judged.
+    pub(super) window: usize,
+}
+
+impl Judge<'_> {
+    /// Judges every record of the window.
+    pub(super) fn judge(&self, memory_bytes: usize, pace: &mut Pace<'_>) -> Result<Dead, Halt> {
+        let window = self.scope.get(..self.window).unwrap_or_default();
+        let mut dead = Dead::new(window);
+        if window.iter().any(|segment| segment.entry.keyed_count > 0) {
+            self.by_key(memory_bytes, &mut dead, pace)?;
+        }
+        self.by_itself(window, &mut dead, pace)?;
+        Ok(dead)
+    }
+
+    fn by_key(
+        &self,
+        memory_bytes: usize,
+        dead: &mut Dead,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), Halt> {
+        let random = || self.core.dir().vfs().random();
+        let mut table = KeyTable::new(self.how.keys, memory_bytes, [random(), random()]);
+        let mut part = (0, u64::MAX);
+        loop {
+            pace.progress.pass_count += 1;
+            table.begin(part);
+            let width = part.1 - part.0;
+            if let Some((seen, of)) = self.pass(&mut table, dead, pace)? {
+                // So many hashes fit, if keys come as evenly as so far; a tenth less is safer.
+                let fits = u128::from(width) * u128::from(seen) / u128::from(of.max(1)) * 9 / 10;
+                part.1 = part.0 + u64::try_from(fits).unwrap_or(width / 2);
+            } else if part.1 == u64::MAX {
+                return Ok(());
+            } else {
+                part = (part.1 + 1, (part.1 + 1).saturating_add(width));
+            }
+        }
+    }
+
+    /// One pass over the scope. If the table got full, how many records of the window were seen till
+    /// then, and of how many.
+    fn pass(
+        &self,
+        table: &mut KeyTable,
+        dead: &mut Dead,
+        pace: &mut Pace<'_>,
+    ) -> Result<Option<(u64, u64)>, Halt> {
+        let mut number: u64 = 0;
+        for (at, segment) in self.scope.iter().enumerate() {
+            if segment.entry.keyed_count == 0 {
+                number = dead.start((at + 1).min(self.window));
+                continue;
+            }
+            let inside = at < self.window;
+            let complete = walk(self.core, segment, pace, |record, _| {
+                if let Some(key) = record.key {
+                    let older = if inside {
+                        match table.put(key, Number::try_from(number).unwrap_or(Number::MAX)) {
+                            Put::Full => return Ok(ControlFlow::Break(())),
+                            Put::Newer(older) => Some(older),
+                            Put::First | Put::Elsewhere => None,
+                        }
+                    } else {
+                        // What lies behind the window is evidence only.
+                        table.take(key)
+                    };
+                    if let Some(older) = older {
+                        dead.set(older.into());
+                    }
+                }
+                number += 1;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            if !complete {
+                return Ok(Some((number, dead.start(self.window))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A second look at what is the newest of its key, or has none.
+    fn by_itself(
+        &self,
+        window: &[Arc<Sealed>],
+        dead: &mut Dead,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), Halt> {
+        for (at, segment) in window.iter().enumerate() {
+            let entry = segment.entry;
+            let asked = self.how.filter.is_some()
+                || entry.tombstone_count > 0
+                || entry.base_seq < self.head_seq;
+            if !asked {
+                continue;
+            }
+            let mut number = dead.start(at);
+            walk(self.core, segment, pace, |record, _| {
+                if !dead.is_dead(number) && !self.keeps(record) {
+                    dead.set(number);
+                }
+                number += 1;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn keeps(&self, record: &RecordRef<'_>) -> bool {
+        let age_ms = i64::try_from(self.how.tombstone_age_min.as_millis()).unwrap_or(i64::MAX);
+        // All that is older of its key is dead by now, and leaves the log no later than it does.
+        let expired = record.value.is_none()
+            && record.timestamp_ms.saturating_add(age_ms) <= self.now_ms
+            && record.seq < self.held_seq;
+        let trimmed = record.seq < self.head_seq;
+        !expired && !trimmed && self.how.filter.as_ref().is_none_or(|keep| keep(record))
+    }
+}

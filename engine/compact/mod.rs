@@ -1,0 +1,316 @@
+//! The journey of compaction: judge records, write the live ones aside, swap the segments.
+//!
+//! Sealed segments from the head are compared with each other (`policy` chooses, `live` judges with
+//! the help of `keys`), those with dead records are written anew (`rewrite`), and one manifest commit
+//! a run swaps the new ones in. `pace` holds the rate and lets others go first.
+//!
+//! INVARIANTS: nothing changes but that dead records are absent. Before the commit the old segments
+//! are the log, after it the new ones; a crash leaves orphans at most. Readers that hold the old ones
+//! keep them: their files go with the last of them. Nothing is dropped for the sake of a record that
+//! left the log meanwhile: then the run is given up.
+//!
+//! Called by `Log` and upkeep; calls append (for the manifest and a moment without sealing), catalog,
+//! segment.
+
+mod keys;
+mod live;
+mod pace;
+mod policy;
+mod rewrite;
+
+pub use pace::CompactProgress;
+
+pub(crate) use pace::Between;
+pub(crate) use policy::dirty_bytes;
+
+use crate::{
+    append::Core,
+    error::{Error, Op, Result},
+    format::{Manifest, manifest::SealedEntry},
+    observe::event,
+    options::CompactOptions,
+    segment::Sealed,
+    sync::{Arc, Condvar, Mutex},
+    types::{SegmentId, Seq},
+};
+use live::{Dead, Judge};
+use pace::Pace;
+use rewrite::Outputs;
+use std::collections::HashSet;
+
+/// What a compaction did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Segments that were replaced.
+    pub segments_before: u64,
+    /// Segments that they were replaced by.
+    pub segments_after: u64,
+    /// Bytes of frames in the segments that were replaced.
+    pub bytes_before: u64,
+    /// Bytes of frames in the segments that they were replaced by.
+    pub bytes_after: u64,
+    /// Records that were dropped.
+    pub dropped_count: u64,
+    /// Records in the segments that they were replaced by.
+    pub kept_count: u64,
+    /// How far it went.
+    pub progress: CompactProgress,
+    /// Whether it ended before all was done: it was told to, or the log was rewound or trimmed under
+    /// it. What was swapped in by then stays, and the rest waits for the next time.
+    pub stopped: bool,
+}
+
+/// Why a compaction ends early.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    Cancelled,
+    Failed(Error),
+}
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// One compaction at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    taken: Mutex<bool>,
+    free: Condvar,
+}
+
+impl Turn {
+    /// Takes the turn, waiting for it, or `None` if it is taken and `wait` is false.
+    fn take(&self, wait: bool) -> Option<Taken<'_>> {
+        let mut taken = self.taken.lock();
+        while *taken {
+            if !wait {
+                return None;
+            }
+            self.free.wait(&mut taken);
+        }
+        *taken = true;
+        Some(Taken(self))
+    }
+}
+
+struct Taken<'a>(&'a Turn);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        *self.0.taken.lock() = false;
+        self.0.free.notify_one();
+    }
+}
+
+/// Compacts now. `held_seq`: tombstones from there on are kept.
+pub(crate) fn compact(
+    core: &Core,
+    turn: &Turn,
+    how: &CompactOptions,
+    held_seq: Option<Seq>,
+    between: &mut Between<'_>,
+) -> Result<CompactReport> {
+    how.check()?;
+    let Some(_mine) = turn.take(true) else {
+        return Ok(CompactReport::default());
+    };
+    Compaction::new(core, how, held_seq).run(between)
+}
+
+/// Compacts if that is due and nobody else is at it.
+pub(crate) fn compact_if_due(
+    core: &Core,
+    turn: &Turn,
+    how: &CompactOptions,
+    held_seq: Option<Seq>,
+    between: &mut Between<'_>,
+) -> Result<Option<CompactReport>> {
+    let entries = core.manifest().snapshot().sealed;
+    let now_ms = core.dir().vfs().unix_time_ms();
+    let old = entries.get(..policy::scope(&entries, how, now_ms));
+    if !policy::is_due(old.unwrap_or_default(), how) {
+        return Ok(None);
+    }
+    let Some(_mine) = turn.take(false) else {
+        return Ok(None);
+    };
+    Compaction::new(core, how, held_seq).run(between).map(Some)
+}
+
+struct Compaction<'a> {
+    core: &'a Core,
+    how: &'a CompactOptions,
+    held_seq: Seq,
+    report: CompactReport,
+}
+
+impl<'a> Compaction<'a> {
+    fn new(core: &'a Core, how: &'a CompactOptions, held_seq: Option<Seq>) -> Self {
+        Self {
+            core,
+            how,
+            held_seq: held_seq.unwrap_or(Seq::MAX),
+            report: CompactReport::default(),
+        }
+    }
+
+    fn run(mut self, between: &mut Between<'_>) -> Result<CompactReport> {
+        self.core.check_usable(Op::Compact)?;
+        let vfs = self.core.dir().vfs().clone();
+        let mut pace = Pace::new(vfs, self.how.rate_bytes_per_s, between);
+        let outcome = self.all_windows(&mut pace);
+        self.report.progress = pace.progress;
+        match outcome {
+            Ok(()) => {}
+            Err(Halt::Cancelled) => self.report.stopped = true,
+            Err(Halt::Failed(error)) => return Err(error),
+        }
+        event!(info, "compacted", dropped = self.report.dropped_count);
+        Ok(self.report)
+    }
+
+    fn all_windows(&mut self, pace: &mut Pace<'_>) -> Result<(), Halt> {
+        let now_ms = self.core.dir().vfs().unix_time_ms();
+        let catalog = self.core.catalog().load();
+        let entries: Vec<SealedEntry> = catalog.sealed.iter().map(|it| it.entry).collect();
+        let count = policy::scope(&entries, self.how, now_ms);
+        // A quarter of the memory tells the dead, a bit for each record; the rest tells keys apart.
+        let bitmap_bytes = self.how.memory_bytes_max / 4;
+        let record_count_max = (bitmap_bytes as u64 * 8).min(u64::from(keys::Number::MAX));
+        let mut start = 0;
+        while start < count {
+            let scope = catalog.sealed.get(start..count).unwrap_or_default();
+            let rest = entries.get(start..count).unwrap_or_default();
+            let window = policy::window(rest, record_count_max);
+            let judge = Judge {
+                core: self.core,
+                how: self.how,
+                now_ms,
+                head_seq: catalog.head_seq,
+                held_seq: self.held_seq,
+                scope,
+                window,
+            };
+            let dead = judge.judge(self.how.memory_bytes_max - bitmap_bytes, pace)?;
+            self.all_runs(scope, window, &dead, pace)?;
+            start += window;
+        }
+        Ok(())
+    }
+
+    fn all_runs(
+        &mut self,
+        scope: &[Arc<Sealed>],
+        window: usize,
+        dead: &Dead,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), Halt> {
+        let judged = dead.judged(scope.get(..window).unwrap_or_default());
+        let segment_bytes = self.core.options().segment_bytes;
+        for run in policy::runs(&judged, segment_bytes, self.how.run_bytes_max) {
+            let evidence = scope.get(run.start..).unwrap_or_default();
+            let inputs = scope.get(run.clone()).unwrap_or_default();
+            let outputs = Outputs::write(self.core, inputs, dead, run.start, pace)?;
+            let of_run = judged.get(run.clone()).unwrap_or_default();
+            let dropped: u64 = of_run.iter().map(|it| it.dead_count).sum();
+            let records: u64 = of_run.iter().map(|it| it.record_count).sum();
+            assert_eq!(
+                outputs.record_count,
+                records - dropped,
+                "every live record of the run is in its copy"
+            );
+            self.swap(inputs, evidence, outputs)?;
+            self.report.dropped_count += dropped;
+            pace.progress.run_count += 1;
+            pace.step()?;
+        }
+        self.mark(scope.get(..window).unwrap_or_default(), &judged)
+    }
+
+    /// Makes the new segments the log instead of the old ones: one commit.
+    ///
+    /// `evidence` is all for the sake of which records were called dead: the run and what lies behind.
+    fn swap(
+        &mut self,
+        inputs: &[Arc<Sealed>],
+        evidence: &[Arc<Sealed>],
+        mut outputs: Outputs<'_>,
+    ) -> Result<(), Halt> {
+        let core = self.core;
+        let ids: HashSet<SegmentId> = inputs.iter().map(|input| input.entry.id).collect();
+        {
+            let _no_other_change = core.hold_segments();
+            core.check_usable(Op::Compact)?;
+            if !is_there(&core.manifest().snapshot(), evidence) {
+                return Err(Halt::Cancelled);
+            }
+            // DURABILITY: after this commit the new segments are the log, before it the old ones.
+            let committed = core.commit(Op::Compact, |manifest| {
+                let old = |entry: &SealedEntry| ids.contains(&entry.id);
+                let at = manifest.sealed.iter().position(old).unwrap_or(0);
+                manifest.sealed.retain(|entry| !old(entry));
+                manifest
+                    .sealed
+                    .splice(at..at, outputs.sealed.iter().copied());
+            });
+            // While it is undecided which manifest is in force, the files of both stay.
+            outputs.kept = committed.is_ok() || core.manifest().is_undecided();
+            committed?;
+            let mapped = core.options().mapped();
+            let open = |entry: &SealedEntry| {
+                Arc::new(Sealed::new(
+                    *entry,
+                    core.log_id(),
+                    core.dir().clone(),
+                    mapped,
+                ))
+            };
+            core.catalog().swap(|catalog| {
+                let sealed = Arc::make_mut(&mut catalog.sealed);
+                let old = |segment: &Arc<Sealed>| ids.contains(&segment.entry.id);
+                let at = sealed.iter().position(old).unwrap_or(0);
+                for segment in sealed.iter().filter(|segment| old(segment)) {
+                    segment.retire();
+                }
+                sealed.retain(|segment| !old(segment));
+                sealed.splice(at..at, outputs.sealed.iter().map(open));
+            });
+        }
+        let bytes = |entries: &mut dyn Iterator<Item = u64>| entries.sum::<u64>();
+        self.report.segments_before += inputs.len() as u64;
+        self.report.segments_after += outputs.sealed.len() as u64;
+        self.report.bytes_before += bytes(&mut inputs.iter().map(|it| it.entry.frames_end));
+        self.report.bytes_after += bytes(&mut outputs.sealed.iter().map(|it| it.frames_end));
+        self.report.kept_count += outputs.record_count;
+        Ok(())
+    }
+
+    /// Notes that the segments that stay have nothing to drop.
+    fn mark(&self, window: &[Arc<Sealed>], judged: &[policy::Judged]) -> Result<(), Halt> {
+        let clean: HashSet<SegmentId> = window
+            .iter()
+            .zip(judged)
+            .filter(|(_, judged)| judged.dead_count == 0)
+            .map(|(segment, _)| segment.entry.id)
+            .collect();
+        let _no_other_change = self.core.hold_segments();
+        self.core.check_usable(Op::Compact)?;
+        self.core.commit(Op::Compact, |manifest| {
+            for entry in &mut manifest.sealed {
+                entry.compacted |= clean.contains(&entry.id);
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// Whether the run, and all for the sake of which its records are dead, is still part of the log.
+fn is_there(manifest: &Manifest, evidence: &[Arc<Sealed>]) -> bool {
+    let named: HashSet<SegmentId> = manifest.sealed.iter().map(|entry| entry.id).collect();
+    evidence
+        .iter()
+        .all(|segment| named.contains(&segment.entry.id))
+}

@@ -1,0 +1,152 @@
+//! Writing the live records of a run of segments into new ones, aside.
+//!
+//! INVARIANT: until a manifest names them they are files that nobody knows; they go again if it never
+//! does.
+
+use super::{
+    Halt,
+    live::{Dead, frame_bytes, walk},
+    pace::Pace,
+};
+use crate::{
+    append::Core,
+    error::{Error, Op, Place},
+    format::{RecordRef, SegmentHeader, batch::BATCH_HEADER_BYTES, manifest::SealedEntry, names},
+    segment::{Builder, Sealed, copy_header},
+    sync::Arc,
+    types::SegmentId,
+};
+use std::{io, ops::ControlFlow};
+
+/// How much is written before it is synced: little enough that the sync of an append beside it does not
+/// wait long behind it.
+const SYNC_BYTES: u64 = 1 << 20;
+/// What a record may take beside its frame's least: key length, time, producer, seq, a batch's header.
+const OVERHEAD_BYTES: u64 = 2 + 8 + 20 + 4 + BATCH_HEADER_BYTES as u64;
+
+/// Segments that are written and named by no manifest yet.
+pub(super) struct Outputs<'a> {
+    core: &'a Core,
+    open: Option<(SegmentId, Builder)>,
+    /// Bytes of the open one that are not synced.
+    unsynced_bytes: u64,
+    pub(super) sealed: Vec<SealedEntry>,
+    pub(super) record_count: u64,
+    /// Whether they stay: a manifest names them, or may.
+    pub(super) kept: bool,
+}
+
+impl<'a> Outputs<'a> {
+    /// Writes what is alive of a run; `first` is the run's place in the window that `dead` is of.
+    pub(super) fn write(
+        core: &'a Core,
+        run: &[Arc<Sealed>],
+        dead: &Dead,
+        first: usize,
+        pace: &mut Pace<'_>,
+    ) -> Result<Self, Halt> {
+        let mut outputs = Self {
+            core,
+            open: None,
+            unsynced_bytes: 0,
+            sealed: Vec::new(),
+            record_count: 0,
+            kept: false,
+        };
+        for (at, segment) in run.iter().enumerate() {
+            let mut number = dead.start(first + at);
+            if (number..dead.start(first + at + 1)).all(|number| dead.is_dead(number)) {
+                continue; // Not even read.
+            }
+            walk(core, segment, pace, |record, pace| {
+                if !dead.is_dead(number) {
+                    outputs.add(record)?;
+                    pace.written(frame_bytes(record))?;
+                }
+                number += 1;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        outputs.seal()?;
+        if !outputs.sealed.is_empty() {
+            // DURABILITY: after this line the new files' names survive; no manifest names them yet.
+            core.dir().sync().map_err(|error| {
+                Error::io(Op::Compact, error).at(Place::file(core.dir().path()))
+            })?;
+        }
+        Ok(outputs)
+    }
+
+    fn add(&mut self, record: &RecordRef<'_>) -> Result<(), Halt> {
+        let bytes = frame_bytes(record) + OVERHEAD_BYTES;
+        let has_room = |(_, builder): &(SegmentId, Builder)| {
+            builder.reaches(record.seq)
+                && builder.frame_bytes() + bytes <= self.core.options().segment_bytes
+        };
+        if !self.open.as_ref().is_some_and(has_room) {
+            self.seal()?;
+            self.open = Some(self.begin(record)?);
+        }
+        if let Some((id, builder)) = &mut self.open {
+            let id = *id;
+            builder
+                .add(record, record.seq)
+                .map_err(|error| failed(id, error))?;
+            self.unsynced_bytes += bytes;
+            if self.unsynced_bytes >= SYNC_BYTES {
+                self.unsynced_bytes = 0;
+                // DURABILITY: nothing is safer for it yet; it keeps the device's queue short.
+                builder.sync_written().map_err(|error| failed(id, error))?;
+            }
+        }
+        self.record_count += 1;
+        Ok(())
+    }
+
+    fn begin(&self, first: &RecordRef<'_>) -> Result<(SegmentId, Builder), Halt> {
+        let (dir, log_id) = (self.core.dir(), self.core.log_id());
+        let id = self.core.manifest().allocate_id();
+        let header = SegmentHeader {
+            // Times are stated as distances from it.
+            base_timestamp_ms: first.timestamp_ms,
+            ..copy_header(dir, log_id, id, first.seq)
+        };
+        let builder = Builder::create(dir, header).map_err(|error| failed(id, error))?;
+        Ok((id, builder.packed()))
+    }
+
+    fn seal(&mut self) -> Result<(), Halt> {
+        if let Some((id, builder)) = self.open.take() {
+            let sealed = builder.seal();
+            if sealed.is_err() {
+                remove(self.core, id);
+            }
+            let entry = sealed.map_err(|error| failed(id, error))?;
+            self.sealed.push(SealedEntry {
+                compacted: true,
+                ..entry
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Outputs<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            let open = self.open.as_ref().map(|(id, _)| *id);
+            for id in self.sealed.iter().map(|entry| entry.id).chain(open) {
+                remove(self.core, id);
+            }
+        }
+    }
+}
+
+/// If this fails the file stays as an orphan, and the next opening removes it.
+fn remove(core: &Core, id: SegmentId) {
+    core.dir().remove_if_there(&names::segment(id)).ok();
+}
+
+fn failed(id: SegmentId, error: io::Error) -> Halt {
+    Halt::Failed(Error::io(Op::Compact, error).at(Place::file(names::segment(id))))
+}

@@ -1,0 +1,77 @@
+//! What is done for a log now and then: compaction and retention, when they are due.
+//!
+//! Called by the background worker between its other duties, or by [`Log::maintain`](crate::Log::maintain).
+
+use crate::{
+    append::{Core, Upkeep},
+    compact::{self, CompactReport, Turn},
+    error::Result,
+    retain::{self, RetainReport},
+    types::Seq,
+};
+use std::{fmt, ops::ControlFlow, time::Duration};
+
+/// What one step of [`Log::maintain`](crate::Log::maintain) did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Maintained {
+    /// There was nothing to do.
+    Nothing,
+    /// Wrote what was buffered, sealed finished segments or prepared the next.
+    Segments,
+    /// Dropped segments from the head.
+    Retained(RetainReport),
+    /// Compacted.
+    Compacted(CompactReport),
+}
+
+/// The first record that a consumer still needs, if one holds any.
+pub(crate) type Held = dyn Fn() -> Result<Option<Seq>> + Send + Sync;
+
+/// Does the upkeep of one log.
+pub(crate) struct Keeper {
+    pub(crate) turn: Turn,
+    pub(crate) held: Box<Held>,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper")
+            .field("turn", &self.turn)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Keeper {
+    /// Does one thing that is due: drops segments first, then they need not be compacted.
+    pub(crate) fn step(
+        &self,
+        core: &Core,
+        between: &mut dyn FnMut(Duration) -> ControlFlow<()>,
+    ) -> Result<Maintained> {
+        let options = core.options();
+        if let Some(limits) = &options.retention {
+            let report = retain::retain(core, limits, (self.held)()?)?;
+            if report.segment_count > 0 {
+                return Ok(Maintained::Retained(report));
+            }
+        }
+        let Some(how) = &options.compaction else {
+            return Ok(Maintained::Nothing);
+        };
+        let mut between = |_: &_, pause| between(pause);
+        let report = compact::compact_if_due(core, &self.turn, how, (self.held)()?, &mut between)?;
+        Ok(report.map_or(Maintained::Nothing, Maintained::Compacted))
+    }
+}
+
+impl Upkeep for Keeper {
+    fn step(
+        &self,
+        core: &Core,
+        between: &mut dyn FnMut(Duration) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        self.step(core, between)
+            .map(|did| did != Maintained::Nothing)
+    }
+}
