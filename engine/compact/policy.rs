@@ -124,7 +124,7 @@ mod tests {
             (100, 300, 1),
             (100, 400, 3),
             (1000, 400, 0),
-            (u64::MAX, i64::MAX, 0),
+            (u64::MAX, 1 << 50, 0),
         ] {
             let how = CompactOptions::new().age_min(Duration::from_millis(age_ms));
             assert_eq!(scope(&entries, &how, now_ms), expected, "{age_ms} {now_ms}");
