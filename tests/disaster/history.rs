@@ -6,10 +6,11 @@ use crate::{
     steps::{New, Step, Step::*},
 };
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Result, Seq,
+    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options, Result,
+    Retention, Seq,
     vfs::{Vfs, sim::SimFs},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub const DIR: &str = "/log";
 
@@ -160,6 +161,21 @@ impl Run {
                 }
                 during = Some(meanwhile);
             }
+            Compact => during = self.compact(&log),
+            Retain { bytes } => {
+                let mut meanwhile = self.shadow.clone();
+                (0..=next).for_each(|head| meanwhile.may_be_trimmed(head));
+                match log.retain(&Retention::new().bytes_max(*bytes)) {
+                    Ok(report) => self.shadow.trimmed(report.head_seq),
+                    Err(error) => {
+                        if error.kind() == ErrorKind::Indeterminate {
+                            self.shadow = meanwhile.clone();
+                        }
+                        self.failed(step, error);
+                    }
+                }
+                during = Some(meanwhile);
+            }
             Close => {
                 if self.told(step, log.close()).is_some() {
                     self.shadow.synced();
@@ -171,6 +187,23 @@ impl Run {
         // What a definite error took back must never be seen again.
         self.shadow.taken_back(log.next_seq());
         Some(during)
+    }
+
+    /// Compacts everything; gives what the log may be meanwhile.
+    fn compact(&mut self, log: &Log) -> Option<Shadow> {
+        self.told(&Compact, log.sync())?;
+        self.shadow.synced();
+        self.told(&Compact, log.rotate())?;
+        let now_ms = self.disk.unix_time_ms();
+        let gone = self.shadow.superseded(log.head_seq(), now_ms);
+        let mut meanwhile = self.shadow.clone();
+        meanwhile.may_lack.extend(&gone);
+        let how = CompactOptions::new().tombstone_age_min(Duration::ZERO);
+        match self.told(&Compact, log.compact(&how.rate_bytes_per_s(None))) {
+            Some(_) => self.shadow.certain.retain(|rec| !gone.contains(&rec.seq)),
+            None => self.shadow = meanwhile.clone(),
+        }
+        Some(meanwhile)
     }
 
     fn told<T>(&mut self, step: &Step, result: Result<T>) -> Option<T> {

@@ -7,8 +7,8 @@ use crate::{
     history::{Run, options},
     shadow::Rec,
     steps::{
-        Append, Close, Expect, Kill, Maintain, New, Open, Rewind, Rotate, Step, Submit, Sync, Trim,
-        TrimDurable,
+        Append, Close, Compact, Expect, Kill, Maintain, New, Open, Retain, Rewind, Rotate, Step,
+        Submit, Sync, Trim, TrimDurable,
     },
 };
 use cairnlog::{
@@ -88,6 +88,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..12_u64).prop_map(|keep| Act::Do(Trim { keep })),
         1 => (0..12_u64).prop_map(|keep| Act::Do(TrimDurable { keep })),
         2 => (0..9_u64).prop_map(|drop| Act::Do(Rewind { drop })),
+        3 => Just(Act::Do(Compact)),
+        1 => (0..4_000_u64).prop_map(|bytes| Act::Do(Retain { bytes })),
         2 => Just(Act::Reopen),
         2 => Just(Act::KillAndOpen),
         2 => any::<u64>().prop_map(|seed| Act::PowerCut { seed }),

@@ -4,7 +4,10 @@
 //! batches of `maybe` in order, and nothing else.
 
 use cairnlog::{Log, Record, Seq};
-use std::ops::RangeInclusive;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 /// A record as it was handed in. The value begins with a number that no other record has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Shadow {
     pub heads: Vec<Seq>,
     /// The lowest number that the next record may get: a rewind does not free any.
     pub next_min: Seq,
+    /// Which of the certain ones may be gone, while a compaction is undecided.
+    pub may_lack: BTreeSet<Seq>,
     /// What else it may be, while a rewind is undecided.
     pub or: Option<Box<Shadow>>,
 }
@@ -63,7 +68,8 @@ impl Shadow {
 
     /// Whether there is only one thing that the log may be.
     pub fn is_decided(&self) -> bool {
-        self.maybe.is_empty() && self.or.is_none() && self.heads.len() == 1
+        let lacking = self.may_lack.is_empty();
+        self.maybe.is_empty() && self.or.is_none() && self.heads.len() == 1 && lacking
     }
 
     /// Everything up to here became durable.
@@ -99,6 +105,25 @@ impl Shadow {
         self.or = Some(Box::new(other));
     }
 
+    /// What a compaction of all that is certain drops: what has a newer record of its key, tombstones
+    /// whose time has come, what was trimmed.
+    pub fn superseded(&self, head: Seq, now_ms: i64) -> BTreeSet<Seq> {
+        let mut newest = BTreeMap::new();
+        for rec in &self.certain {
+            newest.extend(rec.key.as_ref().map(|key| (key, rec.seq)));
+        }
+        let goes = |rec: &&Rec| {
+            let newer = rec.key.as_ref().is_some_and(|key| newest[key] > rec.seq);
+            let expired = rec.value.is_none() && *rec.time_ms.start() <= now_ms;
+            newer || expired || rec.seq < head
+        };
+        self.certain
+            .iter()
+            .filter(goes)
+            .map(|rec| rec.seq)
+            .collect()
+    }
+
     /// Compares with an open log; `Err` says what is wrong.
     pub fn check(&self, log: &Log) -> Result<Vec<Rec>, String> {
         let found = read_all(log)?;
@@ -128,8 +153,9 @@ impl Shadow {
         }
         let mut found = found.iter().peekable();
         for want in self.certain.iter().filter(|rec| rec.seq >= head) {
-            match found.next() {
-                Some(got) if want.is(got) => {}
+            match found.peek() {
+                Some(got) if want.is(got) => drop(found.next()),
+                _ if self.may_lack.contains(&want.seq) => {}
                 got => return Err(format!("certain {want:?}, found {got:?}")),
             }
         }

@@ -42,6 +42,12 @@ pub enum Step {
     Rewind {
         drop: u64,
     },
+    /// Syncs, rotates and compacts: all records are compared.
+    Compact,
+    /// Sealed segments go from the head until about so many bytes are left.
+    Retain {
+        bytes: u64,
+    },
     Close,
     Kill,
 }
@@ -51,6 +57,16 @@ pub use Step::*;
 /// One durable append.
 pub fn durable(value_bytes: usize) -> Step {
     Append(Durability::Durable, vec![plain(value_bytes)])
+}
+
+/// One durable append of a key: a value, or a tombstone.
+pub fn keyed(key: u8, value_bytes: impl Into<Option<usize>>) -> Step {
+    let new = New {
+        key: Some(key),
+        value_bytes: value_bytes.into(),
+        time_ms: None,
+    };
+    Append(Durability::Durable, vec![new])
 }
 
 pub fn written(value_bytes: usize) -> Step {
@@ -127,6 +143,38 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
                 durable(100),
                 Rewind { drop: 1 },
                 durable(20),
+            ],
+        ),
+        (
+            "compaction",
+            512,
+            vec![
+                Open,
+                keyed(1, 90),
+                keyed(2, 90),
+                keyed(1, 100),
+                durable(80),
+                keyed(2, None),
+                Compact,
+                keyed(1, 20),
+                Compact,
+                durable(10),
+            ],
+        ),
+        (
+            "retention of what was compacted",
+            512,
+            vec![
+                Open,
+                keyed(1, 150),
+                keyed(1, 150),
+                durable(150),
+                durable(150),
+                Compact,
+                durable(150),
+                Maintain,
+                Retain { bytes: 600 },
+                durable(10),
             ],
         ),
         (
