@@ -4,7 +4,8 @@
 //! a directory with the log and `expected.txt`: the verdict of opening, then the records, one a line.
 
 use cairnlog::{
-    AppendOptions, Durability, Log, NewRecord, Options, Producer, RepairOptions, vfs::sim::SimFs,
+    AppendOptions, CompactOptions, Durability, Log, NewRecord, Options, Producer, RepairOptions,
+    vfs::sim::SimFs,
 };
 use std::{error::Error, fmt::Write, fs, path::Path, sync::Arc};
 
@@ -20,7 +21,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [Shape; 13] = [
+    let shapes: [Shape; 14] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),
@@ -34,6 +35,7 @@ fn main() -> Outcome {
         ("trimmed", |disk| edited(disk, |log| log.trim(25))),
         ("rewound", |disk| edited(disk, |log| log.rewind(25))),
         ("repaired", repaired),
+        ("compacted", compacted),
     ];
     for (name, make) in shapes {
         let target = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -64,6 +66,31 @@ fn finish(disk: &SimFs, log: Log, close: bool) -> Outcome {
         disk.power_cut();
     }
     Ok(())
+}
+
+/// Batches with and without gaps, times far apart, a tombstone that stays.
+fn compacted(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    let how = AppendOptions::new().durability(Durability::Written);
+    for number in 0..120u64 {
+        let (key, value) = (
+            format!("key {}", number * number % 17),
+            format!("value {number}"),
+        );
+        let record = match number % 10 {
+            0 => NewRecord::value(&value),
+            1 => NewRecord::tombstone(&key),
+            2 => NewRecord::keyed(&key, &value).timestamp_ms(1_000_000_000_000),
+            3 => NewRecord::keyed(&value, &key), // A key that comes once.
+            _ => NewRecord::keyed(&key, &value),
+        };
+        log.append_records(&[record], &how)?;
+    }
+    log.rotate()?;
+    log.append("behind")?;
+    let report = log.compact(&CompactOptions::new())?;
+    assert!(report.dropped_count > 50 && report.segments_before > 3);
+    finish(disk, log, true)
 }
 
 fn kinds(disk: &SimFs) -> Outcome {

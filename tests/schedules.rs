@@ -6,7 +6,7 @@
 #![cfg(cairn_shuttle)]
 
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options,
+    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options,
     vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use shuttle::thread;
@@ -269,5 +269,72 @@ fn maintenance_beside_rotations_never_unnames_a_segment_in_use() {
         check(&log, &acked);
         let reopened = options(&disk.reboot(11)).open("log").unwrap();
         check(&reopened, &acked);
+    });
+}
+
+/// Compaction swaps segments while others append, rotate, trim and read: each reader sees the old set
+/// or the new one, and every newest record of a key is there afterwards.
+#[test]
+fn compaction_beside_everything_else_shows_one_set_of_segments() {
+    explore(|| {
+        let disk = SimFs::new(12);
+        let log = options(&disk).open("log").unwrap();
+        let put = |log: &Log, key: u8, number: u8| {
+            let (key, value) = ([key], vec![number; 150]);
+            let records = [NewRecord::keyed(&key, &value)];
+            log.append_records(&records, &AppendOptions::new())
+                .unwrap()
+                .start
+        };
+        for number in 0..4 {
+            put(&log, number % 2, number);
+        }
+        log.rotate().unwrap();
+        let compactor = {
+            let log = log.clone();
+            thread::spawn(move || {
+                let how = CompactOptions::new().rate_bytes_per_s(None);
+                log.compact(&how).unwrap();
+                log.rotate().unwrap();
+                log.compact(&how).unwrap();
+            })
+        };
+        let writer = {
+            let log = log.clone();
+            thread::spawn(move || {
+                (4..7)
+                    .map(|number| put(&log, number % 2, number))
+                    .max()
+                    .unwrap()
+            })
+        };
+        let trimmer = {
+            let log = log.clone();
+            thread::spawn(move || log.trim(1).unwrap())
+        };
+        // Whatever set it sees, it begins with both keys or has been trimmed, and seqs rise.
+        let reader = {
+            let log = log.clone();
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let scan = log.scan(..).unwrap();
+                    let seqs: Vec<_> = scan.map(|record| record.unwrap().seq()).collect();
+                    assert!(seqs.windows(2).all(|pair| pair[0] < pair[1]), "{seqs:?}");
+                    assert!(
+                        seqs.contains(&2) || seqs.iter().any(|seq| *seq > 2),
+                        "{seqs:?}"
+                    );
+                }
+            })
+        };
+        let last = writer.join().unwrap();
+        for thread in [compactor, trimmer, reader] {
+            thread.join().unwrap();
+        }
+        let newest = |log: &Log, key: u8| log.reader().latest(&[key], ..).unwrap().unwrap().seq();
+        let check = |log: &Log| assert_eq!((newest(log, 0), newest(log, 1)), (last, last - 1));
+        check(&log);
+        drop(log);
+        check(&options(&disk.reboot(13)).open("log").unwrap());
     });
 }

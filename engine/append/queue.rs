@@ -232,6 +232,9 @@ impl Core {
         let Some(spare) = state.spare.take() else {
             // The next segment is prepared once the one before is sealed, and that once its
             // successor is begun: what is queued has to be written first.
+            if state.queue.is_empty() && state.leading {
+                return self.wait_for_room(state);
+            }
             let queued = state.queue.back().map(|group| group.done.clone());
             drop(state);
             if let Some(done) = queued {

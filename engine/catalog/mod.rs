@@ -23,6 +23,9 @@ use crate::{
 pub(crate) struct Catalog {
     /// The oldest record that is kept.
     pub(crate) head_seq: Seq,
+    /// Below it everything was durable when compaction last changed the set. A reader shows at least
+    /// so much of it: records may be gone for the sake of newer ones below, and of none above.
+    pub(crate) durable_seq: Seq,
     /// Sealed segments in the order of their seqs.
     pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
     /// Segments that are not sealed yet, in order; the last is the tail.
@@ -35,6 +38,7 @@ impl Catalog {
         let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
         Self {
             head_seq: manifest.head_seq,
+            durable_seq: manifest.durable_seq,
             sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
             tails,
         }

@@ -5,7 +5,7 @@
 
 use super::{
     Halt,
-    keys::{KeyTable, Number, Put},
+    keys::{KeyTable, Number},
     pace::Pace,
     policy::Judged,
 };
@@ -18,7 +18,6 @@ use crate::{
     sync::Arc,
     types::Seq,
 };
-use std::ops::ControlFlow;
 
 /// One bit for each record of the first segments of a scope, the window.
 #[derive(Debug)]
@@ -76,14 +75,14 @@ impl Dead {
     }
 }
 
-/// Walks the records of a segment, each verified; false if `each` broke off. Its own way to the file keeps the memory that the
+/// Walks the records of a segment, each verified. Its own way to the file keeps the memory that the
 /// walk takes out of the readers' maps.
 pub(super) fn walk(
     core: &Core,
     segment: &Sealed,
     pace: &mut Pace<'_>,
-    mut each: impl FnMut(&RecordRef<'_>, &mut Pace<'_>) -> Result<ControlFlow<()>, Halt>,
-) -> Result<bool, Halt> {
+    mut each: impl FnMut(&RecordRef<'_>, &mut Pace<'_>) -> Result<(), Halt>,
+) -> Result<(), Halt> {
     let entry = segment.entry;
     let fault =
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
@@ -94,9 +93,7 @@ pub(super) fn walk(
     while let Some(record) = frames.next(entry.frames_end).map_err(fault)? {
         pace.read(frame_bytes(&record))?;
         count += 1;
-        if each(&record, pace)?.is_break() {
-            return Ok(false);
-        }
+        each(&record, pace)?;
     }
     if count != u64::from(entry.record_count) {
         // Records are told apart by their number, so a wrong count would drop others than it should.
@@ -104,7 +101,7 @@ pub(super) fn walk(
         let place = Place::in_segment(entry.id, 0).with_seq(entry.base_seq);
         return Err(Error::defect(Op::Compact, place, defect).into());
     }
-    Ok(true)
+    Ok(())
 }
 
 /// About what a record takes on disk.
@@ -129,10 +126,12 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     /// Judges every record of the window.
-    pub(super) fn judge(&self, memory_bytes: usize, pace: &mut Pace<'_>) -> Result<Dead, Halt> {
+    pub(super) fn judge(&self, pace: &mut Pace<'_>) -> Result<Dead, Halt> {
         let window = self.scope.get(..self.window).unwrap_or_default();
         let mut dead = Dead::new(window);
         if window.iter().any(|segment| segment.entry.keyed_count > 0) {
+            let bitmap_bytes = dead.bits.len() * 8;
+            let memory_bytes = self.how.memory_bytes_max.saturating_sub(bitmap_bytes);
             self.by_key(memory_bytes, &mut dead, pace)?;
         }
         self.by_itself(window, &mut dead, pace)?;
@@ -147,62 +146,39 @@ impl Judge<'_> {
     ) -> Result<(), Halt> {
         let random = || self.core.dir().vfs().random();
         let mut table = KeyTable::new(self.how.keys, memory_bytes, [random(), random()]);
-        let mut part = (0, u64::MAX);
         loop {
             pace.progress.pass_count += 1;
-            table.begin(part);
-            let width = part.1 - part.0;
-            if let Some((seen, of)) = self.pass(&mut table, dead, pace)? {
-                // So many hashes fit, if keys come as evenly as so far; a tenth less is safer.
-                let fits = u128::from(width) * u128::from(seen) / u128::from(of.max(1)) * 9 / 10;
-                part.1 = part.0 + u64::try_from(fits).unwrap_or(width / 2);
-            } else if part.1 == u64::MAX {
+            self.pass(&mut table, dead, pace)?;
+            if !table.next_part() {
                 return Ok(());
-            } else {
-                part = (part.1 + 1, (part.1 + 1).saturating_add(width));
             }
         }
     }
 
-    /// One pass over the scope. If the table got full, how many records of the window were seen till
-    /// then, and of how many.
-    fn pass(
-        &self,
-        table: &mut KeyTable,
-        dead: &mut Dead,
-        pace: &mut Pace<'_>,
-    ) -> Result<Option<(u64, u64)>, Halt> {
-        let mut number: u64 = 0;
+    /// One pass over the scope.
+    fn pass(&self, table: &mut KeyTable, dead: &mut Dead, pace: &mut Pace<'_>) -> Result<(), Halt> {
         for (at, segment) in self.scope.iter().enumerate() {
             if segment.entry.keyed_count == 0 {
-                number = dead.start((at + 1).min(self.window));
                 continue;
             }
             let inside = at < self.window;
-            let complete = walk(self.core, segment, pace, |record, _| {
+            let mut number = dead.start(at);
+            walk(self.core, segment, pace, |record, _| {
                 if let Some(key) = record.key {
-                    let older = if inside {
-                        match table.put(key, Number::try_from(number).unwrap_or(Number::MAX)) {
-                            Put::Full => return Ok(ControlFlow::Break(())),
-                            Put::Newer(older) => Some(older),
-                            Put::First | Put::Elsewhere => None,
-                        }
-                    } else {
-                        // What lies behind the window is evidence only.
-                        table.take(key)
+                    // What lies behind the window is evidence only.
+                    let older = match Number::try_from(number) {
+                        Ok(number) if inside => table.put(key, number),
+                        _ => table.take(key),
                     };
                     if let Some(older) = older {
                         dead.set(older.into());
                     }
                 }
-                number += 1;
-                Ok(ControlFlow::Continue(()))
+                number = number.saturating_add(1);
+                Ok(())
             })?;
-            if !complete {
-                return Ok(Some((number, dead.start(self.window))));
-            }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// A second look at what is the newest of its key, or has none.
@@ -226,7 +202,7 @@ impl Judge<'_> {
                     dead.set(number);
                 }
                 number += 1;
-                Ok(ControlFlow::Continue(()))
+                Ok(())
             })?;
         }
         Ok(())

@@ -175,9 +175,15 @@ impl<'a> Compaction<'a> {
     fn all_windows(&mut self, pace: &mut Pace<'_>) -> Result<(), Halt> {
         let now_ms = self.core.dir().vfs().unix_time_ms();
         let catalog = self.core.catalog().load();
+        // Only what readers may see is evidence. A sealed segment is durable, but before a sync has
+        // told so, a reader stops below it.
+        let end = catalog.sealed.last().map_or(0, |last| last.entry.next_seq);
+        if end > self.core.durable_seq() {
+            self.core.sync()?;
+        }
         let entries: Vec<SealedEntry> = catalog.sealed.iter().map(|it| it.entry).collect();
         let count = policy::scope(&entries, self.how, now_ms);
-        // A quarter of the memory tells the dead, a bit for each record; the rest tells keys apart.
+        // At most a quarter of the memory tells the dead, a bit for each record.
         let bitmap_bytes = self.how.memory_bytes_max / 4;
         let record_count_max = (bitmap_bytes as u64 * 8).min(u64::from(keys::Number::MAX));
         let mut start = 0;
@@ -194,7 +200,7 @@ impl<'a> Compaction<'a> {
                 scope,
                 window,
             };
-            let dead = judge.judge(self.how.memory_bytes_max - bitmap_bytes, pace)?;
+            let dead = judge.judge(pace)?;
             self.all_runs(scope, window, &dead, pace)?;
             start += window;
         }
@@ -247,6 +253,7 @@ impl<'a> Compaction<'a> {
             if !is_there(&core.manifest().snapshot(), evidence) {
                 return Err(Halt::Cancelled);
             }
+            let durable_seq = core.durable_seq();
             // DURABILITY: after this commit the new segments are the log, before it the old ones.
             let committed = core.commit(Op::Compact, |manifest| {
                 let old = |entry: &SealedEntry| ids.contains(&entry.id);
@@ -255,6 +262,8 @@ impl<'a> Compaction<'a> {
                 manifest
                     .sealed
                     .splice(at..at, outputs.sealed.iter().copied());
+                manifest.durable_seq = manifest.durable_seq.max(durable_seq);
+                manifest.durable_end = 0;
             });
             // While it is undecided which manifest is in force, the files of both stay.
             outputs.kept = committed.is_ok() || core.manifest().is_undecided();
@@ -277,6 +286,7 @@ impl<'a> Compaction<'a> {
                 }
                 sealed.retain(|segment| !old(segment));
                 sealed.splice(at..at, outputs.sealed.iter().map(open));
+                catalog.durable_seq = catalog.durable_seq.max(durable_seq);
             });
         }
         let bytes = |entries: &mut dyn Iterator<Item = u64>| entries.sum::<u64>();

@@ -16,7 +16,7 @@ use crate::{
     sync::Arc,
     types::SegmentId,
 };
-use std::{io, ops::ControlFlow};
+use std::io;
 
 /// How much is written before it is synced: little enough that the sync of an append beside it does not
 /// wait long behind it.
@@ -64,7 +64,7 @@ impl<'a> Outputs<'a> {
                     pace.written(frame_bytes(record))?;
                 }
                 number += 1;
-                Ok(ControlFlow::Continue(()))
+                Ok(())
             })?;
         }
         outputs.seal()?;

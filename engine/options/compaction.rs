@@ -100,7 +100,8 @@ impl CompactOptions {
     }
 
     /// Memory for telling keys apart, in bytes, at least 1 MiB. More keys than fit are worked off in
-    /// several passes over the segments. Default: 64 MiB.
+    /// several passes over the segments. Buffers and the index of one segment, less than 8 MiB, come
+    /// on top. Default: 64 MiB.
     #[must_use]
     pub fn memory_bytes_max(mut self, bytes: usize) -> Self {
         self.memory_bytes_max = bytes;

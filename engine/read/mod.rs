@@ -74,15 +74,22 @@ impl Reader {
         self.watermark.get(self.level)
     }
 
+    /// A set of segments, and up to where it may be shown.
+    fn snapshot(&self) -> (Seq, Arc<Catalog>) {
+        // The watermark first: whatever lies below it is in the catalog taken after. A compaction in
+        // between may have dropped records for newer ones above it; then those have to be shown.
+        let end = self.end_seq();
+        let catalog = self.catalog.load();
+        (end.max(catalog.durable_seq), catalog)
+    }
+
     /// The record with this number; `None` if it is not yet there, or was compacted or rewound away.
     ///
     /// # Errors
     /// `Trimmed` below the head, with the seq to go on from; `Damaged` with its place if its bytes
     /// do not verify; `Io`.
     pub fn get(&self, seq: Seq) -> Result<Option<Record>> {
-        // The watermark first: whatever lies below it is in the catalog taken after.
-        let end = self.end_seq();
-        let catalog = self.catalog.load();
+        let (end, catalog) = self.snapshot();
         if seq < catalog.head_seq {
             return Err(Error::trimmed(Op::Read, seq, catalog.head_seq));
         }
@@ -113,8 +120,7 @@ impl Reader {
     /// # Errors
     /// `Trimmed` if the range starts, by name, below the head.
     pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
-        let end = self.end_seq();
-        let catalog = self.catalog.load();
+        let (end, catalog) = self.snapshot();
         let (first, next) = resolve(range, catalog.head_seq, end)?;
         Ok(Scan::new(catalog, first, next))
     }
@@ -132,8 +138,7 @@ impl Reader {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn seek_time(&self, timestamp_ms: i64) -> Result<Seq> {
-        let end = self.end_seq();
-        let catalog = self.catalog.load();
+        let (end, catalog) = self.snapshot();
         let late_enough = catalog
             .sealed
             .iter()

@@ -4,7 +4,7 @@
 
 use crate::{
     history::DIR,
-    steps::{Maintain, Rotate, Trim, buffered, durable, written},
+    steps::{Compact, Maintain, Open, Rotate, Trim, buffered, durable, keyed, written},
     subject::{MANIFEST, Subject, subject, three_segments},
 };
 use std::{path::Path, sync::Arc};
@@ -50,6 +50,29 @@ fn every_bit_of_a_closed_log_is_guarded_or_harmless() {
     println!("{detected} of {count} flips detected, the others harmless");
     assert!(
         count > 20_000 && detected > count / 2,
+        "{detected} of {count}"
+    );
+}
+
+#[test]
+fn every_bit_of_a_compacted_log_is_guarded_or_harmless() {
+    let mut steps = vec![Open];
+    for round in 0..12 {
+        steps.extend([keyed(round % 3, 30), durable(20), keyed(9 + round, 10)]);
+    }
+    steps.extend([Compact, durable(25)]);
+    let mut subject = subject(&steps, true);
+    // Compaction put them into one batch, and a bit may cost that.
+    subject.batches = vec![0..u64::MAX];
+    let seqs: Vec<_> = subject.recs.iter().map(|rec| rec.seq).collect();
+    assert!(
+        seqs.len() > 20 && seqs.windows(2).any(|pair| pair[1] > pair[0] + 1),
+        "{seqs:?}"
+    );
+    let (detected, count) = flip_every_bit(&subject);
+    println!("{detected} of {count} flips detected, the others harmless");
+    assert!(
+        count > 10_000 && detected > count / 2,
         "{detected} of {count}"
     );
 }

@@ -1,6 +1,8 @@
 //! Does a log live for years? Compaction, retention and the background work, through the public door.
 
 mod compact;
+mod keyed;
+mod memory;
 mod retain;
 
 use cairnlog::{AppendOptions, CompactOptions, Log, NewRecord, Options, Seq};
