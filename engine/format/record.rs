@@ -262,9 +262,3 @@ pub fn frame_bytes_unverified(bytes: &[u8], sparse: bool) -> Option<usize> {
         .ok()
         .map(|shape| shape.frame_bytes())
 }
-
-/// The seq that a record of a sparse batch states, not verified.
-#[must_use]
-pub(crate) fn sparse_delta_unverified(bytes: &[u8]) -> u32 {
-    u32_at(bytes, RECORD_BYTES_MIN)
-}

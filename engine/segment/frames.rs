@@ -9,7 +9,7 @@ use crate::{
     format::{
         BatchHeader, RecordRef, SegmentContext,
         batch::{BATCH_HEADER_BYTES, Records},
-        record::{self, frame_bytes_unverified, sparse_delta_unverified},
+        record::{self, frame_bytes_unverified},
     },
     types::{SegmentId, Seq},
 };
@@ -135,21 +135,12 @@ impl Frames {
     /// Steps inside the open batch; false if all of its records are below `seq`.
     fn step_to(&mut self, seq: Seq, limit: u64) -> Result<bool, Fault> {
         while let Some((spot, left)) = self.next_record {
-            let end = Self::batch_end(&spot).min(limit);
-            let bytes = self
-                .window
-                .get(spot.offset, end.saturating_sub(spot.offset), end)
-                .map_err(|error| Fault::Io {
-                    offset: spot.offset,
-                    error,
-                })?;
-            let own_seq = match spot.batch.sparse {
-                false => spot.dense_seq,
-                true => spot.batch.first_seq + u64::from(sparse_delta_unverified(bytes)),
-            };
+            let own_seq = self.seq_at(&spot)?;
             if own_seq >= seq {
                 return Ok(true);
             }
+            let end = Self::batch_end(&spot).min(limit);
+            let bytes = self.window.peek(spot.offset, end);
             // A length that does not fit is left to the verified walk, which names the place.
             let Some(frame_bytes) = frame_bytes_unverified(bytes, spot.batch.sparse) else {
                 return Ok(true);
@@ -165,6 +156,17 @@ impl Frames {
             ));
         }
         Ok(false)
+    }
+
+    /// The seq of the record at a spot. In a dense batch the header tells. In a sparse one the record
+    /// does, and is verified before it is believed: a seq that is wrong would have the walk stop early
+    /// or step over the record, and it would silently be gone.
+    fn seq_at(&mut self, spot: &Spot) -> Result<Seq, Fault> {
+        self.fetch(spot)?;
+        if spot.batch.sparse {
+            return Ok(self.at(spot)?.seq);
+        }
+        Ok(spot.dense_seq)
     }
 
     /// Steps over one record without verifying it; false if its length does not fit, which reading it
@@ -191,19 +193,12 @@ impl Frames {
         Ok(self.peek(limit)?.map(|spot| spot.batch_offset))
     }
 
-    /// The seq of the next record, by its own account: it is verified when it is read.
+    /// The seq of the next record.
     pub(crate) fn peek_seq(&mut self, limit: u64) -> Result<Option<Seq>, Fault> {
         let Some(spot) = self.peek(limit)? else {
             return Ok(None);
         };
-        if !spot.batch.sparse {
-            return Ok(Some(spot.dense_seq));
-        }
-        self.fetch(&spot)?;
-        let bytes = self.window.peek(spot.offset, Self::batch_end(&spot));
-        Ok(Some(
-            spot.batch.first_seq + u64::from(sparse_delta_unverified(bytes)),
-        ))
+        self.seq_at(&spot).map(Some)
     }
 
     /// The next record below `limit`, verified.
