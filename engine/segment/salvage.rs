@@ -70,7 +70,7 @@ pub(crate) fn salvage(
             let bytes = window
                 .get(offset, u64::MAX, range.frames_end.min(offset + MEND_BYTES))
                 .map_err(|error| Fault::Io { offset, error })?;
-            if let Some(batch) = mend(bytes, context, offset, expected) {
+            if let Some(batch) = mend(bytes, context, offset, (expected, range.dense)) {
                 // Reported, though no record is missing.
                 let end_offset = offset + BATCH_HEADER_BYTES as u64;
                 let (first_seq, next_seq) = (expected, expected);
@@ -152,10 +152,15 @@ fn header_at(
 
 /// A header with one bit turned, if that makes it verify and the first record behind it too: then
 /// the records of the batch need not be lost with it.
-fn mend(bytes: &[u8], context: &SegmentContext, offset: u64, expected: Seq) -> Option<BatchHeader> {
+fn mend(
+    bytes: &[u8],
+    context: &SegmentContext,
+    offset: u64,
+    (expected, dense): (Seq, bool),
+) -> Option<BatchHeader> {
     let (head, body) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
     with_one_bit_turned(head, |turned| {
-        let batch = header_at(turned, context, offset, expected, true).ok()?;
+        let batch = header_at(turned, context, offset, expected, dense).ok()?;
         let whole =
             batch.count == 0 || record::decode(body, context, &batch, batch.first_seq).is_ok();
         whole.then_some(batch)
@@ -220,6 +225,9 @@ fn salvage_batch(
 /// Behind a length that can be trusted nothing is searched, so this bounds the search only.
 const SEARCH_BYTES_MAX: u64 = 256 << 20;
 
+/// Up to this length the next record of a sparse batch is searched for from the start, in bytes.
+const SPARSE_SEARCH_BYTES: usize = 64 * 1024;
+
 /// How many lost records in a row are tried for each place where the next could start.
 const LOST_RUN_MAX: u64 = 8;
 
@@ -234,6 +242,9 @@ fn resume(
 ) -> Option<(usize, Seq, u64)> {
     // The stated length first: it is right unless the damage hit the length itself.
     let stated = record::frame_bytes_unverified(rest, batch.sparse);
+    // In a sparse batch a wrong one may meet a later record, which verifies too: the first that does
+    // is the next.
+    let stated = stated.filter(|bytes| !batch.sparse || *bytes > SPARSE_SEARCH_BYTES);
     let places = stated.into_iter().chain(RECORD_BYTES_MIN..rest.len());
     for skip in places {
         let candidate = rest.get(skip..)?;
