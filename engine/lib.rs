@@ -49,6 +49,8 @@ mod retain;
 mod segment;
 mod sync;
 mod trim;
+#[cfg(feature = "typed")]
+mod typed;
 mod types;
 mod upkeep;
 mod verify;
@@ -68,6 +70,9 @@ pub use read::{Reader, Record, Scan, TailReader};
 pub use recover::{CutBytes, Recovery, Verdict};
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
 pub use retain::RetainReport;
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "typed")))]
+pub use typed::{Codec, Postcard, Typed, TypedRecord, TypedScan};
 pub use types::{LogId, SegmentId, Seq};
 pub use upkeep::Maintained;
 pub use verify::{Finding, FindingKind, Health, Inspected, Progress, RecoveryPlan, VerifyReport};

@@ -30,7 +30,8 @@ const ROOMS: &[(&str, u32)] = &[
     ("upkeep", 9),
     ("repair", 9),
     ("log", 10),
-    ("lib", 11),
+    ("typed", 11),
+    ("lib", 12),
 ];
 /// Only `vfs` names the operating system, a clock or randomness; only `sync` starts a thread.
 const BANNED_OUTSIDE_VFS: &[&str] = &[

@@ -32,6 +32,9 @@ pub enum ErrorKind {
     Closed,
     /// An argument or option that cannot be honoured. Nothing was done.
     InvalidInput,
+    /// The codec could not turn a value into bytes, or verified bytes into a value. The log is as it
+    /// was, and other records read.
+    Codec,
     /// There is no log here and the options say not to create one.
     NotFound,
 }
@@ -55,6 +58,8 @@ pub enum Op {
     Verify,
     Repair,
     Salvage,
+    Encode,
+    Decode,
 }
 
 impl fmt::Display for Op {
@@ -74,6 +79,8 @@ impl fmt::Display for Op {
             Self::Verify => "verify",
             Self::Repair => "repair",
             Self::Salvage => "salvage",
+            Self::Encode => "encode",
+            Self::Decode => "decode",
         })
     }
 }

@@ -33,6 +33,8 @@ enum Cause {
         max_bytes: u64,
     },
     Note(&'static str),
+    #[cfg(feature = "typed")]
+    Codec(Box<dyn std::error::Error + Send + Sync>),
     Earlier(Error),
 }
 
@@ -109,6 +111,12 @@ impl Error {
                 max_bytes,
             },
         )
+    }
+
+    /// What a codec says.
+    #[cfg(feature = "typed")]
+    pub(crate) fn codec(op: Op, error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::new(ErrorKind::Codec, op, Cause::Codec(Box::new(error)))
     }
 
     pub(crate) fn note(kind: ErrorKind, op: Op, note: &'static str) -> Self {
@@ -208,6 +216,8 @@ impl fmt::Display for Cause {
                 )
             }
             Self::Note(note) => f.write_str(note),
+            #[cfg(feature = "typed")]
+            Self::Codec(error) => error.fmt(f),
             Self::Earlier(error) => write!(f, "after {error}"),
         }
     }
@@ -249,6 +259,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.cause {
             Cause::Io(error) => Some(error),
+            #[cfg(feature = "typed")]
+            Cause::Codec(error) => Some(error.as_ref()),
             Cause::Earlier(error) => Some(error),
             _ => None,
         }
