@@ -3,7 +3,7 @@
 #![no_main]
 use arbitrary::Arbitrary;
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, Log, NewRecord,
+    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord,
     vfs::sim::SimFs,
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -15,6 +15,7 @@ enum Op {
     Sync,
     Rotate,
     Maintain,
+    Compact,
     Trim { back: u8 },
     Rewind { back: u8 },
     Reopen,
@@ -47,6 +48,14 @@ libfuzzer_sys::fuzz_target!(|input: (u64, Vec<Op>)| {
             }
             Op::Rotate => open_log.rotate().unwrap(),
             Op::Maintain => drop(open_log.maintain().unwrap()),
+            Op::Compact => {
+                // All records are compared: what is superseded then is known.
+                model.durable = open_log.sync().unwrap();
+                open_log.rotate().unwrap();
+                let how = CompactOptions::new().rate_bytes_per_s(None);
+                open_log.compact(&how).unwrap();
+                model.compacted();
+            }
             Op::Trim { back } => {
                 let to = model.next.saturating_sub(back.into());
                 open_log.trim(to).unwrap();
@@ -100,7 +109,11 @@ fn append(log: &Log, model: &mut Model, count: u8, size: u8, level: u8) {
     let values: Vec<Vec<u8>> = (0..u64::from(count))
         .map(|n| (0..u64::from(size)).map(|at| ((model.next + n) * 7 + at) as u8).collect())
         .collect();
-    let records: Vec<NewRecord> = values.iter().map(NewRecord::value).collect();
+    let record = |value| match key_of(value) {
+        Some(key) => NewRecord::keyed(key, value),
+        None => NewRecord::value(value),
+    };
+    let records: Vec<NewRecord> = values.iter().map(Vec::as_slice).map(record).collect();
     match log.append_records(&records, &AppendOptions::new().durability(level)) {
         Ok(seqs) => {
             assert_eq!(seqs, model.next..model.next + u64::from(count));
@@ -111,6 +124,21 @@ fn append(log: &Log, model: &mut Model, count: u8, size: u8, level: u8) {
             }
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}"),
+    }
+}
+
+/// The first byte of a value tells its key, if it has a first byte.
+fn key_of(value: &[u8]) -> Option<&'static str> {
+    let number = usize::from(*value.first()?) % 4;
+    Some(["a", "b", "c", "d"][number])
+}
+
+impl Model {
+    /// Only the newest record of each key is left.
+    fn compacted(&mut self) {
+        let keyed = self.records.iter().filter_map(|(seq, value)| Some((key_of(value)?, *seq)));
+        let newest: BTreeMap<_, _> = keyed.collect();
+        self.records.retain(|seq, value| key_of(value).is_none_or(|key| newest[key] == *seq));
     }
 }
 
