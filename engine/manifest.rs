@@ -12,7 +12,10 @@
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Manifest, names},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     vfs::Dir,
 };
 use std::io;
@@ -24,6 +27,8 @@ const RESERVE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct ManifestStore {
     dir: Dir,
+    /// Of the manifest in force, to be had while a commit is under way.
+    generation: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -39,6 +44,7 @@ impl ManifestStore {
     pub(crate) fn new(dir: Dir, manifest: Manifest, reserved: bool) -> Self {
         Self {
             dir,
+            generation: AtomicU64::new(manifest.generation),
             state: Mutex::new(State {
                 manifest,
                 failed: None,
@@ -50,6 +56,11 @@ impl ManifestStore {
     /// A copy of the manifest in force.
     pub(crate) fn snapshot(&self) -> Manifest {
         self.state.lock().manifest.clone()
+    }
+
+    /// Counts the commits.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Commits an edited manifest. After an error the old one is in force and all goes on, unless the
@@ -103,6 +114,7 @@ impl ManifestStore {
             state.failed = Some(error.clone());
             return Err(error);
         }
+        self.generation.store(next.generation, Ordering::Release);
         state.manifest = next;
         self.fill_reserve(state);
         Ok(())

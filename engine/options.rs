@@ -71,6 +71,7 @@ pub struct Options {
     pub(crate) read_mode: ReadMode,
     pub(crate) on_ambiguous_tail: OnAmbiguousTail,
     pub(crate) background: bool,
+    pub(crate) publish: bool,
     pub(crate) vfs: Arc<dyn Vfs>,
 }
 
@@ -94,6 +95,7 @@ impl Default for Options {
             read_mode: ReadMode::Mapped,
             on_ambiguous_tail: OnAmbiguousTail::Cut,
             background: true,
+            publish: true,
             vfs: Arc::new(RealFs::default()),
         }
     }
@@ -194,6 +196,15 @@ impl Options {
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
+        self
+    }
+
+    /// Whether readers in other processes are told how far the log is durable, by one small write
+    /// that is not synced, after each sync and commit. Without it they see less: what later batches
+    /// and the manifest attest. Default: yes.
+    #[must_use]
+    pub fn publish(mut self, publish: bool) -> Self {
+        self.publish = publish;
         self
     }
 

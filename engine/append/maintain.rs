@@ -179,6 +179,7 @@ impl Core {
                 )));
             }
         });
+        self.publish();
         Ok(())
     }
 

@@ -113,6 +113,7 @@ fn unclean() -> Facts {
         unnamed: Vec::new(),
         leftovers: Vec::new(),
         reserve: true,
+        watermark: false,
     }
 }
 

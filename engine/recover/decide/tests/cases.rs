@@ -219,6 +219,7 @@ fn no_manifest() {
         unnamed,
         leftovers: Vec::new(),
         reserve: false,
+        watermark: false,
     };
     let (blank, invalid) = (HeaderFact::Blank, HeaderFact::Invalid(BAD));
     decides("nothing there", &with(vec![]), "create");
@@ -253,6 +254,7 @@ fn no_manifest() {
     );
     let facts = Facts {
         reserve: true,
+        watermark: false,
         ..with(vec![first()])
     };
     decides(

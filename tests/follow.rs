@@ -1,0 +1,362 @@
+//! Does a reader in another process see what is durable, all of it, in order and at once, whatever
+//! happens to the writer and to the reader itself?
+//!
+//! Both are children, this binary again. A record's bytes follow from its seq, so whoever reads one
+//! knows what it must be. The writer tells through a pipe what it is about to drop, and the reader
+//! what it shows; both are killed at random moments, again and again.
+
+use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord, Reader, Seq};
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{BufRead, BufReader, Write},
+    ops::Range,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+const KILLS: u64 = 200;
+const DIR: &str = "CAIRN_FOLLOW_DIR";
+const ARGUMENT: &str = "CAIRN_FOLLOW_ARGUMENT";
+/// Whoever waits longer is stuck.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn payload(seq: Seq) -> Vec<u8> {
+    let mut text = format!("{seq} ").into_bytes();
+    text.resize(
+        text.len() + (seq * 37 % 250) as usize,
+        b'a' + (seq % 26) as u8,
+    );
+    text
+}
+
+/// A cheap source of numbers, different for each seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+fn say(line: &str) {
+    // One write of less than a pipe takes at once: it comes whole or not at all.
+    let line = format!("\n{line}\n");
+    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+}
+
+fn argument() -> u64 {
+    env::var(ARGUMENT).unwrap().parse().unwrap()
+}
+
+fn spawn(test: &str, dir: &Path, argument: u64) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(DIR, dir)
+        .env(ARGUMENT, argument.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn end(mut child: Child) {
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!told.contains("panicked"), "a child failed: {told}");
+}
+
+// The children: not tests of their own, they run until they are killed. ------------------------------
+
+#[test]
+fn writing_child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    let mut dice = Dice(argument());
+    let options = Log::options().segment_bytes(4096 << (argument() % 3));
+    let log = options.open(PathBuf::from(dir)).unwrap();
+    say(&format!("opened {}", log.next_seq()));
+    loop {
+        append(&log, 1 + dice.below(4));
+        let next = log.next_seq();
+        // Everything else that a writer does. A compaction belongs here as well.
+        match dice.below(60) {
+            0 => log.rotate().unwrap(),
+            1 => {
+                let head = next.saturating_sub(dice.below(300)).max(log.head_seq());
+                say(&format!("trims {head}"));
+                log.trim(head).unwrap();
+            }
+            2 => {
+                let end = next.saturating_sub(1 + dice.below(3)).max(log.head_seq());
+                say(&format!("rewinds {end} {next}"));
+                log.rewind(end).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn append(log: &Log, count: u64) {
+    let next = log.next_seq();
+    let payloads: Vec<_> = (next..next + count).map(payload).collect();
+    let records: Vec<_> = payloads.iter().map(NewRecord::value).collect();
+    let how = AppendOptions::new().expected_seq(next);
+    log.append_records(&records, &how).unwrap();
+    say(&format!("durable {}", next + count));
+}
+
+#[test]
+fn reading_child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    let dir = PathBuf::from(dir);
+    let (mut from, mut shown) = (argument(), 0u64);
+    let reader = loop {
+        match Reader::open(&dir) {
+            Ok(reader) => break reader,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    loop {
+        let mut tail = reader.tail(from);
+        loop {
+            match tail.next().expect("it never ends") {
+                Ok(record) => {
+                    assert_eq!(
+                        record.to_vec(),
+                        payload(record.seq()),
+                        "seq {}",
+                        record.seq()
+                    );
+                    say(&format!("shows {}", record.seq()));
+                    shown += 1;
+                    if shown.is_multiple_of(64) {
+                        look_around(&reader, record.seq());
+                    }
+                }
+                Err(error) => {
+                    from = error.resume_seq().unwrap_or_else(|| panic!("{error}"));
+                    say(&format!("resumes {from}"));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The other ways to read show the same.
+fn look_around(reader: &Reader, seq: Seq) {
+    match reader.get(seq) {
+        Ok(Some(record)) => assert_eq!(record.to_vec(), payload(seq)),
+        Ok(None) => {} // Rewound.
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Trimmed, "{error}"),
+    }
+    let mut above = Seq::MAX;
+    for record in reader.scan(..).unwrap().rev() {
+        match record {
+            Ok(record) => {
+                assert!(record.seq() < above);
+                above = record.seq();
+                assert_eq!(record.to_vec(), payload(above));
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Trimmed, "{error}"),
+        }
+    }
+    let written = reader.clone().including_written();
+    assert!(written.end_seq() >= seq);
+}
+
+// The test that watches them. ------------------------------------------------------------------------
+
+/// What the children told.
+#[derive(Default)]
+struct Told {
+    durable: AtomicU64,
+    shown: AtomicU64,
+    shown_count: AtomicU64,
+    opened_count: AtomicU64,
+    dropped: Mutex<Vec<Range<Seq>>>,
+    heads: Mutex<BTreeSet<Seq>>,
+}
+
+impl Told {
+    fn writer_says(&self, line: &str, shown_before: Seq) {
+        let (word, numbers) = parse(line);
+        match (word, &numbers[..]) {
+            ("opened", [next]) => {
+                assert!(
+                    *next >= shown_before,
+                    "shown was {shown_before}, recovered {next}"
+                );
+                let durable = self.durable.load(Ordering::SeqCst);
+                assert!(
+                    *next >= durable,
+                    "acknowledged was {durable}, recovered {next}"
+                );
+                self.opened_count.fetch_add(1, Ordering::SeqCst);
+            }
+            ("durable", [next]) => drop(self.durable.fetch_max(*next, Ordering::SeqCst)),
+            ("trims", [head]) => drop(self.heads.lock().unwrap().insert(*head)),
+            ("rewinds", [from, to]) => self.dropped.lock().unwrap().push(*from..*to),
+            _ => {}
+        }
+    }
+
+    /// Takes in what a reader shows, given the seq that it has to show next; gives the one after.
+    fn reader_says(&self, line: &str, due: Seq) -> (Seq, Option<Gap>) {
+        let (word, numbers) = parse(line);
+        match (word, &numbers[..]) {
+            ("shows", [seq]) => {
+                assert!(*seq >= due, "seq {seq} was shown after {due}");
+                self.shown.fetch_max(seq + 1, Ordering::SeqCst);
+                self.shown_count.fetch_add(1, Ordering::SeqCst);
+                (seq + 1, (*seq > due).then_some(Gap::Rewound(due..*seq)))
+            }
+            ("resumes", [seq]) => {
+                assert!(*seq > due);
+                (*seq, Some(Gap::Trimmed(*seq)))
+            }
+            _ => (due, None),
+        }
+    }
+
+    /// Whether a gap that a reader met is explained by what the writer said before it made it.
+    fn explains(&self, gap: &Gap) -> bool {
+        match gap {
+            Gap::Trimmed(head) => self.heads.lock().unwrap().contains(head),
+            Gap::Rewound(seqs) => {
+                let dropped = self.dropped.lock().unwrap();
+                seqs.clone()
+                    .all(|seq| dropped.iter().any(|range| range.contains(&seq)))
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Gap {
+    Trimmed(Seq),
+    Rewound(Range<Seq>),
+}
+
+fn parse(line: &str) -> (&str, Vec<u64>) {
+    let mut words = line.split(' ');
+    let word = words.next().unwrap_or_default();
+    (word, words.map_while(|word| word.parse().ok()).collect())
+}
+
+fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.lines().map_while(Result::ok)
+}
+
+/// Lets writers live and die; what they say is taken in while they live.
+fn writers(dir: &Path, told: &Told, dice: &mut Dice) {
+    for round in 0..KILLS {
+        // Whatever was shown by now was durable, and the next writer finds it.
+        let shown_before = told.shown.load(Ordering::SeqCst);
+        let mut child = spawn("writing_child", dir, round);
+        let said = lines(&mut child);
+        thread::scope(|scope| {
+            let listener = scope.spawn(move || {
+                said.for_each(|line| told.writer_says(&line, shown_before));
+            });
+            thread::sleep(Duration::from_millis(5 + dice.below(90)));
+            end(child);
+            listener.join().unwrap();
+        });
+    }
+}
+
+/// Lets readers live and die; each goes on where the one before was cut off.
+fn readers(dir: &Path, told: &Told, dice: &mut Dice) -> Vec<Gap> {
+    let (mut due, mut gaps) = (0, Vec::new());
+    for _ in 0..KILLS {
+        let mut child = spawn("reading_child", dir, due);
+        let said = lines(&mut child);
+        thread::scope(|scope| {
+            let listener = scope.spawn(move || {
+                let mut gaps = Vec::new();
+                for line in said {
+                    let (next, gap) = told.reader_says(&line, due);
+                    due = next;
+                    gaps.extend(gap);
+                }
+                (due, gaps)
+            });
+            thread::sleep(Duration::from_millis(5 + dice.below(90)));
+            end(child);
+            let (next, found) = listener.join().unwrap();
+            due = next;
+            gaps.extend(found);
+        });
+    }
+    gaps
+}
+
+/// The last reader comes to the end of the log, in time.
+fn catches_up(dir: &Path, told: &Told) {
+    let log = Log::open(dir).unwrap();
+    assert!(log.next_seq() >= told.shown.load(Ordering::SeqCst));
+    append(&log, 1);
+    let (last, started) = (log.next_seq() - 1, Instant::now());
+    let mut tail = Reader::open(dir).unwrap().tail(log.head_seq());
+    while tail.next_seq() <= last {
+        let record = tail.next_timeout(DEADLINE).unwrap();
+        assert!(
+            record.is_some(),
+            "stuck at {}, the last is {last}",
+            tail.next_seq()
+        );
+        assert!(started.elapsed() < DEADLINE);
+    }
+}
+
+#[test]
+fn is_what_a_reader_shows_right_whoever_is_killed() {
+    let (dir, told) = (
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
+        Told::default(),
+    );
+    let (path, started) = (dir.path().join("log"), Instant::now());
+    let gaps = thread::scope(|scope| {
+        let writing = scope.spawn(|| writers(&path, &told, &mut Dice(1)));
+        let gaps = readers(&path, &told, &mut Dice(2));
+        writing.join().unwrap();
+        gaps
+    });
+    // Judged at the end: a reader's line may be read before the writer's that explains it.
+    for gap in &gaps {
+        assert!(told.explains(gap), "{gap:?} was not shown");
+    }
+    catches_up(&path, &told);
+    let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
+    let (shown, durable) = (count(&told.shown_count), count(&told.durable));
+    println!(
+        "{durable} seqs by {} writers, {shown} shown, {} gaps, {:?}",
+        count(&told.opened_count),
+        gaps.len(),
+        started.elapsed()
+    );
+    assert!(
+        shown > 2 * KILLS && durable > 4 * KILLS,
+        "nothing was tested"
+    );
+    assert!(
+        gaps.iter().any(|gap| matches!(gap, Gap::Trimmed(_))),
+        "no trim passed a reader"
+    );
+}
