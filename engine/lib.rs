@@ -34,6 +34,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod append;
+mod backup;
 mod catalog;
 mod error;
 pub mod format;
@@ -52,6 +53,7 @@ mod verify;
 pub mod vfs;
 
 pub use append::{AppendOptions, NewRecord, Ticket};
+pub use backup::{BackupOptions, BackupReport};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::Producer;
 pub use log::Log;

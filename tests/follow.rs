@@ -360,3 +360,117 @@ fn is_what_a_reader_shows_right_whoever_is_killed() {
         "no trim passed a reader"
     );
 }
+
+// Waiting. -------------------------------------------------------------------------------------------
+
+#[test]
+fn idle_child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    let mut tail = Reader::open(PathBuf::from(dir)).unwrap().tail(0);
+    for seq in 0..argument() {
+        let record = tail.next_timeout(DEADLINE).unwrap().unwrap();
+        assert_eq!(record.to_vec(), payload(seq));
+    }
+    assert!(std::fs::metadata("/mark-begin").is_err());
+    assert!(
+        tail.next_timeout(Duration::from_millis(1500))
+            .unwrap()
+            .is_none()
+    );
+    assert!(std::fs::metadata("/mark-end").is_err());
+}
+
+#[test]
+fn does_a_reader_that_waits_do_nothing_meanwhile() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("strace is not installed: nothing is counted");
+        return;
+    }
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (path, trace) = (dir.path().join("log"), dir.path().join("trace"));
+    let log = Log::open(&path).unwrap();
+    append(&log, 10);
+    // By then the log is marked idle, and the next segment prepared.
+    thread::sleep(Duration::from_millis(300));
+    let child = Command::new("strace")
+        .args(["-f", "-q", "-o"])
+        .arg(&trace)
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "idle_child", "--nocapture"])
+        .env(DIR, &path)
+        .env(ARGUMENT, "10")
+        .output()
+        .unwrap();
+    assert!(
+        child.status.success(),
+        "{}",
+        String::from_utf8_lossy(&child.stderr)
+    );
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let lines: Vec<&str> = trace.lines().collect();
+    let mark = |name: &str| lines.iter().position(|line| line.contains(name)).unwrap();
+    let (begin, end) = (mark("/mark-begin"), mark("/mark-end"));
+    let thread = lines[begin].split(' ').next().unwrap();
+    let of_thread = |line: &&&str| line.starts_with(thread);
+    let calls: Vec<&&str> = lines[begin + 1..end].iter().filter(of_thread).collect();
+    let polls = calls.iter().filter(|line| line.contains(" poll(")).count();
+    assert_eq!(polls, 1, "it waits once: {calls:#?}");
+    assert!(calls.len() < 40, "{} calls: {calls:#?}", calls.len());
+    assert!(!calls.iter().any(|line| line.contains("nanosleep")));
+}
+
+fn unix_micros() -> u128 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_micros()
+}
+
+#[test]
+fn telling_child() {
+    let Some(dir) = env::var_os(DIR) else { return };
+    let log = Log::open(PathBuf::from(dir)).unwrap();
+    loop {
+        append(&log, 1);
+        say(&format!("at {} {}", log.next_seq() - 1, unix_micros()));
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+#[test]
+fn is_what_is_durable_seen_at_once() {
+    const COUNT: u64 = 300;
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("log");
+    drop(Log::open(&path).unwrap());
+    let mut tail = Reader::open(&path).unwrap().tail(0);
+    let mut child = spawn("telling_child", &path, 0);
+    let said = lines(&mut child);
+    let durable = thread::spawn(move || {
+        let numbers = said
+            .map(|line| parse(&line).1)
+            .filter(|numbers| numbers.len() == 2);
+        numbers
+            .take(COUNT as usize)
+            .map(|numbers| numbers[1])
+            .collect::<Vec<u64>>()
+    });
+    let mut seen = Vec::new();
+    for _ in 0..COUNT {
+        tail.next_timeout(DEADLINE).unwrap().unwrap();
+        seen.push(unix_micros());
+    }
+    let durable = durable.join().unwrap();
+    end(child);
+    let pairs = seen.iter().zip(&durable);
+    // Often it is seen before the append has returned.
+    let mut late: Vec<i128> = pairs
+        .map(|(seen, at)| *seen as i128 - i128::from(*at))
+        .collect();
+    late.sort_unstable();
+    let (median, worst) = (late[late.len() / 2], late[late.len() - 1]);
+    println!(
+        "seen after {median} us (median), {worst} us (worst), counted from the append's return"
+    );
+    assert!(median < 50_000, "{median} us");
+}

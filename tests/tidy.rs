@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u32)] = &[
     ("trim", 7),
     ("verify", 8),
     ("repair", 9),
+    ("backup", 9),
     ("log", 10),
     ("lib", 11),
 ];

@@ -55,6 +55,7 @@ pub enum Op {
     Verify,
     Repair,
     Salvage,
+    Backup,
 }
 
 impl fmt::Display for Op {
@@ -74,6 +75,7 @@ impl fmt::Display for Op {
             Self::Verify => "verify",
             Self::Repair => "repair",
             Self::Salvage => "salvage",
+            Self::Backup => "backup",
         })
     }
 }

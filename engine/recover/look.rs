@@ -58,7 +58,7 @@ pub(crate) struct Facts {
     pub(crate) tail: Option<UnsealedFact>,
     pub(crate) spare: Option<UnsealedFact>,
     pub(crate) unnamed: Vec<UnnamedFact>,
-    /// Files of an interrupted commit.
+    /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<&'static str>,
     pub(crate) reserve: bool,
     /// Whether readers were told of a watermark. What it says is of no account here.
@@ -89,7 +89,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         tail: None,
         spare: None,
         unnamed: Vec::new(),
-        leftovers: [names::MANIFEST_NEW]
+        leftovers: [names::MANIFEST_NEW, names::BACKUP]
             .into_iter()
             .filter(|name| names.contains_key(name))
             .collect(),

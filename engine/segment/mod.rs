@@ -9,6 +9,7 @@
 //! Called by the journeys, catalog and manifest; calls format and vfs.
 
 mod build;
+mod copy;
 mod find;
 mod frames;
 mod index;
@@ -21,6 +22,7 @@ mod summary;
 mod tail;
 
 pub(crate) use build::{Builder, copy_header, new_log_id, write_footer};
+pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, open_damaged};

@@ -4,13 +4,13 @@
 use crate::{
     history::{DIR, Run, options},
     shadow::Shadow,
-    steps::{Step, canonical, durable},
+    steps::{Maintain, Open, Rewind, Step, Trim, canonical, durable, written},
 };
 use cairnlog::{
-    Options,
+    ErrorKind, Options, Record,
     vfs::sim::{Choice, SimFs},
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// States of one crash point. A campaign raises it; with 12 effects pending 4,096 are all subsets.
 const STATES: u64 = 160;
@@ -74,9 +74,35 @@ fn nested(first: &SimFs, options: &Options, shadow: &Shadow, depth: u32, tally: 
     }
 }
 
-fn enumerate(name: &str, segment_bytes: u64, steps: &[Step], tally: &mut Tally) {
-    let options = options(segment_bytes);
-    let mut run = Run::new(SimFs::new(1), &options);
+/// What a reader shows of a disk before anybody has recovered it; nothing if there is no log yet.
+fn shown_before(disk: &SimFs, options: &Options) -> Vec<Record> {
+    let disk = disk.snapshot();
+    let before = disk.op_count();
+    let shown = match options.clone().vfs(Arc::new(disk.clone())).open_reader(DIR) {
+        Ok(reader) => reader
+            .scan(..)
+            .unwrap()
+            .map(|record| record.unwrap())
+            .collect(),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            Vec::new()
+        }
+    };
+    assert_eq!(disk.op_count(), before, "a reader writes nothing");
+    shown
+}
+
+/// Nothing that was shown is gone, or another.
+fn check_shown(shown: &[Record], run: &Run) {
+    let log = run.log.as_ref().expect("it opened");
+    for record in shown {
+        assert_eq!(log.get(record.seq()).unwrap().as_ref(), Some(record));
+    }
+}
+
+fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) {
+    let mut run = Run::new(SimFs::new(1), options);
     run.steps(steps);
     assert!(run.errors.is_empty(), "{name}: {:?}", run.errors);
     for op in 0..=run.disk.op_count() {
@@ -91,13 +117,15 @@ fn enumerate(name: &str, segment_bytes: u64, steps: &[Step], tally: &mut Tally) 
                 format!("{name}, op {op}: {at}\n{}", cut.describe(&choice))
             };
             let _context = crate::Context::new(text);
-            let again = recovers(&disk.snapshot(), &options, shadow);
+            let shown = shown_before(&disk, options);
+            let again = recovers(&disk.snapshot(), options, shadow);
+            check_shown(&shown, &again);
             let wrote = again.disk.op_count() > 1;
             if wrote && (op + index) % NESTED_EVERY == 0 {
-                nested(&disk, &options, shadow, 1, tally);
+                nested(&disk, options, shadow, 1, tally);
             }
             if index % 3 == 0 {
-                goes_on(again, &options);
+                goes_on(again, options);
             }
         }
     }
@@ -109,7 +137,7 @@ fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     let started = std::time::Instant::now();
     for (name, segment_bytes, steps) in canonical() {
         let (before, at) = (tally.states + tally.nested, std::time::Instant::now());
-        enumerate(name, segment_bytes, &steps, &mut tally);
+        enumerate(name, &options(segment_bytes), &steps, &mut tally);
         println!(
             "{name}: {} {:?}",
             tally.states + tally.nested - before,
@@ -121,4 +149,23 @@ fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     println!("{} + {} states, {rate:.0}/s", tally.states, tally.nested);
     assert!(tally.states > 5_000, "{} states", tally.states);
     assert!(tally.nested > 2_000, "{} nested states", tally.nested);
+}
+
+#[test]
+fn is_what_was_told_to_readers_true_after_every_crash() {
+    let mut tally = Tally::default();
+    let steps = [
+        Open,
+        durable(60),
+        written(40),
+        durable(150),
+        Maintain,
+        durable(200),
+        Rewind { drop: 1 },
+        durable(20),
+        Trim { keep: 2 },
+    ];
+    enumerate("published", &options(512).publish(true), &steps, &mut tally);
+    println!("{} + {} states", tally.states, tally.nested);
+    assert!(tally.states > 2_000, "{} states", tally.states);
 }

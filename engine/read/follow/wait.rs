@@ -5,7 +5,6 @@ use crate::{
     catalog::{Level, Wait},
     error::{Error, Op, Place, Result},
     format::names,
-    sync::Deadline,
     types::Seq,
     vfs::Watch,
 };
@@ -37,13 +36,14 @@ impl Follower {
         seq: Seq,
         timeout: Option<Duration>,
     ) -> Result<Wait> {
-        let deadline = timeout.map(Deadline::after);
+        let vfs = self.dir.vfs();
+        let deadline = timeout.map(|time| vfs.monotonic().saturating_add(time));
         loop {
             self.refresh()?;
             if self.watermark.get(self.level) > seq {
                 return Ok(Wait::Reached);
             }
-            let left = deadline.map(Deadline::left);
+            let left = deadline.map(|at| at.saturating_sub(vfs.monotonic()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Wait::TimedOut);
             }

@@ -254,7 +254,6 @@ fn no_manifest() {
     );
     let facts = Facts {
         reserve: true,
-        watermark: false,
         ..with(vec![first()])
     };
     decides(
@@ -262,4 +261,9 @@ fn no_manifest() {
         &facts,
         "refuse MANIFEST 0..0",
     );
+    let facts = Facts {
+        leftovers: vec!["BACKUP"],
+        ..with(vec![])
+    };
+    decides("a backup cut short", &facts, "refuse BACKUP 0..0");
 }
