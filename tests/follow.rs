@@ -361,6 +361,220 @@ fn is_what_a_reader_shows_right_whoever_is_killed() {
     );
 }
 
+// What changes under a reader, one thing at a time. The reader is of this process, and shares nothing
+// with the writer but the files. ----------------------------------------------------------------------
+
+/// A log of segments of a few records, closed to the reader's eyes: none of them is open there.
+fn subject(count: u64) -> (tempfile::TempDir, Log, Reader) {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = Log::options()
+        .segment_bytes(2048)
+        .open(dir.path().join("log"))
+        .unwrap();
+    (0..count).for_each(|_| append(&log, 1));
+    log.maintain().unwrap();
+    let reader = Reader::open(dir.path().join("log")).unwrap();
+    assert_eq!((reader.head_seq(), reader.end_seq()), (0, count));
+    (dir, log, reader)
+}
+
+fn seqs(records: impl Iterator<Item = cairnlog::Result<cairnlog::Record>>) -> Vec<Seq> {
+    let seq = |record: cairnlog::Result<cairnlog::Record>| {
+        let record = record.unwrap();
+        assert_eq!(record.to_vec(), payload(record.seq()));
+        record.seq()
+    };
+    records.map(seq).collect()
+}
+
+#[test]
+fn does_a_walk_whose_segments_are_trimmed_away_say_where_to_go_on() {
+    let (_dir, log, reader) = subject(200);
+    let (mut forward, mut backward) = (reader.scan(..).unwrap(), reader.scan(..).unwrap().rev());
+    assert_eq!(forward.next().unwrap().unwrap().seq(), 0);
+    assert_eq!(backward.next().unwrap().unwrap().seq(), 199);
+    log.trim(150).unwrap();
+    // What is open is shown to its end; then comes the error, and nothing after it.
+    let error = forward.by_ref().find_map(Result::err).unwrap();
+    assert_eq!(
+        (error.kind(), error.resume_seq()),
+        (ErrorKind::Trimmed, Some(150))
+    );
+    assert!(forward.next().is_none());
+    let rest: Vec<_> = backward.collect();
+    // Records that were hidden with the trim are shown as long as their segment is there.
+    let (last, shown) = rest.split_last().unwrap();
+    let lowest = shown.iter().map(|it| it.as_ref().unwrap().seq()).min();
+    assert!(
+        lowest.unwrap() <= 150 && lowest.unwrap() > 100,
+        "{lowest:?}"
+    );
+    assert_eq!(shown.len() as u64, 199 - lowest.unwrap());
+    assert_eq!(last.as_ref().unwrap_err().resume_seq(), Some(150));
+    assert_eq!(reader.get(149).unwrap_err().resume_seq(), Some(150));
+    assert_eq!(
+        seqs(reader.scan(..).unwrap()),
+        (150..200).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        reader.tail(3).next().unwrap().unwrap_err().resume_seq(),
+        Some(150)
+    );
+}
+
+#[test]
+fn does_a_walk_whose_segments_are_rewound_go_on_with_what_is_left() {
+    let (_dir, log, reader) = subject(200);
+    let (mut forward, mut backward) = (reader.scan(..).unwrap(), reader.scan(..).unwrap().rev());
+    assert_eq!(forward.next().unwrap().unwrap().seq(), 0);
+    assert_eq!(backward.next().unwrap().unwrap().seq(), 199);
+    log.rewind(100).unwrap();
+    append(&log, 1);
+    assert_eq!(seqs(forward), (1..100).collect::<Vec<_>>());
+    // The end that was open when the walk began is shown, and then what is left.
+    let shown = seqs(backward);
+    assert!(shown.is_sorted_by(|a, b| a > b));
+    assert_eq!(shown.iter().filter(|seq| **seq < 100).count(), 100);
+    assert_eq!(
+        seqs(reader.scan(..).unwrap()),
+        (0..100).chain(200..201).collect::<Vec<_>>()
+    );
+    assert_eq!(reader.get(100).unwrap(), None);
+    assert_eq!(reader.get(200).unwrap().unwrap().to_vec(), payload(200));
+}
+
+#[test]
+fn is_a_segment_that_is_missing_damage_if_nobody_took_it_away() {
+    let (dir, log, reader) = subject(200);
+    std::fs::remove_file(dir.path().join("log/00000000000000000002.seg")).unwrap();
+    let error = reader.scan(..).unwrap().find_map(Result::err).unwrap();
+    assert_eq!(
+        (error.kind(), error.place().segment.unwrap().0),
+        (ErrorKind::Damaged, 2)
+    );
+    // Also while the log goes on.
+    append(&log, 1);
+    assert_eq!(
+        reader
+            .scan(..)
+            .unwrap()
+            .find_map(Result::err)
+            .unwrap()
+            .kind(),
+        ErrorKind::Damaged
+    );
+}
+
+#[test]
+fn what_is_seen_without_a_watermark_file_or_with_rubbish_in_it() {
+    let (dir, log, reader) = subject(50);
+    let path = dir.path().join("log");
+    let file = path.join("WATERMARK");
+    let of_another = {
+        let other = Log::open(dir.path().join("other")).unwrap();
+        append(&other, 300);
+        std::fs::read(dir.path().join("other/WATERMARK")).unwrap()
+    };
+    // In place, as the writer does it; and what comes next makes it right again.
+    for rubbish in [&b"rubbish"[..], &[0; 56], &[0xff; 500], &of_another] {
+        std::fs::write(&file, rubbish).unwrap();
+        assert_eq!(reader.end_seq(), log.next_seq());
+        append(&log, 1);
+        assert_eq!(reader.end_seq(), log.next_seq());
+        assert_eq!(Reader::open(&path).unwrap().end_seq(), log.next_seq());
+    }
+    // Gone for good: a record is seen once a later batch attests it, or the mark of an idle log.
+    let mut tail = reader.tail(log.next_seq());
+    std::fs::remove_file(&file).unwrap();
+    append(&log, 1);
+    assert!(tail.next_timeout(DEADLINE).unwrap().is_some());
+    log.close().unwrap();
+    drop(log);
+    // A writer that does not tell takes away what another has told.
+    let log = Log::options().open(&path).unwrap();
+    assert!(file.exists());
+    drop(log);
+    let log = Log::options().publish(false).open(&path).unwrap();
+    assert!(!file.exists());
+    append(&log, 1);
+    assert!(tail.next_timeout(DEADLINE).unwrap().is_some());
+    assert_eq!(tail.next_seq(), log.next_seq());
+    assert_eq!(Log::options().verify(&path).unwrap().findings, []);
+}
+
+#[test]
+fn is_what_is_only_written_shown_to_whoever_asks_for_it_and_to_nobody_else() {
+    let (_dir, log, reader) = subject(20);
+    let whole = reader.clone().including_written();
+    let (mut all, mut durable) = (whole.tail(20), reader.tail(20));
+    let how = AppendOptions::new().durability(cairnlog::Durability::Written);
+    for seq in 20..80 {
+        log.append_records(&[NewRecord::value(&payload(seq))], &how)
+            .unwrap();
+        assert_eq!(all.next_timeout(DEADLINE).unwrap().unwrap().seq(), seq);
+        assert_eq!(
+            seqs(whole.scan(seq - 2..).unwrap()),
+            [seq - 2, seq - 1, seq]
+        );
+    }
+    assert!(reader.end_seq() < 80);
+    log.sync().unwrap();
+    for seq in 20..80 {
+        assert_eq!(durable.next_timeout(DEADLINE).unwrap().unwrap().seq(), seq);
+    }
+}
+
+#[test]
+fn is_the_end_of_the_directory_an_error_for_who_waits_in_it() {
+    for with_another_log in [false, true] {
+        let (dir, log, reader) = subject(20);
+        let waiting = thread::spawn(move || reader.tail(20).next_timeout(DEADLINE));
+        thread::sleep(Duration::from_millis(50));
+        drop(log);
+        let (path, old) = (dir.path().join("log"), dir.path().join("old"));
+        if with_another_log {
+            // Before anything is told to the one that waits, its path is another log's.
+            drop(Log::open(&old).unwrap());
+            std::fs::remove_dir_all(&path).unwrap();
+            std::fs::rename(&old, &path).unwrap();
+        } else {
+            std::fs::remove_dir_all(&path).unwrap();
+        }
+        let error = waiting.join().unwrap().unwrap_err();
+        let kinds = [ErrorKind::NotFound, ErrorKind::Damaged];
+        assert!(kinds.contains(&error.kind()), "{error}");
+    }
+}
+
+#[test]
+fn does_a_reader_that_stands_still_hold_the_writer_up() {
+    let (dir, log, _reader) = subject(20);
+    let mut child = spawn("reading_child", &dir.path().join("log"), 0);
+    let mut said = lines(&mut child).map(|line| parse(&line).1.first().copied().unwrap_or(0));
+    assert!(said.any(|seq| seq == 19));
+    let signal = |name: &str| {
+        let pid = child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    signal("-STOP");
+    let started = Instant::now();
+    (0..2000).for_each(|_| append(&log, 1));
+    log.trim(1500).unwrap();
+    log.rewind(2010).unwrap();
+    append(&log, 1);
+    assert!(started.elapsed() < DEADLINE);
+    signal("-CONT");
+    let last = log.next_seq() - 1;
+    assert!(said.any(|seq| seq == last), "it goes on where it was");
+    end(child);
+}
+
 // Waiting. -------------------------------------------------------------------------------------------
 
 #[test]

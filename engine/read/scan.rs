@@ -164,12 +164,14 @@ impl Scan {
                 self.backward = Reverse::before(&self.catalog, self.first, self.next)?;
             }
             let Some(reverse) = self.backward.as_mut() else {
-                return Ok(None);
+                // The head may have passed the walk.
+                let trimmed = || Error::trimmed(Op::Read, self.first, head_seq);
+                return (self.first >= head_seq).then_some(None).ok_or_else(trimmed);
             };
             match reverse.next()? {
                 Some(record) if record.seq() < head_seq && self.first < head_seq => {
-                    // The head has passed the walk; what is below it may be there in part.
-                    return Err(Error::trimmed(Op::Read, record.seq(), head_seq));
+                    // And a part of what is below it may still be there.
+                    return Err(Error::trimmed(Op::Read, self.first, head_seq));
                 }
                 Some(record) => {
                     self.next = record.seq();

@@ -49,6 +49,11 @@ impl Chain {
         self.attested_seq
     }
 
+    /// Takes in what something beyond the chain says.
+    pub(super) fn attest(&mut self, durable_seq: Seq) {
+        self.attested_seq = self.attested_seq.max(durable_seq);
+    }
+
     /// A copy that may go further, and shares nothing that changes.
     pub(super) fn apart(&self) -> Self {
         Self {
@@ -59,7 +64,7 @@ impl Chain {
 
     /// Begins with the tail that this manifest names, keeping what is scanned of it.
     pub(super) fn take_over(&mut self, dir: &Dir, manifest: &Manifest) -> Result<()> {
-        self.attested_seq = self.attested_seq.max(manifest.durable_seq);
+        self.attest(manifest.durable_seq);
         let (tail, spare) = (manifest.tail, manifest.spare);
         let is = |link: &TailWriter, id, salt| link.tail.id == id && link.tail.context.salt == salt;
         let named = |link: &TailWriter| {
@@ -86,7 +91,7 @@ impl Chain {
         let tail = Arc::new(Tail::new(header.id, header.context(), file, 0));
         let summary = Summary::new(header.base_seq, &header.encode());
         self.links.push(TailWriter::new(tail, summary, Vec::new()));
-        self.attested_seq = self.attested_seq.max(header.durable_seq);
+        self.attest(header.durable_seq);
     }
 
     /// Goes on until a seq, or to the end of what verifies.
@@ -142,9 +147,10 @@ impl Chain {
             |_, _| {},
         )
         .map_err(|fault| fault.into_error(Op::Read, id))?;
-        self.attested_seq = self.attested_seq.max(scan.durable_seq);
-        self.stop = scan.stop;
+        let (stop, durable_seq) = (scan.stop, scan.durable_seq);
         link.take_in(scan);
+        self.stop = stop;
+        self.attest(durable_seq);
         Ok(())
     }
 

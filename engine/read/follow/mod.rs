@@ -184,7 +184,8 @@ impl Follower {
         if self.is_on_its_own(told) || known.shown.is_none() {
             let mut all = chain.apart();
             all.scan_on(&self.dir, manifest, Seq::MAX)?;
-            chain.scan_on(&self.dir, manifest, all.attested_seq())?;
+            chain.attest(all.attested_seq());
+            chain.scan_on(&self.dir, manifest, chain.attested_seq())?;
             ahead = Some(all).filter(|_| self.level == Level::Written);
         }
         let durable_seq = told_seq.max(chain.attested_seq()).min(chain.next_seq());
