@@ -16,12 +16,12 @@ impl Reader {
     /// Opens a log for reading while another process writes it, or none does. Takes no lock, writes
     /// nothing, and never holds the writer up.
     ///
-    /// Every call sees what is durable by then, through rotation, trim, rewind and compaction, and
-    /// [`tail`](Self::tail) waits for more, woken by the system and not by polling (where that has no
-    /// way to: every 10 ms). The writer tells how far the log is durable in the file `WATERMARK`,
-    /// after each sync. Without it ([`Options::publish`]), or after a power cut, a reader shows what
-    /// the batches and the manifest attest. With [`including_written`](Self::including_written) it
-    /// shows all that verifies.
+    /// Every call looks at a small file first, and sees what is durable by then, through rotation,
+    /// trim, rewind and compaction. [`tail`](Self::tail) waits for more, woken by the system and not
+    /// by polling (where that has no way to: every 10 ms). The writer tells how far the log is durable
+    /// in the file `WATERMARK`, after each sync. Without it ([`Options::publish`]), or after a power
+    /// cut, a reader shows what the batches and the manifest attest. With
+    /// [`including_written`](Self::including_written) it shows all that verifies.
     ///
     /// If the writer dies, a reader has what was durable, and waits; the next writer's recovery keeps
     /// all of that, and the reader goes on with it. Removing the directory is an error for its

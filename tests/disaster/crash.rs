@@ -8,9 +8,9 @@ use crate::{
 };
 use cairnlog::{
     ErrorKind, Options, Record, Result,
-    vfs::sim::{Choice, SimFs},
+    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// States of one crash point. A campaign raises it; with 12 effects pending 4,096 are all subsets.
 const STATES: u64 = 160;
@@ -185,4 +185,32 @@ fn is_what_was_told_to_readers_true_after_every_crash() {
     enumerate("published", &options, &steps, &mut tally);
     println!("{} + {} states", tally.states, tally.nested);
     assert!(tally.states > 2_000, "{} states", tally.states);
+}
+
+#[test]
+fn is_failing_to_tell_no_error_and_readers_do_without() {
+    for fault in [Fault::Error(Errno::Enospc), Fault::Short(20)] {
+        for kind in [OpKind::CreateNew, OpKind::Write] {
+            let options = options(512).publish(true);
+            let mut run = Run::new(SimFs::new(1), &options);
+            run.disk
+                .fail(FaultRule::nth(kind, 1, fault).on("WATERMARK").for_ever());
+            run.disk
+                .fail(FaultRule::nth(kind, 0, fault).on("WATERMARK"));
+            run.steps(&[Open, durable(100), durable(150), durable(150), Maintain]);
+            assert!(run.errors.is_empty(), "{:?}", run.errors);
+            let reader = options.clone().vfs(Arc::new(run.disk.clone()));
+            let reader = reader.open_reader(DIR).unwrap();
+            let durable_seq = run.log.as_ref().unwrap().durable_seq();
+            // All but what no later batch attests yet, or all if it was told piece by piece.
+            assert!((durable_seq - 1..=durable_seq).contains(&reader.end_seq()));
+            // This disk tells nobody of changes: who waits looks now and then, and not for ever.
+            let mut tail = reader.tail(reader.end_seq());
+            let waited = tail.next_timeout(Duration::from_secs(1)).unwrap();
+            assert!(waited.is_none());
+            run.steps(&[durable(10), durable(10)]);
+            let next = tail.next_timeout(Duration::from_secs(1)).unwrap();
+            assert!(next.is_some_and(|record| record.seq() + 1 >= durable_seq));
+        }
+    }
 }
