@@ -34,6 +34,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod append;
+mod backup;
 mod catalog;
 mod compact;
 mod error;
@@ -57,6 +58,7 @@ mod verify;
 pub mod vfs;
 
 pub use append::{AppendOptions, NewRecord, Ticket};
+pub use backup::{BackupOptions, BackupReport};
 pub use compact::{CompactProgress, CompactReport};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::Producer;

@@ -12,7 +12,10 @@
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Manifest, names},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     types::SegmentId,
     vfs::Dir,
 };
@@ -25,6 +28,8 @@ const RESERVE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct ManifestStore {
     dir: Dir,
+    /// Of the manifest in force, to be had while a commit is under way.
+    generation: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -42,6 +47,7 @@ impl ManifestStore {
     pub(crate) fn new(dir: Dir, manifest: Manifest, reserved: bool) -> Self {
         Self {
             dir,
+            generation: AtomicU64::new(manifest.generation),
             state: Mutex::new(State {
                 next_id: manifest.next_segment_id.0,
                 manifest,
@@ -62,6 +68,11 @@ impl ManifestStore {
         let id = SegmentId(state.next_id);
         state.next_id += 1;
         id
+    }
+
+    /// Counts the commits.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Commits an edited manifest. After an error the old one is in force and all goes on, unless the
@@ -117,6 +128,7 @@ impl ManifestStore {
             state.failed = Some(error.clone());
             return Err(error);
         }
+        self.generation.store(next.generation, Ordering::Release);
         state.manifest = next;
         self.fill_reserve(state);
         Ok(())

@@ -80,6 +80,7 @@ pub struct Options {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) compaction: Option<CompactOptions>,
     pub(crate) retention: Option<Retention>,
+    pub(crate) publish: bool,
     pub(crate) vfs: Arc<dyn Vfs>,
 }
 
@@ -106,6 +107,7 @@ impl Default for Options {
             sync_interval: Some(Duration::from_secs(1)),
             compaction: None,
             retention: None,
+            publish: true,
             vfs: Arc::new(RealFs::default()),
         }
     }
@@ -231,6 +233,15 @@ impl Options {
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
+        self
+    }
+
+    /// Whether readers in other processes are told how far the log is durable, by one small write
+    /// that is not synced, after each sync and commit. Without it they see less: what later batches
+    /// and the manifest attest. Default: yes.
+    #[must_use]
+    pub fn publish(mut self, publish: bool) -> Self {
+        self.publish = publish;
         self
     }
 

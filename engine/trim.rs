@@ -13,7 +13,7 @@ use crate::{
         manifest::{SealedEntry, TailEntry},
         names,
     },
-    segment::{Builder, Frames, Sealed, TailWriter, View, copy_header},
+    segment::{Builder, Sealed, TailWriter, View, copy_below, copy_header},
     sync::Arc,
     types::Seq,
 };
@@ -117,29 +117,7 @@ impl Rewind<'_> {
     /// Copies what a segment has below `end_seq`; `None` if that is nothing.
     fn copy(&self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
         let header = self.header(view.context.base_seq);
-        let place = Place::file(names::segment(header.id));
-        let io = |error| Error::io(Op::Rewind, error).at(place.clone());
-        let mut builder = Builder::create(self.core.dir(), header).map_err(io)?;
-        let mut frames = Frames::new(view, crate::format::header::HEADER_BYTES as u64);
-        let mut batch = None;
-        let mut count = 0;
-        loop {
-            let at = frames.batch_offset(limit);
-            let at = at.map_err(|fault| fault.into_error(Op::Rewind, view.segment))?;
-            let record = frames.next(limit);
-            let record = record.map_err(|fault| fault.into_error(Op::Rewind, view.segment))?;
-            let Some(record) = record.filter(|record| record.seq < end_seq) else {
-                break;
-            };
-            if batch != at {
-                builder.end_batch().map_err(io)?;
-                batch = at;
-            }
-            builder.add(&record, record.seq).map_err(io)?;
-            count += 1;
-        }
-        let entry = builder.seal().map_err(io)?;
-        Ok((count > 0).then_some(entry))
+        copy_below(self.core.dir(), header, (view, limit), end_seq, Op::Rewind)
     }
 
     fn new_tail(&self, next_seq: Seq) -> Result<TailWriter> {

@@ -83,7 +83,7 @@ fn a_directory_that_is_not_there_is_no_log_to_whoever_only_looks() {
     let path = dir.path().join("none");
     let options = cairnlog::Options::new();
     let kinds = [
-        options.open_read_only(&path).unwrap_err().kind(),
+        options.open_reader(&path).unwrap_err().kind(),
         options.verify(&path).unwrap_err().kind(),
         options.plan(&path).unwrap_err().kind(),
     ];

@@ -9,7 +9,9 @@ use cairnlog::format::manifest::{MANIFEST_BYTES, SealedEntry, SpareEntry, TailEn
 use cairnlog::format::record::{
     self, KEY_BYTES_MAX, Producer, RECORD_BYTES_MIN, RecordParts, RecordRef, VALUE_BYTES_MAX,
 };
-use cairnlog::format::{BatchHeader, Manifest, SegmentContext, SegmentHeader, crc32c, names};
+use cairnlog::format::{
+    BatchHeader, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c, names,
+};
 use cairnlog::{Defect, LogId, SegmentId};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -247,6 +249,14 @@ fn sample_cursor() -> CursorFile {
     }
 }
 
+fn sample_watermark() -> WatermarkFile {
+    WatermarkFile {
+        log_id: LogId([7; 16]),
+        durable_seq: 1044,
+        generation: 30,
+    }
+}
+
 // Damage --------------------------------------------------------------------------------------------
 
 #[test]
@@ -303,6 +313,11 @@ fn a_damaged_cursor_is_refused() {
 }
 
 #[test]
+fn a_damaged_watermark_is_refused() {
+    refuses_all_damage(&sample_watermark().encode(), WatermarkFile::decode);
+}
+
+#[test]
 fn zeros_are_called_zeros() {
     assert_eq!(
         SegmentHeader::decode(&[0; HEADER_BYTES]),
@@ -318,6 +333,7 @@ fn zeros_are_called_zeros() {
     );
     assert_eq!(Manifest::decode(&[0; MANIFEST_BYTES]), Err(Defect::Zeroed));
     assert_eq!(CursorFile::decode(&[0; 200]), Err(Defect::Zeroed));
+    assert_eq!(WatermarkFile::decode(&[0; 200]), Err(Defect::Zeroed));
     assert!(cannot_be_header(&[0; 24]));
 }
 
@@ -580,6 +596,20 @@ fn later_versions_and_features_are_refused_by_name_and_optional_ones_read() {
         )
     };
     let cursor = |at: usize| changed(sample_cursor().encode(), at, sum_cursor, CursorFile::decode);
+    let sum_watermark = |bytes: &mut Vec<u8>| resum(bytes, 0x574d_524b, 52);
+    let watermark = |at: usize| {
+        changed(
+            sample_watermark().encode(),
+            at,
+            sum_watermark,
+            WatermarkFile::decode,
+        )
+    };
+    assert_eq!(watermark(8), Err(Defect::UnknownVersion(0x81)));
+    assert_eq!(watermark(15), Err(Defect::UnknownFeature(0x8000_0000)));
+    for at in [10, 11, 48, 51] {
+        assert_eq!(watermark(at), Ok(sample_watermark()), "byte {at}");
+    }
     assert_eq!(header(8), Err(Defect::UnknownVersion(0x81)));
     assert_eq!(manifest(8), Err(Defect::UnknownVersion(0x81)));
     assert_eq!(cursor(8), Err(Defect::UnknownVersion(0x81)));
@@ -1115,6 +1145,12 @@ proptest! {
     }
 
     #[test]
+    fn watermarks_come_back(log_id: [u8; 16], durable_seq: u64, generation: u64) {
+        let watermark = WatermarkFile { log_id: LogId(log_id), durable_seq, generation };
+        prop_assert_eq!(WatermarkFile::decode(&watermark.encode()), Ok(watermark));
+    }
+
+    #[test]
     fn any_flipped_bit_of_any_batch_is_refused(records in vec(any_record(), 0..8), place: prop::sample::Index) {
         let (_, bytes) = batch(&records, None);
         let bit = place.index(bytes.len() * 8);
@@ -1129,7 +1165,7 @@ proptest! {
     /// Random bytes get past no checksum. Bytes that are almost right go further in.
     #[test]
     fn no_damage_makes_a_decoder_panic(
-        records in vec(any_record(), 0..8), which in 0..5usize, sparse: bool,
+        records in vec(any_record(), 0..8), which in 0..6usize, sparse: bool,
         hits in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut: prop::sample::Index,
     ) {
         let deltas: Vec<u32> = (0..records.len() as u32).collect();
@@ -1139,6 +1175,7 @@ proptest! {
             1 => batch(&records, (sparse && !records.is_empty()).then_some(&deltas[..])).1,
             2 => footer.encode(&CONTEXT, &index),
             3 => sample_manifest().encode(),
+            4 => sample_watermark().encode(),
             _ => sample_cursor().encode(),
         };
         for (place, byte) in hits {
@@ -1160,6 +1197,7 @@ fn decode_everything(bytes: &[u8], salt: u64, base_seq: u64, offset: u64) {
     let _ = SegmentHeader::decode(bytes);
     let _ = Manifest::decode(bytes);
     let _ = CursorFile::decode(bytes);
+    let _ = WatermarkFile::decode(bytes);
     let _ = read(bytes, &context, offset);
     let _ = cannot_be_header(bytes);
     for frames_end in [offset, 9500] {

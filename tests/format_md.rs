@@ -64,6 +64,7 @@ fn every_structure_has_an_example() {
         "footer",
         "manifest",
         "cursor",
+        "watermark",
     ] {
         assert!(
             found.iter().any(|it| it.tag == tag),

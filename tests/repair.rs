@@ -63,7 +63,7 @@ fn a_flipped_bit_in_a_value_costs_that_record_and_no_other() {
     assert_eq!(report.record_count, 119);
 
     // The sealed segment is damaged, not the end: reads of everything else go on.
-    let reader = tools(&disk).open_read_only("log").unwrap();
+    let reader = tools(&disk).open_reader("log").unwrap();
     for seq in (0..120).filter(|seq| *seq != 7) {
         assert_eq!(&*reader.get(seq).unwrap().unwrap(), value(seq));
     }

@@ -7,11 +7,13 @@
 
 use cairnlog::{
     AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options,
+    format::WatermarkFile,
     vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use shuttle::thread;
 use std::{
     collections::BTreeSet,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -336,5 +338,46 @@ fn compaction_beside_everything_else_shows_one_set_of_segments() {
         check(&log);
         drop(log);
         check(&options(&disk.reboot(13)).open("log").unwrap());
+    });
+}
+
+#[test]
+fn what_other_processes_are_told_is_durable_and_never_goes_back() {
+    explore(|| {
+        let disk = SimFs::new(1);
+        let log = options(&disk).open("log").unwrap();
+        let told = {
+            let disk = disk.clone();
+            move || {
+                let bytes = disk.read_file(Path::new("log/WATERMARK")).unwrap();
+                WatermarkFile::decode(&bytes).unwrap()
+            }
+        };
+        let reader = {
+            let (log, told) = (log.clone(), told.clone());
+            thread::spawn(move || {
+                let mut before = (0, 0);
+                for _ in 0..6 {
+                    let now = told();
+                    let now = (now.durable_seq, now.generation);
+                    assert!(
+                        now.0 >= before.0 && now.1 >= before.1,
+                        "{now:?} after {before:?}"
+                    );
+                    assert!(now.0 <= log.durable_seq(), "{now:?} is not durable");
+                    before = now;
+                    thread::yield_now();
+                }
+            })
+        };
+        let threads: Vec<_> = (0..2).map(|name| appender(&log, name, 2)).collect();
+        log.rotate().unwrap();
+        let acked: Vec<_> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
+        reader.join().unwrap();
+        assert_eq!(told().durable_seq, acked.len() as u64);
+        check(&log, &acked);
     });
 }

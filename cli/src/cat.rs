@@ -8,7 +8,7 @@ use crate::{
 use cairnlog::{Reader, Seq};
 use clap::Args;
 use jiff::{Timestamp, civil};
-use std::{io::Write, ops::Range, path::PathBuf};
+use std::{io::Write, ops::Bound, path::PathBuf};
 
 pub const EXAMPLES: &str = "\
 Takes no lock and writes nothing; a writer may be at work. What is shown was verified, and is proven
@@ -74,17 +74,21 @@ pub fn run(args: &CatArgs) -> Outcome {
     Ok(out.flush()?)
 }
 
-fn range(args: &CatArgs, reader: &Reader) -> Outcome<Range<Seq>> {
-    let mut first = args.from.unwrap_or(reader.head_seq());
+type Range = (Bound<Seq>, Bound<Seq>);
+
+/// Without a start it is open: the head may move until the walk begins.
+fn range(args: &CatArgs, reader: &Reader) -> Outcome<Range> {
+    let mut first = args.from;
     if let Some(since_ms) = args.since {
-        first = first.max(reader.seek_time(since_ms).in_log(&args.dir)?);
+        first = first.max(Some(reader.seek_time(since_ms).in_log(&args.dir)?));
     }
     let end = args.to.unwrap_or(Seq::MAX);
-    if args.from.is_some_and(|from| from > end) {
-        let text = format!("--from {first} lies behind --to {end}");
+    if let Some(from) = args.from.filter(|from| *from > end) {
+        let text = format!("--from {from} lies behind --to {end}");
         return Err(Failure::Usage(text));
     }
-    Ok(first..end.max(first))
+    let start = first.map_or(Bound::Unbounded, Bound::Included);
+    Ok((start, Bound::Excluded(end.max(first.unwrap_or(0)))))
 }
 
 fn time(text: &str) -> Result<i64, String> {

@@ -36,13 +36,13 @@ impl WriterArgs {
     }
 }
 
-/// A snapshot of the log for reading: takes no lock, writes nothing.
+/// A reader of the log, whoever writes it: takes no lock, writes nothing.
 ///
 /// Positional reads: a failing disk gives an error instead of a signal, and memory stays flat however
 /// much is read.
 pub fn read_only(dir: &Path) -> Outcome<Reader> {
     let options = Options::new().read_mode(ReadMode::Positional);
-    options.open_read_only(dir).in_log(dir)
+    options.open_reader(dir).in_log(dir)
 }
 
 pub fn seconds(text: &str) -> Result<f64, String> {

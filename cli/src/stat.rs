@@ -78,7 +78,7 @@ fn look(dir: &Path) -> Outcome<Picture> {
     let reader = open::read_only(dir)?;
     let path = dir.join(names::MANIFEST);
     let bytes = fs::read(&path).about(path.display())?;
-    // `open_read_only` just read it: if it does not decode now, it was replaced by something else.
+    // `read_only` just read it: if it does not decode now, it was replaced by something else.
     let manifest = Manifest::decode(&bytes)
         .map_err(|defect| Failure::Said(format!("{}: {defect}", path.display())))?;
     let mut segments: Vec<Segment> = Vec::new();

@@ -3,31 +3,20 @@
 use crate::{
     exit::{In, Outcome},
     open, output,
-    show::{Show, ShowArgs},
+    show::{self, Show, ShowArgs},
 };
-use cairnlog::{Reader, Seq, format::names};
+use cairnlog::{Reader, Seq};
 use clap::Args;
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-    thread,
-    time::{Duration, SystemTime},
-};
+use std::{io::Write, path::PathBuf};
 
 pub const EXAMPLES: &str = "\
-Following takes no lock: the log is looked at whenever its files change, and a record is shown once it
-is proven durable, which an idle writer lets happen within about a tenth of a second.
+Following takes no lock and does not hold the writer up: the system wakes it when the writer tells that
+more is durable. When the writer ends, or dies, it waits for the next.
 
 Examples:
   cairn tail orders.log
   cairn tail orders.log -n 3 --json
   cairn tail orders.log -f";
-
-/// How often a followed log's files are looked at.
-const POLL: Duration = Duration::from_millis(50);
-/// For this long after a change a look may have missed one with the same time stamp.
-const UNSETTLED: Duration = Duration::from_secs(1);
 
 #[derive(Args, Debug)]
 pub struct TailArgs {
@@ -45,26 +34,40 @@ pub struct TailArgs {
 
 pub fn run(args: &TailArgs) -> Outcome {
     let mut show = args.show.start()?;
-    let mut seen = fingerprint(&args.dir);
-    let reader = open::read_only(&args.dir)?;
-    let reader = args.show.reader(reader, args.follow);
+    let reader = args.show.reader(open::read_only(&args.dir)?, args.follow);
     let mut out = output::raw();
-    let mut next_seq = last(args, &reader)?;
-    next_seq = show_from(args, &mut show, &mut out, &reader, next_seq)?;
-    drop(reader);
-    if !args.follow {
-        return Ok(());
+    let first = last(args, &reader)?;
+    if args.follow {
+        return follow(args, &mut show, &mut out, &reader, first);
     }
-    loop {
-        thread::sleep(POLL);
-        let now = fingerprint(&args.dir);
-        if now == seen && !is_recent(&now) {
-            continue;
+    let mut scan = reader.scan(first..).in_log(&args.dir)?;
+    while let Some(record) = scan.next_ref() {
+        show.record(&mut out, &record.in_log(&args.dir)?)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Shows what there is from a seq on, and what comes, until interrupted.
+fn follow(
+    args: &TailArgs,
+    show: &mut Show<'_>,
+    out: &mut impl Write,
+    reader: &Reader,
+    first: Seq,
+) -> Outcome {
+    let mut tail = reader.tail(first);
+    // A follower that falls behind the head gets an error, never silence.
+    while !tail.is_finished() {
+        let mut next = tail.try_next().in_log(&args.dir)?;
+        if next.is_none() {
+            out.flush()?;
+            next = tail.next().transpose().in_log(&args.dir)?;
         }
-        seen = now;
-        let reader = args.show.reader(open::read_only(&args.dir)?, true);
-        next_seq = show_from(args, &mut show, &mut out, &reader, next_seq)?;
+        if let Some(record) = next {
+            show.record(out, &show::lend(&record))?;
+        }
     }
+    Ok(out.flush()?)
 }
 
 /// The seq of the first of the last records. Seqs can have gaps: they are walked, not computed.
@@ -75,52 +78,4 @@ fn last(args: &TailArgs, reader: &Reader) -> Outcome<Seq> {
         first = record.in_log(&args.dir)?.seq();
     }
     Ok(first)
-}
-
-/// Shows what there is from a seq on; gives the seq to go on from.
-fn show_from(
-    args: &TailArgs,
-    show: &mut Show<'_>,
-    out: &mut impl Write,
-    reader: &Reader,
-    from: Seq,
-) -> Outcome<Seq> {
-    let mut next_seq = from;
-    // A follower that fell behind the head gets an error, never silence.
-    let mut scan = reader.scan(from..).in_log(&args.dir)?;
-    while let Some(record) = scan.next_ref() {
-        let record = record.in_log(&args.dir)?;
-        next_seq = record.seq + 1;
-        show.record(out, &record)?;
-    }
-    out.flush()?;
-    Ok(next_seq)
-}
-
-/// What changes when a log does: names, lengths and times of its manifest and segments.
-type Fingerprint = Vec<(std::ffi::OsString, u64, Option<SystemTime>)>;
-
-fn fingerprint(dir: &Path) -> Fingerprint {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let mut found: Fingerprint = entries
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            name == names::MANIFEST || names::parse_segment(&name).is_some()
-        })
-        .filter_map(|entry| {
-            let meta = entry.metadata().ok()?;
-            Some((entry.file_name(), meta.len(), meta.modified().ok()))
-        })
-        .collect();
-    found.sort();
-    found
-}
-
-fn is_recent(found: &Fingerprint) -> bool {
-    let newest = found.iter().filter_map(|(_, _, time)| *time).max();
-    newest.is_some_and(|time| time.elapsed().is_ok_and(|age| age < UNSETTLED))
 }

@@ -60,13 +60,16 @@ impl Core {
                 manifest.durable_end = end;
                 manifest.clean = true;
             }
-        })
+        })?;
+        self.publish();
+        Ok(())
     }
 
     /// Commits a change of what the log holds. If it stays undecided whether the change is in force,
     /// the log is poisoned: what would be appended now might go into a segment that is not part of it.
     pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
         let Err(error) = self.manifest.commit(op, edit) else {
+            self.publish();
             return Ok(());
         };
         if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {

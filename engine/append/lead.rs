@@ -39,6 +39,7 @@ impl Core {
         }
         drop(state);
 
+        let durable_before = self.durable_seq();
         let outcome = self.carry_out(&mut group);
 
         let mut state = self.state.lock();
@@ -58,6 +59,11 @@ impl Core {
             }
         };
         self.hand_on(&state);
+        drop(state);
+        if self.durable_seq() > durable_before {
+            // Everybody was woken before, and the next leader may be on its way.
+            self.publish();
+        }
         error
     }
 

@@ -178,6 +178,7 @@ impl Core {
                 )));
             }
         });
+        self.publish();
         Ok(())
     }
 

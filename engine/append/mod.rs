@@ -5,7 +5,8 @@
 //! the lead. While a sync is in flight the next group gathers.
 //!
 //! Rooms: `record` what comes in, `queue` order and place, `group` bytes, `lead` write and sync,
-//! `maintain` sealing and preparing segments, `worker` the background thread, `ticket` waiting.
+//! `publish` telling other processes, `maintain` sealing and preparing segments, `worker` the
+//! background thread, `ticket` waiting.
 //!
 //! INVARIANTS: seqs are given under the queue's lock, in the order of the bytes; only the leader
 //! touches the writer; the durable watermark rises only after a sync has returned success; after a
@@ -19,6 +20,7 @@ mod core;
 mod group;
 mod lead;
 mod maintain;
+mod publish;
 mod queue;
 mod record;
 mod ticket;
@@ -41,6 +43,7 @@ use crate::{
     types::{LogId, SegmentId, Seq},
     vfs::{Dir, VfsFile},
 };
+use publish::Published;
 use queue::State;
 use std::ops::Range;
 
@@ -96,6 +99,8 @@ pub(crate) struct Core {
     /// Held while segments are sealed and prepared.
     maintenance: Mutex<()>,
     upkeep: Option<Arc<dyn Upkeep>>,
+    /// What readers in other processes were told.
+    published: Mutex<Published>,
 }
 
 /// The one who appends.
@@ -135,7 +140,9 @@ impl Appender {
             }),
             maintenance: Mutex::new(()),
             upkeep,
+            published: Mutex::new(Published::default()),
         });
+        core.publish();
         let worker = if background {
             Some(worker::start(&core)?)
         } else {

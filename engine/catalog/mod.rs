@@ -17,6 +17,7 @@ use crate::{
     types::Seq,
     vfs::Dir,
 };
+use std::collections::BTreeMap;
 
 /// The set of segments at one moment. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,6 +43,26 @@ impl Catalog {
             sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
             tails,
         }
+    }
+
+    /// The segments that a later manifest names, sharing those that this set has too.
+    pub(crate) fn succeeded_by(
+        &self,
+        manifest: &Manifest,
+        dir: &Dir,
+        tails: Vec<Arc<Tail>>,
+        mapped: bool,
+    ) -> Self {
+        let known: BTreeMap<_, _> = self.sealed.iter().map(|it| (it.entry.id, it)).collect();
+        let mut next = Self::of(manifest, dir, tails, mapped);
+        for segment in Arc::make_mut(&mut next.sealed) {
+            if let Some(same) = known.get(&segment.entry.id)
+                && same.entry == segment.entry
+            {
+                *segment = (*same).clone();
+            }
+        }
+        next
     }
 }
 

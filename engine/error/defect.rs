@@ -56,6 +56,8 @@ pub enum Defect {
     MissingFile,
     /// A file is there that the manifest should know and does not.
     UnknownFile,
+    /// A backup that was interrupted: not all of the log is there.
+    UnfinishedBackup,
 }
 
 impl fmt::Display for Defect {
@@ -87,6 +89,7 @@ impl fmt::Display for Defect {
             Self::Malformed(what) => write!(f, "malformed {what}"),
             Self::MissingFile => write!(f, "the file is missing"),
             Self::UnknownFile => write!(f, "the file is not in the manifest"),
+            Self::UnfinishedBackup => write!(f, "the backup was never finished"),
         }
     }
 }

@@ -60,6 +60,7 @@ pub enum Op {
     Salvage,
     Encode,
     Decode,
+    Backup,
 }
 
 impl fmt::Display for Op {
@@ -81,6 +82,7 @@ impl fmt::Display for Op {
             Self::Salvage => "salvage",
             Self::Encode => "encode",
             Self::Decode => "decode",
+            Self::Backup => "backup",
         })
     }
 }

@@ -16,6 +16,7 @@ pub mod header;
 pub mod manifest;
 pub mod names;
 pub mod record;
+pub mod watermark;
 
 pub use batch::BatchHeader;
 pub use checksum::crc32c;
@@ -23,6 +24,7 @@ pub use footer::{Footer, IndexEntry};
 pub use header::SegmentHeader;
 pub use manifest::Manifest;
 pub use record::{Producer, RecordRef};
+pub use watermark::WatermarkFile;
 
 use crate::error::Defect;
 

@@ -14,6 +14,10 @@ pub const MANIFEST_NEW: &str = "MANIFEST.new";
 pub const LOCK: &str = "LOCK";
 /// Room kept for a manifest commit on a full disk.
 pub const RESERVE: &str = "RESERVE";
+/// What the writer tells readers in other processes.
+pub const WATERMARK: &str = "WATERMARK";
+/// The mark of a backup that is being made; without a manifest beside it, it is none.
+pub const BACKUP: &str = "BACKUP";
 /// The directory of the bytes that recovery or repair cut.
 pub const QUARANTINE: &str = "quarantine";
 /// The directory of the cursor files.

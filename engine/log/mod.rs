@@ -4,6 +4,7 @@ mod tools;
 
 use crate::{
     append::{AppendOptions, Appender, NewRecord, Ticket, Upkeep},
+    backup::{self, BackupOptions, BackupReport},
     catalog::{CatalogCell, Level, Watermark},
     compact::{self, CompactProgress, CompactReport, Turn},
     error::{Error, ErrorKind, Op, Result},
@@ -287,6 +288,29 @@ impl Log {
     /// `Trimmed` below the head; as [`sync`](Self::sync).
     pub fn rewind(&self, end_seq: Seq) -> Result<()> {
         trim::rewind(&self.inner.appender, end_seq)
+    }
+
+    /// Copies everything that is durable by now into a new directory, which is a log itself, with the
+    /// same id and numbers. Appends, trims and all else go on meanwhile.
+    ///
+    /// Sealed segments are shared by hard links where the file system allows it, else copied; see
+    /// [`BackupOptions`]. When it returns, the copy is durable and was read and verified in full.
+    /// After an error, or a crash, what is in the directory is not a log, and opening it says so:
+    /// remove it.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the directory is not empty, or inside the log's own; `Damaged` if something
+    /// does not verify; `NoSpace`; `Io`.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_with(path, &BackupOptions::new())
+    }
+
+    /// As [`backup`](Self::backup), with options.
+    ///
+    /// # Errors
+    /// As [`backup`](Self::backup).
+    pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
+        backup::backup(self.inner.appender.core(), path.as_ref(), how)
     }
 
     /// What opening found and did.

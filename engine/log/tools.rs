@@ -3,29 +3,62 @@
 use crate::{
     error::Result,
     options::Options,
-    read::Reader,
+    read::{Follower, Reader},
     recover,
     repair::{self, RepairOptions, RepairReport, SalvageReport, Salvaged},
-    sync::Arc,
     types::SegmentId,
     verify::{self, Inspected, Progress, RecoveryPlan, VerifyReport},
     vfs::Dir,
 };
 use std::path::Path;
 
+impl Reader {
+    /// Opens a log for reading while another process writes it, or none does. Takes no lock, writes
+    /// nothing, and never holds the writer up.
+    ///
+    /// Every call looks at a small file first, and sees what is durable by then, through rotation,
+    /// trim, rewind and compaction. [`tail`](Self::tail) waits for more, woken by the system and not
+    /// by polling (where that has no way to: every 10 ms). The writer tells how far the log is durable
+    /// in the file `WATERMARK`, after each sync. Without it ([`Options::publish`]), or after a power
+    /// cut, a reader shows what the batches and the manifest attest. With
+    /// [`including_written`](Self::including_written) it shows all that verifies.
+    ///
+    /// If the writer dies, a reader has what was durable, and waits; the next writer's recovery keeps
+    /// all of that, and the reader goes on with it. Removing the directory is an error for its
+    /// readers. So is putting another log in its place; do not put an older copy of the same log there.
+    ///
+    /// ```
+    /// use cairnlog::{Log, Reader};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let path = dir.path().join("log");
+    /// let log = Log::open(&path)?;
+    /// let reader = Reader::open(&path)?; // As well in another process.
+    /// log.append("news")?;
+    /// assert_eq!(reader.get(0)?.as_deref(), Some(&b"news"[..]));
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound`, also while the log is being created; `Damaged`, where
+    /// [`Options::read_salvage`] goes on; `Io`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open_reader(path)
+    }
+}
+
 impl Options {
     fn dir(&self, path: impl AsRef<Path>) -> Dir {
         Dir::new(self.vfs.clone(), path.as_ref())
     }
 
-    /// A reader of the log as it is now, without the lock and without writing anything. It shows what
-    /// the disk attests to be durable; with [`Reader::including_written`] all that recovery would keep.
+    /// A reader of a log that another process may be writing: see [`Reader::open`].
     ///
     /// # Errors
-    /// `NotFound`; `Damaged`, where [`read_salvage`](Self::read_salvage) goes on; `Io`.
-    pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Reader> {
-        let (catalog, watermark) = recover::snapshot(&self.dir(path), self)?;
-        Ok(Reader::new(Arc::new(catalog), Arc::new(watermark)))
+    /// As [`Reader::open`].
+    pub fn open_reader(&self, path: impl AsRef<Path>) -> Result<Reader> {
+        let dir = self.dir(path);
+        recover::check_readable(&dir, self)?;
+        Ok(Reader::following(Follower::new(dir, self.mapped())?))
     }
 
     /// What opening would do, without doing it.

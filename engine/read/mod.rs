@@ -1,18 +1,21 @@
 //! The journeys of reading: one record, a range, the moving end.
 //!
 //! A reader takes the watermark, then a snapshot of the catalog, and walks segments; it never blocks
-//! the writer and never writes.
+//! the writer and never writes. In another process than the writer's it looks at the files first,
+//! before each call (`follow`).
 //!
 //! INVARIANTS: nothing at or past the watermark is shown; every record shown was verified in this
 //! walk; an iterator that gave an error ends.
 //!
 //! Called by `Log`; calls catalog, segment.
 
+mod follow;
 mod record;
 mod reverse;
 mod scan;
 mod tail;
 
+pub(crate) use follow::Follower;
 pub use record::Record;
 pub use scan::Scan;
 pub use tail::TailReader;
@@ -34,6 +37,8 @@ pub struct Reader {
     catalog: Arc<CatalogCell>,
     watermark: Arc<Watermark>,
     level: Level,
+    /// Set if another process writes: what keeps the two above up to date.
+    follower: Option<Arc<Follower>>,
 }
 
 /// One segment of a snapshot, and how far it may be read.
@@ -51,13 +56,32 @@ impl Reader {
             catalog,
             watermark,
             level: Level::Durable,
+            follower: None,
         }
+    }
+
+    /// A reader of a log that another process writes.
+    pub(crate) fn following(follower: Follower) -> Self {
+        Self {
+            catalog: follower.catalog.clone(),
+            watermark: follower.watermark.clone(),
+            level: Level::Durable,
+            follower: Some(Arc::new(follower)),
+        }
+    }
+
+    /// Takes in what another process has written by now.
+    fn refresh(&self) -> Result<()> {
+        self.follower.as_ref().map_or(Ok(()), |it| it.refresh())
     }
 
     /// A reader that also shows what is written but not yet durable: a crash of the machine, not of
     /// the process, may undo what it showed.
     #[must_use]
     pub fn including_written(mut self) -> Self {
+        if let Some(follower) = &self.follower {
+            self = Self::following(follower.including_written());
+        }
         self.level = Level::Written;
         self
     }
@@ -65,22 +89,29 @@ impl Reader {
     /// The oldest record kept.
     #[must_use]
     pub fn head_seq(&self) -> Seq {
+        self.refresh().ok(); // What is wrong is told by the calls that read.
         self.catalog.load().head_seq
     }
 
     /// The seq after the last record that this reader shows by now.
     #[must_use]
     pub fn end_seq(&self) -> Seq {
+        self.refresh().ok(); // What is wrong is told by the calls that read.
         self.watermark.get(self.level)
     }
 
     /// A set of segments, and up to where it may be shown.
-    fn snapshot(&self) -> (Seq, Arc<Catalog>) {
+    fn snapshot(&self) -> Result<(Seq, Arc<Catalog>)> {
+        self.refresh()?;
         // The watermark first: whatever lies below it is in the catalog taken after. A compaction in
         // between may have dropped records for newer ones above it; then those have to be shown.
-        let end = self.end_seq();
+        let end = self.watermark.get(self.level);
         let catalog = self.catalog.load();
-        (end.max(catalog.durable_seq), catalog)
+        Ok((end.max(catalog.durable_seq), catalog))
+    }
+
+    fn walk(&self, catalog: Arc<Catalog>, first: Seq, next: Seq, open_end: bool) -> Scan {
+        Scan::new(catalog, self.follower.clone(), first, next, open_end)
     }
 
     /// The record with this number; `None` if it is not yet there, or was compacted or rewound away.
@@ -89,30 +120,13 @@ impl Reader {
     /// `Trimmed` below the head, with the seq to go on from; `Damaged` with its place if its bytes
     /// do not verify; `Io`.
     pub fn get(&self, seq: Seq) -> Result<Option<Record>> {
-        let (end, catalog) = self.snapshot();
-        if seq < catalog.head_seq {
-            return Err(Error::trimmed(Op::Read, seq, catalog.head_seq));
+        let (end, mut catalog) = self.snapshot()?;
+        loop {
+            match get_in(&catalog, seq, end) {
+                Err(error) => catalog = newer(self.follower.as_ref(), &catalog, error)?,
+                found => return found,
+            }
         }
-        if seq >= end {
-            return Ok(None);
-        }
-        let Some(part) = part_at(&catalog, seq)? else {
-            return Ok(None);
-        };
-        if seq < part.view.context.base_seq {
-            return Ok(None); // It was rewound or compacted away with all of its segment.
-        }
-        let id = part.view.segment;
-        let fault = |fault: crate::segment::Fault| fault.into_error(Op::Read, id);
-        let Some((mut frames, spot)) = find(&part.view, seq, part.limit).map_err(fault)? else {
-            return Ok(None);
-        };
-        let chunk = frames.chunk().clone();
-        let record = frames.at(&spot).map_err(fault)?;
-        if record.seq != seq {
-            return Ok(None);
-        }
-        Ok(Some(Record::keep(&record, &chunk)))
     }
 
     /// The records of a range, forwards. Its end is fixed at the moment of the call.
@@ -120,9 +134,10 @@ impl Reader {
     /// # Errors
     /// `Trimmed` if the range starts, by name, below the head.
     pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
-        let (end, catalog) = self.snapshot();
+        let (end, catalog) = self.snapshot()?;
+        let open_end = range.end_bound() == Bound::Unbounded;
         let (first, next) = resolve(range, catalog.head_seq, end)?;
-        Ok(Scan::new(catalog, first, next))
+        Ok(self.walk(catalog, first, next, open_end))
     }
 
     /// The records from `from` on, and those to come: the iterator waits for more.
@@ -138,7 +153,7 @@ impl Reader {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn seek_time(&self, timestamp_ms: i64) -> Result<Seq> {
-        let (end, catalog) = self.snapshot();
+        let (end, catalog) = self.snapshot()?;
         let late_enough = catalog
             .sealed
             .iter()
@@ -150,7 +165,7 @@ impl Reader {
             .or_else(|| catalog.tails.first().map(|tail| tail.context.base_seq))
             .unwrap_or(end);
         let first = first.max(catalog.head_seq);
-        let mut scan = Scan::new(catalog, first, end);
+        let mut scan = self.walk(catalog, first, end, false);
         while let Some(record) = scan.next_ref() {
             let record = record?;
             if record.timestamp_ms >= timestamp_ms {
@@ -173,6 +188,45 @@ impl Reader {
             })
             .transpose()
     }
+}
+
+/// After an error of a walk over this snapshot: the one to go on with, if another process has changed
+/// the segments meanwhile; else it is the error.
+fn newer(
+    follower: Option<&Arc<Follower>>,
+    walked: &Arc<Catalog>,
+    error: Error,
+) -> Result<Arc<Catalog>> {
+    match follower {
+        Some(follower) => follower.newer_than(walked, error),
+        None => Err(error),
+    }
+}
+
+fn get_in(catalog: &Catalog, seq: Seq, end: Seq) -> Result<Option<Record>> {
+    if seq < catalog.head_seq {
+        return Err(Error::trimmed(Op::Read, seq, catalog.head_seq));
+    }
+    if seq >= end {
+        return Ok(None);
+    }
+    let Some(part) = part_at(catalog, seq)? else {
+        return Ok(None);
+    };
+    if seq < part.view.context.base_seq {
+        return Ok(None); // It was rewound or compacted away with all of its segment.
+    }
+    let id = part.view.segment;
+    let fault = |fault: crate::segment::Fault| fault.into_error(Op::Read, id);
+    let Some((mut frames, spot)) = find(&part.view, seq, part.limit).map_err(fault)? else {
+        return Ok(None);
+    };
+    let chunk = frames.chunk().clone();
+    let record = frames.at(&spot).map_err(fault)?;
+    if record.seq != seq {
+        return Ok(None);
+    }
+    Ok(Some(Record::keep(&record, &chunk)))
 }
 
 /// The bounds of a range as first and one-past-last seq. An open start begins at the head.

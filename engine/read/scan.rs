@@ -1,9 +1,9 @@
 //! A walk over a range of the log, in either direction, over one snapshot of the catalog.
 
-use super::{Part, Record, part_at, reverse::Reverse};
+use super::{Part, Record, follow::Follower, newer, part_at, reverse::Reverse};
 use crate::{
     catalog::Catalog,
-    error::{Op, Result},
+    error::{Error, Op, Result},
     format::RecordRef,
     segment::{Fault, Frames},
     sync::Arc,
@@ -27,19 +27,31 @@ use std::{fmt, iter::FusedIterator};
 /// ```
 pub struct Scan {
     catalog: Arc<Catalog>,
+    /// Set if another process writes, which may take segments away under the walk.
+    follower: Option<Arc<Follower>>,
     /// What is left: from the first to before the next.
     first: Seq,
     next: Seq,
+    /// Whether the range ends where the log did, and was not yet walked from there.
+    open_end: bool,
     forward: Option<(Part, Frames)>,
     backward: Option<Reverse>,
 }
 
 impl Scan {
-    pub(super) fn new(catalog: Arc<Catalog>, first: Seq, next: Seq) -> Self {
+    pub(super) fn new(
+        catalog: Arc<Catalog>,
+        follower: Option<Arc<Follower>>,
+        first: Seq,
+        next: Seq,
+        open_end: bool,
+    ) -> Self {
         Self {
             catalog,
+            follower,
             first,
             next,
+            open_end,
             forward: None,
             backward: None,
         }
@@ -53,7 +65,7 @@ impl Scan {
 
     /// Lends the next record; it lives until the next call.
     pub fn next_ref(&mut self) -> Option<Result<RecordRef<'_>>> {
-        match self.advance() {
+        match self.go_on() {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => {
@@ -61,7 +73,7 @@ impl Scan {
                 return Some(Err(error));
             }
         }
-        // `advance` left the walk in front of a record that is in the range.
+        // `go_on` left the walk in front of a record that is in the range.
         let (part, frames) = self.forward.as_mut()?;
         match frames.next(part.limit) {
             Ok(Some(record)) => {
@@ -74,6 +86,33 @@ impl Scan {
                 Some(Err(fault.into_error(Op::Read, part.view.segment)))
             }
         }
+    }
+
+    /// As [`advance`](Self::advance), over a newer catalog if another process has changed the segments.
+    #[inline]
+    fn go_on(&mut self) -> Result<bool> {
+        loop {
+            match self.advance() {
+                Err(error) => self.start_over(error)?,
+                found => return found,
+            }
+        }
+    }
+
+    /// Goes on at the same record in the segments that there are by now: seqs are never reused, so no
+    /// record comes twice, and none is left out that is still in the log.
+    fn start_over(&mut self, error: Error) -> Result<()> {
+        self.catalog = newer(self.follower.as_ref(), &self.catalog, error)?;
+        self.forward = None;
+        if self.open_end {
+            // Compaction may have dropped records for newer ones behind the end: so those are shown.
+            self.next = self.next.max(self.catalog.durable_seq);
+        }
+        let head_seq = self.catalog.head_seq;
+        if self.first < head_seq {
+            return Err(Error::trimmed(Op::Read, self.first, head_seq));
+        }
+        Ok(())
     }
 
     /// Brings the forward walk in front of the next record of the range; false at its end.
@@ -112,15 +151,37 @@ impl Scan {
         Ok(false)
     }
 
+    /// As [`step_back`](Self::step_back), over a newer catalog if another process has changed the
+    /// segments.
     fn next_back_record(&mut self) -> Result<Option<Record>> {
+        self.open_end = false;
+        loop {
+            match self.step_back() {
+                Err(error) => {
+                    self.catalog = newer(self.follower.as_ref(), &self.catalog, error)?;
+                    self.backward = None;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn step_back(&mut self) -> Result<Option<Record>> {
+        let head_seq = self.catalog.head_seq;
         while self.first < self.next {
             if self.backward.is_none() {
                 self.backward = Reverse::before(&self.catalog, self.first, self.next)?;
             }
             let Some(reverse) = self.backward.as_mut() else {
-                return Ok(None);
+                // The head may have passed the walk.
+                let trimmed = || Error::trimmed(Op::Read, self.first, head_seq);
+                return (self.first >= head_seq).then_some(None).ok_or_else(trimmed);
             };
             match reverse.next()? {
+                Some(record) if record.seq() < head_seq && self.first < head_seq => {
+                    // And a part of what is below it may still be there.
+                    return Err(Error::trimmed(Op::Read, self.first, head_seq));
+                }
                 Some(record) => {
                     self.next = record.seq();
                     return Ok((record.seq() >= self.first).then_some(record));
@@ -143,7 +204,7 @@ impl Iterator for Scan {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.advance() {
+        match self.go_on() {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => {

@@ -1,6 +1,6 @@
 //! A reader that waits at the end of the log for more, woken by the watermark and never polling.
 
-use super::{Reader, Record, Scan};
+use super::{Reader, Record, Scan, follow::Alarm};
 use crate::{
     catalog::Wait,
     error::{Error, Op, Result},
@@ -10,7 +10,8 @@ use std::{iter::FusedIterator, time::Duration};
 
 /// Follows the log; from [`Log::tail`](crate::Log::tail).
 ///
-/// The iterator waits for the next record and ends when the log is closed. If it falls behind the
+/// The iterator waits for the next record and ends when the log is closed. In another process than the
+/// writer's it does not: the log may be opened again. If it falls behind the
 /// head, it gives one `Trimmed` error with the seq to go on from, and ends; after a failed sync it
 /// gives what is durable and then one `Poisoned` error: never silence.
 ///
@@ -30,6 +31,8 @@ pub struct TailReader {
     next_seq: Seq,
     /// What is being shown, and where it ends.
     scan: Option<(Scan, Seq)>,
+    /// What wakes it if another process writes.
+    alarm: Alarm,
     done: bool,
 }
 
@@ -39,6 +42,7 @@ impl TailReader {
             reader,
             next_seq,
             scan: None,
+            alarm: Alarm::default(),
             done: false,
         }
     }
@@ -94,23 +98,34 @@ impl TailReader {
                     }
                 }
             }
-            let (watermark, level) = (&self.reader.watermark, self.reader.level);
-            match watermark.wait_beyond(level, self.next_seq, timeout) {
+            match self.wait(timeout)? {
                 Wait::Reached => {}
                 Wait::TimedOut => return Ok(None),
                 Wait::Ended => {
                     self.done = true;
-                    return watermark.failure().map_or(Ok(None), Err);
+                    return self.reader.watermark.failure().map_or(Ok(None), Err);
                 }
             }
-            let head_seq = self.reader.head_seq();
-            if self.next_seq < head_seq {
-                return Err(Error::trimmed(Op::Read, self.next_seq, head_seq));
+            let (end, catalog) = self.reader.snapshot()?;
+            if self.next_seq < catalog.head_seq {
+                return Err(Error::trimmed(Op::Read, self.next_seq, catalog.head_seq));
             }
-            let end = self.reader.end_seq();
-            self.scan = Some((self.reader.scan(self.next_seq..end)?, end));
+            self.scan = Some((self.reader.walk(catalog, self.next_seq, end, false), end));
         }
         Ok(None)
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> Result<Wait> {
+        let Reader {
+            watermark,
+            level,
+            follower,
+            ..
+        } = &self.reader;
+        match follower {
+            None => Ok(watermark.wait_beyond(*level, self.next_seq, timeout)),
+            Some(follower) => follower.wait_beyond(&mut self.alarm, self.next_seq, timeout),
+        }
     }
 }
 

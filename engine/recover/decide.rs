@@ -10,6 +10,7 @@ use crate::{
     format::{
         Manifest,
         header::{HEADER_BYTES, Origin},
+        names,
     },
     options::OnAmbiguousTail,
     segment::Stop,
@@ -139,6 +140,11 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
 
 /// Without a manifest only an interrupted creation is harmless: it left nothing that was ever told.
 fn without_manifest(facts: &Facts) -> Plan {
+    if facts.leftovers.contains(&names::BACKUP) {
+        return Plan::Refuse {
+            damage: vec![file_damage(names::BACKUP, Defect::UnfinishedBackup)],
+        };
+    }
     // The reserve is written after the first commit has returned.
     if facts.reserve || !facts.unnamed.iter().all(is_of_creation) {
         return Plan::Refuse {

@@ -58,9 +58,11 @@ pub(crate) struct Facts {
     pub(crate) tail: Option<UnsealedFact>,
     pub(crate) spare: Option<UnsealedFact>,
     pub(crate) unnamed: Vec<UnnamedFact>,
-    /// Files of an interrupted commit.
+    /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<&'static str>,
     pub(crate) reserve: bool,
+    /// Whether readers were told of a watermark. What it says is of no account here.
+    pub(crate) watermark: bool,
 }
 
 /// Looks at a directory.
@@ -87,11 +89,12 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         tail: None,
         spare: None,
         unnamed: Vec::new(),
-        leftovers: [names::MANIFEST_NEW]
+        leftovers: [names::MANIFEST_NEW, names::BACKUP]
             .into_iter()
             .filter(|name| names.contains_key(name))
             .collect(),
         reserve: names.contains_key(names::RESERVE),
+        watermark: names.contains_key(names::WATERMARK),
     };
     let mut named = Vec::new();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
@@ -126,7 +129,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         .keys()
         .filter(|id| named.binary_search(id).is_err())
     {
-        facts.unnamed.push(unnamed(dir, op, *id)?);
+        facts.unnamed.extend(unnamed(dir, op, *id)?);
     }
     Ok(facts)
 }
@@ -201,7 +204,10 @@ fn unsealed(
     };
     let io = |error| Error::io(op, error).at(Place::in_segment(id, 0));
     let fault = |fault: Fault| fault.into_error(op, id);
-    let file = dir.open(&names::segment(id), Access::Read).map_err(io)?;
+    let Some(file) = open(dir, op, id)? else {
+        fact.file_bytes = None;
+        return Ok(fact);
+    };
     fact.header = header_fact(&*file).map_err(io)?;
     let mut window = Window::new(Source::File(file));
     let (context, from) = match &fact.header {
@@ -231,9 +237,20 @@ fn unsealed(
     Ok(fact)
 }
 
-fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<UnnamedFact> {
+/// Opens a segment file that was listed; a writer that is alive may have removed it since.
+fn open(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<Arc<dyn VfsFile>>> {
+    match dir.open(&names::segment(id), Access::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(op, error).at(Place::in_segment(id, 0))),
+    }
+}
+
+fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<UnnamedFact>> {
     let io = |error| Error::io(op, error).at(Place::in_segment(id, 0));
-    let file: Arc<dyn VfsFile> = dir.open(&names::segment(id), Access::Read).map_err(io)?;
+    let Some(file) = open(dir, op, id)? else {
+        return Ok(None);
+    };
     let file_end = file.len().map_err(io)?;
     let header = header_fact(&*file).map_err(io)?;
     let from = HEADER_BYTES as u64;
@@ -243,9 +260,9 @@ fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<UnnamedFact> {
         file_end.max(from),
     )
     .map_err(|fault| fault.into_error(op, id))?;
-    Ok(UnnamedFact {
+    Ok(Some(UnnamedFact {
         id,
         header,
         holds_frames: end > from,
-    })
+    }))
 }

@@ -12,13 +12,11 @@ mod act;
 mod decide;
 mod look;
 mod report;
-mod snapshot;
 
 pub(crate) use act::keep;
 pub(crate) use decide::{Damage, Plan, decide};
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, UnsealedFact, look};
 pub use report::{CutBytes, Recovery, Verdict};
-pub(crate) use snapshot::snapshot;
 
 use crate::{
     append::Parts,
@@ -26,7 +24,7 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::names,
     observe::event,
-    options::Options,
+    options::{OnAmbiguousTail, Options},
     sync::Arc,
     types::SegmentId,
     vfs::{Dir, LockAttempt, VfsLock},
@@ -89,6 +87,11 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         dir.remove_if_there(name)
             .map_err(|error| Error::io(Op::Open, error).at(Place::file(*name)))?;
     }
+    if facts.watermark && !options.publish {
+        // Nobody keeps it up to date: readers had better look for themselves.
+        dir.remove_if_there(names::WATERMARK)
+            .map_err(|error| Error::io(Op::Open, error).at(Place::file(names::WATERMARK)))?;
+    }
     let report = report(&plan, &ready, kept);
     event!(
         info,
@@ -101,7 +104,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
 
 /// How often a look is repeated before what seems to be torn or damaged is believed: a writer that is
 /// alive may have moved on between one file and the next.
-const LOOKS_MAX: usize = 5;
+const LOOKS_MAX: usize = 20;
 
 /// What opening would do, without doing it and without the lock.
 ///
@@ -127,6 +130,19 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
     }
     let plan = decide(&facts, options.on_ambiguous_tail);
     Ok((facts, plan))
+}
+
+/// Refuses what reading should not begin with: a directory that holds no log, or damage.
+pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<()> {
+    // A reader cuts nothing, so it need not refuse what recovery would.
+    let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
+    match plan(dir, &reading)?.1 {
+        Plan::Create { .. } => Err(not_found(Op::Open, dir)),
+        refused @ Plan::Refuse { .. } => Err(refused
+            .refusal()
+            .unwrap_or_else(|| not_found(Op::Open, dir))),
+        Plan::Resume { .. } | Plan::Carry { .. } => Ok(()),
+    }
 }
 
 /// Creates the directory if it may be, and takes the lock before anything in it is read.

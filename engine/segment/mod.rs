@@ -9,6 +9,7 @@
 //! Called by the journeys, catalog and manifest; calls format and vfs.
 
 mod build;
+mod copy;
 mod find;
 mod frames;
 mod index;
@@ -21,12 +22,13 @@ mod summary;
 mod tail;
 
 pub(crate) use build::{BATCH_TARGET_BYTES, Builder, copy_header, new_log_id, write_footer};
+pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
-pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, witness};
-pub(crate) use sealed::{Identity, Loaded, Sealed};
+pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, walk, witness};
+pub(crate) use sealed::{Identity, Loaded, Sealed, check_log};
 pub(crate) use source::{Source, Window};
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};

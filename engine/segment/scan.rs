@@ -54,55 +54,64 @@ pub(crate) struct Limits {
     pub(crate) until_seq: Seq,
 }
 
-/// Scans a segment onward from the end of `summary`, feeding every verified batch to `each`.
+/// Scans a segment onward from the end of `summary`, feeding every verified batch to `each`, and
+/// looks what follows.
 pub(crate) fn scan(
     window: &mut Window,
     context: &SegmentContext,
-    mut summary: Summary,
+    summary: Summary,
+    limits: Limits,
+    each: impl FnMut(&BatchHeader, &[u8]),
+) -> Result<Scan, Fault> {
+    let mut scan = walk(window, context, summary, limits, each)?;
+    if scan.stop != Stop::Reached
+        && let Some(stop) = classify(window, context, &scan.summary, limits.file_end)?
+    {
+        scan.stop = stop;
+    }
+    Ok(scan)
+}
+
+/// As [`scan`], without a look at what follows: whatever it is, it is a defect.
+pub(crate) fn walk(
+    window: &mut Window,
+    context: &SegmentContext,
+    summary: Summary,
     limits: Limits,
     mut each: impl FnMut(&BatchHeader, &[u8]),
 ) -> Result<Scan, Fault> {
-    let mut index = Vec::new();
-    let mut durable_seq = 0;
     let Limits {
         file_end,
         until_seq,
     } = limits;
-    loop {
-        let offset = summary.end;
-        if summary.next_seq >= until_seq {
-            return Ok(Scan {
-                summary,
-                index,
-                durable_seq,
-                stop: Stop::Reached,
-            });
-        }
-        match batch_at(window, context, &summary, file_end)? {
-            Ok((batch, tally)) => {
-                push_index(&mut index, context, &batch, offset);
-                durable_seq = durable_seq.max(batch.durable_seq);
-                let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
-                let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
-                summary.add(bytes, batch.first_seq, batch.next_seq(), &tally);
-                each(&batch, bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default());
-            }
-            Err((at, seq, defect)) => {
-                let stop = classify(window, context, &summary, file_end)?;
-                let stop = stop.unwrap_or(Stop::Defect {
-                    offset: at,
+    let mut scan = Scan {
+        summary,
+        index: Vec::new(),
+        durable_seq: 0,
+        stop: Stop::Reached,
+    };
+    while scan.summary.next_seq < until_seq {
+        let offset = scan.summary.end;
+        let (batch, tally) = match batch_at(window, context, &scan.summary, file_end)? {
+            Ok(found) => found,
+            Err((offset, seq, defect)) => {
+                scan.stop = Stop::Defect {
+                    offset,
                     seq,
                     defect,
-                });
-                return Ok(Scan {
-                    summary,
-                    index,
-                    durable_seq,
-                    stop,
-                });
+                };
+                break;
             }
-        }
+        };
+        push_index(&mut scan.index, context, &batch, offset);
+        scan.durable_seq = scan.durable_seq.max(batch.durable_seq);
+        let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
+        let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
+        scan.summary
+            .add(bytes, batch.first_seq, batch.next_seq(), &tally);
+        each(&batch, bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default());
     }
+    Ok(scan)
 }
 
 type NotABatch = (u64, Seq, Defect);

@@ -8,7 +8,7 @@ use crate::vfs::{VfsFile, read_full_at};
 use bytes::Bytes;
 use std::{io, sync::Arc};
 
-/// How much is read at a time, in bytes.
+/// How much is read at a time, in bytes, unless asked otherwise.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// Where the bytes of a segment come from.
@@ -26,10 +26,16 @@ pub(crate) struct Window {
     source: Source,
     chunk: Bytes,
     chunk_start: u64,
+    chunk_bytes: u64,
 }
 
 impl Window {
     pub(crate) fn new(source: Source) -> Self {
+        Self::of_chunks(source, CHUNK_BYTES)
+    }
+
+    /// A window that reads this many bytes at a time.
+    pub(crate) fn of_chunks(source: Source, chunk_bytes: u64) -> Self {
         let chunk = match &source {
             Source::Mapped(bytes) => bytes.clone(),
             Source::File(_) => Bytes::new(),
@@ -38,6 +44,7 @@ impl Window {
             source,
             chunk,
             chunk_start: 0,
+            chunk_bytes,
         }
     }
 
@@ -54,7 +61,7 @@ impl Window {
         if (offset < self.chunk_start || wanted_end > chunk_end)
             && let Source::File(file) = &self.source
         {
-            let end = wanted_end.max(offset.saturating_add(CHUNK_BYTES).min(limit));
+            let end = wanted_end.max(offset.saturating_add(self.chunk_bytes).min(limit));
             self.chunk = read(&**file, offset, end.saturating_sub(offset))?;
             self.chunk_start = offset;
         }

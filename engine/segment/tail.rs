@@ -5,9 +5,13 @@
 //! zeros ahead of the end, under the same mutex that guards the allocated length, so that a fill
 //! never runs over a frame.
 
-use super::{Source, Summary, Tally, frames::View, index::Index, summary::push_index};
+use super::{Scan, Source, Summary, Tally, frames::View, index::Index, summary::push_index};
 use crate::{
-    format::{BatchHeader, IndexEntry, SegmentContext, footer::Footer, header::HEADER_BYTES},
+    format::{
+        BatchHeader, IndexEntry, SegmentContext,
+        footer::{Footer, INDEX_STEP_BYTES},
+        header::HEADER_BYTES,
+    },
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -173,6 +177,35 @@ impl TailWriter {
         self.tail
             .written_end
             .store(self.summary.end, Ordering::Release);
+    }
+
+    /// Takes in what a scan found that went on from here: frames that another process wrote.
+    pub(crate) fn take_in(&mut self, scan: Scan) {
+        let mut index = self.tail.index.write();
+        for entry in scan.index {
+            // The scan's index began anew, with an entry for whatever came first.
+            let far = |last: &IndexEntry| {
+                u64::from(entry.offset) >= u64::from(last.offset) + INDEX_STEP_BYTES
+            };
+            if index.last().is_none_or(far) {
+                index.push(entry);
+            }
+        }
+        drop(index);
+        self.summary = scan.summary;
+        self.tail
+            .written_end
+            .store(self.summary.end, Ordering::Release);
+    }
+
+    /// The same segment at the same place, without anything that changes in common.
+    pub(crate) fn apart(&self) -> Self {
+        let Tail {
+            id, context, file, ..
+        } = &*self.tail;
+        let tail = Tail::new(*id, *context, file.clone(), self.tail.allocated_end());
+        let index = self.tail.index.read().clone();
+        Self::new(Arc::new(tail), self.summary.clone(), index)
     }
 
     /// Cuts the file back to the last good end known in memory, durably, so that a write that failed

@@ -71,6 +71,16 @@ impl Dir {
         self.vfs.rename(&self.at(from), &self.at(to))
     }
 
+    /// Gives a file the same name in another directory as well.
+    pub(crate) fn hard_link(&self, name: &str, to: &Self) -> io::Result<()> {
+        self.vfs.hard_link(&self.at(name), &to.at(name))
+    }
+
+    /// Copies a file under the same name into another directory. Nothing of it is durable yet.
+    pub(crate) fn copy(&self, name: &str, to: &Self) -> io::Result<u64> {
+        self.vfs.copy(&self.at(name), &to.at(name))
+    }
+
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
         self.vfs.remove(&self.at(name))
     }

@@ -12,6 +12,8 @@ mod lock;
 mod map;
 mod real;
 pub mod sim;
+#[cfg(target_os = "linux")]
+mod watch;
 
 pub(crate) use dir::Dir;
 pub use real::RealFs;
@@ -67,6 +69,20 @@ pub trait Vfs: Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file a second name, which must not exist yet. Default: `Unsupported`.
+    fn hard_link(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Copies a file into one that must not exist yet; gives its size in bytes. Nothing of it is
+    /// durable yet. Default: by reading and writing.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<u64> {
+        copy_by_position(&*self.open(from, Access::Read)?, &*self.create_new(to)?)
+    }
+    /// A watch on a file, which need not exist yet, and on the names beside it; of a directory: on
+    /// everything in it. `None`, the default, if this file system tells nobody of changes.
+    fn watch(&self, _path: &Path) -> io::Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Tries to take the exclusive lock of a directory, through the file `LOCK` inside it.
@@ -97,6 +113,26 @@ pub trait VfsFile: Debug + Send + Sync {
     /// The first `len` bytes as shared memory, or `None` if this file system does not map files.
     fn map(&self, _len: usize) -> io::Result<Option<Bytes>> {
         Ok(None)
+    }
+}
+
+/// Tells of changes, also by other processes, from the moment when it was made.
+pub trait Watch: Debug + Send + Sync {
+    /// Waits for a change since the last call, at most this long; `None` is for ever. May say that
+    /// there was one when there was none. False: time ran out, or a signal came.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool>;
+}
+
+/// Copies a file piece by piece.
+fn copy_by_position(from: &dyn VfsFile, to: &dyn VfsFile) -> io::Result<u64> {
+    let (mut at, mut buffer) = (0, vec![0; 64 * 1024]);
+    loop {
+        let read = read_full_at(from, &mut buffer, at)?;
+        if read == 0 {
+            return Ok(at);
+        }
+        write_all_at(to, buffer.get(..read).unwrap_or_default(), at)?;
+        at += read as u64;
     }
 }
 

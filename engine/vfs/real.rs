@@ -60,28 +60,12 @@ impl Vfs for RealFs {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)?;
+        let file = create_new(path)?;
         Ok(Arc::new(RealFile { file }))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(access == Access::ReadWrite)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "not a regular file",
-            ));
-        }
+        let file = open(path, access)?;
         Ok(Arc::new(RealFile { file }))
     }
 
@@ -91,6 +75,28 @@ impl Vfs for RealFs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<u64> {
+        // Between two files this is `copy_file_range`: the kernel shares the blocks where it can.
+        io::copy(&mut open(from, Access::Read)?, &mut create_new(to)?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn watch(&self, path: &Path) -> io::Result<Option<Box<dyn super::Watch>>> {
+        match super::watch::watch(path) {
+            // All watches that the system grants this user are taken: then without.
+            Err(error)
+                if [Some(libc::EMFILE), Some(libc::ENOSPC)].contains(&error.raw_os_error()) =>
+            {
+                Ok(None)
+            }
+            watch => watch.map(Some),
+        }
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -122,6 +128,29 @@ impl Vfs for RealFs {
         // randomness: unpredictable enough for a salt, and no further dependency.
         RandomState::new().build_hasher().finish()
     }
+}
+
+fn create_new(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}
+
+fn open(path: &Path, access: Access) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(access == Access::ReadWrite)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        let kind = io::ErrorKind::InvalidInput;
+        return Err(io::Error::new(kind, "not a regular file"));
+    }
+    Ok(file)
 }
 
 #[derive(Debug)]

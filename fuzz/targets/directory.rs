@@ -60,7 +60,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
             check(record.seq, record.value);
         }
     });
-    if let Ok(reader) = tools.open_read_only("log")
+    if let Ok(reader) = tools.open_reader("log")
         && let Ok(scan) = reader.scan(..)
     {
         scan.map_while(Result::ok).for_each(|record| check(record.seq(), record.value()));

@@ -100,6 +100,7 @@ fn open(disk: &SimFs) -> Log {
         .vfs(Arc::new(disk.clone()))
         .segment_bytes(1024)
         .background(false)
+        .publish(false)
         .open("log")
         .expect("no crash makes a log unopenable")
 }

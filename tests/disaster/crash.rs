@@ -4,13 +4,13 @@
 use crate::{
     history::{DIR, Run, options},
     shadow::Shadow,
-    steps::{Step, canonical, durable},
+    steps::{Maintain, Open, Rewind, Step, Trim, canonical, durable, written},
 };
 use cairnlog::{
-    Options,
-    vfs::sim::{Choice, SimFs},
+    ErrorKind, Options, Record, Result,
+    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// States of one crash point. A campaign raises it; with 12 effects pending 4,096 are all subsets.
 const STATES: u64 = 160;
@@ -74,9 +74,35 @@ fn nested(first: &SimFs, options: &Options, shadow: &Shadow, depth: u32, tally: 
     }
 }
 
-fn enumerate(name: &str, segment_bytes: u64, steps: &[Step], tally: &mut Tally) {
-    let options = options(segment_bytes);
-    let mut run = Run::new(SimFs::new(1), &options);
+/// What a reader shows of a disk before anybody has recovered it; nothing if there is no log yet.
+fn shown_before(disk: &SimFs, options: &Options) -> Vec<Record> {
+    let disk = disk.snapshot();
+    let before = disk.op_count();
+    let shown = match options.clone().vfs(Arc::new(disk.clone())).open_reader(DIR) {
+        Ok(reader) => reader
+            .scan(..)
+            .unwrap()
+            .map(|record| record.unwrap())
+            .collect(),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+            Vec::new()
+        }
+    };
+    assert_eq!(disk.op_count(), before, "a reader writes nothing");
+    shown
+}
+
+/// Nothing that was shown is gone, or another.
+fn check_shown(shown: &[Record], run: &Run) {
+    let log = run.log.as_ref().expect("it opened");
+    for record in shown {
+        assert_eq!(log.get(record.seq()).unwrap().as_ref(), Some(record));
+    }
+}
+
+fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) {
+    let mut run = Run::new(SimFs::new(1), options);
     run.steps(steps);
     assert!(run.errors.is_empty(), "{name}: {:?}", run.errors);
     for op in 0..=run.disk.op_count() {
@@ -91,13 +117,15 @@ fn enumerate(name: &str, segment_bytes: u64, steps: &[Step], tally: &mut Tally) 
                 format!("{name}, op {op}: {at}\n{}", cut.describe(&choice))
             };
             let _context = crate::Context::new(text);
-            let again = recovers(&disk.snapshot(), &options, shadow);
+            let shown = shown_before(&disk, options);
+            let again = recovers(&disk.snapshot(), options, shadow);
+            check_shown(&shown, &again);
             let wrote = again.disk.op_count() > 1;
             if wrote && (op + index) % NESTED_EVERY == 0 {
-                nested(&disk, &options, shadow, 1, tally);
+                nested(&disk, options, shadow, 1, tally);
             }
             if index % 3 == 0 {
-                goes_on(again, &options);
+                goes_on(again, options);
             }
         }
     }
@@ -109,7 +137,7 @@ fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     let started = std::time::Instant::now();
     for (name, segment_bytes, steps) in canonical() {
         let (before, at) = (tally.states + tally.nested, std::time::Instant::now());
-        enumerate(name, segment_bytes, &steps, &mut tally);
+        enumerate(name, &options(segment_bytes), &steps, &mut tally);
         println!(
             "{name}: {} {:?}",
             tally.states + tally.nested - before,
@@ -121,4 +149,68 @@ fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     println!("{} + {} states, {rate:.0}/s", tally.states, tally.nested);
     assert!(tally.states > 5_000, "{} states", tally.states);
     assert!(tally.nested > 2_000, "{} nested states", tally.nested);
+}
+
+#[test]
+fn is_what_was_told_to_readers_true_after_every_crash() {
+    let mut tally = Tally::default();
+    let steps = [
+        Open,
+        durable(60),
+        written(40),
+        durable(150),
+        Maintain,
+        durable(200),
+        Rewind { drop: 1 },
+        durable(20),
+        // Told at the commit, while records are written and not yet durable.
+        written(30),
+        written(20),
+        Trim { keep: 4 },
+    ];
+    let options = options(512).publish(true);
+    // A reader sees what is durable when it is: what that means is judged by the power cuts below.
+    let mut run = Run::new(SimFs::new(1), &options);
+    run.step(&Open);
+    let reader = options.clone().vfs(Arc::new(run.disk.clone()));
+    let reader = reader.open_reader(DIR).unwrap();
+    for step in &steps[1..] {
+        run.step(step);
+        let log = run.log.as_ref().unwrap();
+        assert_eq!(reader.end_seq(), log.durable_seq(), "after {step:?}");
+        let shown: Result<Vec<Record>> = reader.scan(..).unwrap().collect();
+        let own: Result<Vec<Record>> = log.scan(..).unwrap().collect();
+        assert_eq!(shown.unwrap(), own.unwrap());
+    }
+    enumerate("published", &options, &steps, &mut tally);
+    println!("{} + {} states", tally.states, tally.nested);
+    assert!(tally.states > 2_000, "{} states", tally.states);
+}
+
+#[test]
+fn is_failing_to_tell_no_error_and_readers_do_without() {
+    for fault in [Fault::Error(Errno::Enospc), Fault::Short(20)] {
+        for kind in [OpKind::CreateNew, OpKind::Write] {
+            let options = options(512).publish(true);
+            let mut run = Run::new(SimFs::new(1), &options);
+            run.disk
+                .fail(FaultRule::nth(kind, 1, fault).on("WATERMARK").for_ever());
+            run.disk
+                .fail(FaultRule::nth(kind, 0, fault).on("WATERMARK"));
+            run.steps(&[Open, durable(100), durable(150), durable(150), Maintain]);
+            assert!(run.errors.is_empty(), "{:?}", run.errors);
+            let reader = options.clone().vfs(Arc::new(run.disk.clone()));
+            let reader = reader.open_reader(DIR).unwrap();
+            let durable_seq = run.log.as_ref().unwrap().durable_seq();
+            // All but what no later batch attests yet, or all if it was told piece by piece.
+            assert!((durable_seq - 1..=durable_seq).contains(&reader.end_seq()));
+            // This disk tells nobody of changes: who waits looks now and then, and not for ever.
+            let mut tail = reader.tail(reader.end_seq());
+            let waited = tail.next_timeout(Duration::from_secs(1)).unwrap();
+            assert!(waited.is_none());
+            run.steps(&[durable(10), durable(10)]);
+            let next = tail.next_timeout(Duration::from_secs(1)).unwrap();
+            assert!(next.is_some_and(|record| record.seq() + 1 >= durable_seq));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Everything here runs on the simulated disk and, but for `threads`, is the same on every run.
 
+mod backup;
 mod bitflip;
 mod crash;
 mod fault;

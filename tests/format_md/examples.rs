@@ -7,7 +7,9 @@ use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEnt
 use cairnlog::format::header::{Origin, Predecessor};
 use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
 use cairnlog::format::record::{self, Producer, RecordParts};
-use cairnlog::format::{BatchHeader, Manifest, SegmentContext, SegmentHeader, crc32c};
+use cairnlog::format::{
+    BatchHeader, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c,
+};
 use cairnlog::{LogId, SegmentId};
 
 type Outcome<T = ()> = Result<T, String>;
@@ -118,6 +120,7 @@ pub fn check(spec: &str) -> Outcome {
             "footer" => footer(&args, name, &seen)?,
             "manifest" => manifest(&args)?,
             "cursor" => cursor(&args)?,
+            "watermark" => watermark(&args)?,
             other => return Err(format!("an example of what? {other}")),
         }
         args.finish()?;
@@ -410,6 +413,21 @@ fn cursor(args: &Args) -> Outcome {
         "cursor",
         &cursor,
         &well(CursorFile::decode(&args.block.bytes))?,
+    )
+}
+
+fn watermark(args: &Args) -> Outcome {
+    let watermark = WatermarkFile {
+        log_id: log_id(args)?,
+        durable_seq: args.number("durable_seq")?,
+        generation: args.number("generation")?,
+    };
+    same("file of the watermark", args.text("file")?, "WATERMARK")?;
+    same("watermark", &args.block.bytes, &watermark.encode())?;
+    same(
+        "watermark",
+        &watermark,
+        &well(WatermarkFile::decode(&args.block.bytes))?,
     )
 }
 

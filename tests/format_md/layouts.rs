@@ -10,7 +10,10 @@ use cairnlog::format::manifest::{
     MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
 };
 use cairnlog::format::record::{Producer, RECORD_BYTES_MIN, RecordParts, VALUE_BYTES_MAX, encode};
-use cairnlog::format::{BatchHeader, Manifest, SegmentContext, SegmentHeader, VERSION};
+use cairnlog::format::watermark::WATERMARK_BYTES;
+use cairnlog::format::{
+    BatchHeader, Manifest, SegmentContext, SegmentHeader, VERSION, WatermarkFile,
+};
 use cairnlog::{LogId, SegmentId};
 use std::ops::Range;
 
@@ -42,6 +45,7 @@ pub fn check_layouts(spec: &str) -> Outcome {
         manifest(),
         sealed(),
         cursor(),
+        watermark(),
     ];
     if page.len() != code.len() {
         return Err(format!("{} byte tables", page.len()));
@@ -415,6 +419,19 @@ fn cursor() -> Layout {
         layout.changed.push((name, other.collect()));
     }
     layout
+}
+
+fn watermark() -> Layout {
+    let value = WatermarkFile {
+        log_id: LogId([0; 16]),
+        durable_seq: 0,
+        generation: 0,
+    };
+    layout!(WATERMARK_BYTES, value, WatermarkFile::encode, {
+        "log_id": |it: &mut WatermarkFile| it.log_id = LogId([1; 16]),
+        "durable_seq": |it: &mut WatermarkFile| it.durable_seq = ALL,
+        "generation": |it: &mut WatermarkFile| it.generation = ALL,
+    })
 }
 
 /// Bit tables: all 32 bits, each where the encoder sets it.

@@ -150,6 +150,7 @@ pub fn check_seeds(spec: &str) -> Outcome {
                     sum(constant, from, end).map(|sum| crc32c(sum, name)),
                 ));
             }
+            "watermark" => pairs.push((word(end), sum(constant, from, end))),
             other => return Err(format!("a checksum of what? {other}")),
         }
         if pairs

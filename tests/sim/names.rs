@@ -253,3 +253,30 @@ fn lock_is_exclusive_until_dropped_and_leaves_its_file() {
         "the directory and two lock files"
     );
 }
+
+#[test]
+fn is_a_link_a_second_name_that_has_to_be_synced() {
+    let disk = SimFs::new(1);
+    put_durably(&disk, "/a", b"old");
+    disk.hard_link(p("/a"), p("/b")).unwrap();
+    let kind = |result: std::io::Result<()>| result.unwrap_err().kind();
+    assert_eq!(
+        kind(disk.hard_link(p("/a"), p("/b"))),
+        ErrorKind::AlreadyExists
+    );
+    assert_eq!(kind(disk.hard_link(p("/x"), p("/c"))), ErrorKind::NotFound);
+    let states: BTreeSet<bool> = disk
+        .crash_at(u64::MAX)
+        .all(16)
+        .map(|(_, after)| {
+            assert_eq!(after.read_file(p("/a")).as_deref(), Some(&b"old"[..]));
+            after.read_file(p("/b")).is_some()
+        })
+        .collect();
+    assert_eq!(states, BTreeSet::from([false, true]));
+    disk.sync_dir(p("/")).unwrap();
+    disk.remove(p("/a")).unwrap();
+    let file = disk.open(p("/b"), Access::ReadWrite).unwrap();
+    assert_eq!(file.write_at(b"new", 0).unwrap(), 3);
+    assert_eq!(disk.read_file(p("/b")).as_deref(), Some(&b"new"[..]));
+}

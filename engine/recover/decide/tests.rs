@@ -113,6 +113,7 @@ fn unclean() -> Facts {
         unnamed: Vec::new(),
         leftovers: Vec::new(),
         reserve: true,
+        watermark: false,
     }
 }
 
@@ -200,11 +201,12 @@ fn words(plan: &Plan) -> String {
         }
         Plan::Refuse { damage } => {
             let each = damage.iter().map(|one| {
-                let segment = one
+                let file = one.place.path.clone().unwrap_or_default();
+                let place = one
                     .place
                     .segment
-                    .map_or("MANIFEST".to_owned(), |id| id.to_string());
-                format!(" {segment} {}..{}", one.first_seq, one.next_seq)
+                    .map_or(file.display().to_string(), |id| id.to_string());
+                format!(" {place} {}..{}", one.first_seq, one.next_seq)
             });
             format!("refuse{}", each.collect::<String>())
         }

@@ -75,6 +75,19 @@ impl Vfs for SimFs {
         self.lock().call(call, |state| state.plan_rename(from, to))
     }
 
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut call = Call::on(OpKind::Link, from);
+        call.to = Some(to.into());
+        self.lock().call(call, |state| {
+            let ino = state.disk.tree.lookup(from)?;
+            if state.disk.tree.live(ino).is_some() {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            let (put, cut) = (Some((state.slot_of_new(to)?, ino)), None);
+            Ok(((), Change::Names(NameEffect { put, cut })))
+        })
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let call = Call::on(OpKind::Remove, path);
         self.lock().call(call, |state| {

@@ -47,7 +47,7 @@
 //! - Sectors are not atomic. Powersafe overwrite is assumed: a torn write harms bytes inside its
 //!   own range only, never its neighbours.
 //! - A failed sync may leave a cache that lies; see [`SyncFailure`].
-//! - Not modelled: disks that lie about a sync, permissions, links, removal of directories.
+//! - Not modelled: disks that lie about a sync, permissions, symbolic links, removal of directories.
 //!
 //! # Invariants
 //!

@@ -219,6 +219,7 @@ fn no_manifest() {
         unnamed,
         leftovers: Vec::new(),
         reserve: false,
+        watermark: false,
     };
     let (blank, invalid) = (HeaderFact::Blank, HeaderFact::Invalid(BAD));
     decides("nothing there", &with(vec![]), "create");
@@ -260,4 +261,9 @@ fn no_manifest() {
         &facts,
         "refuse MANIFEST 0..0",
     );
+    let facts = Facts {
+        leftovers: vec!["BACKUP"],
+        ..with(vec![])
+    };
+    decides("a backup cut short", &facts, "refuse BACKUP 0..0");
 }

@@ -1,0 +1,317 @@
+//! The journey of a backup: a copy of the log, made while it is appended to, that is a log itself.
+//!
+//! A mark goes first and the manifest last. In between the directory is no log, and opening it says
+//! so instead of creating one over it. Sealed segments never change, so the copy shares their files
+//! by hard links where it can; of the others the durable records are written anew.
+//!
+//! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
+//! before it is called a backup. The snapshot of the catalog keeps its files from being removed.
+//!
+//! Called by `Log`; calls append (for what there is), segment, manifest, verify.
+
+use crate::{
+    append::Core,
+    catalog::Catalog,
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::{
+        Manifest,
+        manifest::{SealedEntry, TailEntry},
+        names,
+    },
+    manifest::ManifestStore,
+    segment::{Builder, TailWriter, copy_below, copy_header},
+    types::{SegmentId, Seq},
+    verify::{self, FindingKind},
+    vfs::{Access, Dir},
+};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+/// Files beside the segments that belong to the log, and directories of such files.
+const SIDE_FILES: [&str; 1] = ["PRODUCERS"];
+const SIDE_DIRS: [&str; 1] = [names::CURSORS];
+
+/// How a backup is made.
+///
+/// ```
+/// use cairnlog::{BackupOptions, Log};
+/// # let dir = tempfile::tempdir().unwrap();
+/// let log = Log::open(dir.path().join("log"))?;
+/// log.append("precious")?;
+/// let report = log.backup_with(dir.path().join("backup"), &BackupOptions::new().copy(true))?;
+/// assert_eq!(report.next_seq, 1);
+/// # Ok::<(), cairnlog::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct BackupOptions {
+    copy: bool,
+}
+
+impl BackupOptions {
+    /// The defaults: sealed segments are shared where that is possible.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether every byte is copied, so that damage to a file of the one is none of the other.
+    /// Default: no, sealed segments are hard links where the file system allows it.
+    #[must_use]
+    pub fn copy(mut self, copy: bool) -> Self {
+        self.copy = copy;
+        self
+    }
+}
+
+/// What a backup holds; from [`Log::backup`](crate::Log::backup).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// Segments whose file the log and the backup share.
+    pub linked_count: u64,
+    /// Segments that were copied, or written anew.
+    pub copied_count: u64,
+    /// Bytes of frames in all of them.
+    pub frame_bytes: u64,
+    /// The oldest record in it.
+    pub head_seq: Seq,
+    /// The seq after its last record, and the number that it would give to the next.
+    pub next_seq: Seq,
+}
+
+struct Backup<'a> {
+    core: &'a Core,
+    to: &'a Dir,
+    next_id: SegmentId,
+    report: BackupReport,
+}
+
+/// Copies everything that is durable by now into a new directory.
+pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<BackupReport> {
+    let to = Dir::new(core.dir().vfs().clone(), path);
+    begin(core, &to)?;
+    // Before the records: what they say of the log is true of any later state of it.
+    copy_side_files(core.dir(), &to)?;
+    // The watermark, and after it the catalog: whatever lies below the one is in the other.
+    let durable_seq = core.durable_seq();
+    let catalog = core.catalog().load();
+    let manifest = core.manifest().snapshot();
+    // Below the first tail all is settled: sealed, or rewound, and then its numbers are not used again.
+    let settled_seq = catalog
+        .tails
+        .first()
+        .map_or(0, |tail| tail.context.base_seq);
+    let mut backup = Backup {
+        core,
+        to: &to,
+        next_id: manifest.next_segment_id,
+        report: BackupReport {
+            linked_count: 0,
+            copied_count: 0,
+            frame_bytes: 0,
+            head_seq: catalog.head_seq,
+            next_seq: durable_seq.max(settled_seq),
+        },
+    };
+    let sealed = backup.segments(&catalog, durable_seq, how)?;
+    let tail = backup.tail()?;
+    backup.commit(&manifest, sealed, &tail)?;
+    backup.verify()?;
+    end(&to)?;
+    Ok(backup.report)
+}
+
+fn at_path(to: &Dir, name: &str) -> impl FnOnce(io::Error) -> Error {
+    let place = Place::file(to.path().join(name));
+    move |error| Error::io(Op::Backup, error).at(place)
+}
+
+fn refuse(to: &Dir, note: &'static str) -> Error {
+    Error::note(ErrorKind::InvalidInput, Op::Backup, note).at(Place::file(to.path()))
+}
+
+/// Creates the directory and marks it as no log, durably.
+fn begin(core: &Core, to: &Dir) -> Result<()> {
+    if plain(to.path())?.starts_with(plain(core.dir().path())?) {
+        return Err(refuse(to, "a backup cannot be made inside the log itself"));
+    }
+    to.create().map_err(at_path(to, ""))?;
+    if !to.list().map_err(at_path(to, ""))?.is_empty() {
+        return Err(refuse(to, "the directory for the backup is not empty"));
+    }
+    to.write_new(names::BACKUP, &[])
+        .map_err(at_path(to, names::BACKUP))?;
+    // DURABILITY: after these two lines the directory survives, and the mark in it: until that is
+    // removed or a manifest stands beside it, nobody takes it for a log or makes one of it.
+    to.sync().map_err(at_path(to, ""))?;
+    to.sync_name().map_err(at_path(to, ""))
+}
+
+/// A path without `.` and `..`. Links are not followed: who goes to such lengths gets a directory that
+/// the log does not look at.
+fn plain(path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Error::io(Op::Backup, error).at(Place::file(path)))?;
+    let mut plain = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    Ok(plain)
+}
+
+fn copy_side_files(from: &Dir, to: &Dir) -> Result<()> {
+    for name in SIDE_FILES {
+        copy_file(from, to, name)?;
+    }
+    for name in SIDE_DIRS {
+        let (from, to) = (from.child(name), to.child(name));
+        let listed = match from.list() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listed => listed.map_err(at_path(&from, ""))?,
+        };
+        to.create().map_err(at_path(&to, ""))?;
+        for entry in listed.iter().filter(|entry| entry.is_file) {
+            copy_file(&from, &to, &entry.name)?;
+        }
+        // DURABILITY: after this line the names in it survive; its own does with the manifest's.
+        to.sync().map_err(at_path(&to, ""))?;
+    }
+    Ok(())
+}
+
+/// Copies a file if it is there. Its name is not yet durable.
+fn copy_file(from: &Dir, to: &Dir, name: &str) -> Result<bool> {
+    match from.copy(name, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        copied => copied.map_err(at_path(to, name))?,
+    };
+    let copy = to
+        .open(name, Access::ReadWrite)
+        .map_err(at_path(to, name))?;
+    // DURABILITY: after this line the content survives under whatever name it durably has.
+    copy.sync().map_err(at_path(to, name))?;
+    Ok(true)
+}
+
+/// Takes the mark away.
+fn end(to: &Dir) -> Result<()> {
+    to.remove(names::BACKUP)
+        .map_err(at_path(to, names::BACKUP))?;
+    // DURABILITY: after this line nothing is left of the mark. With it the log would be the same.
+    to.sync().map_err(at_path(to, ""))
+}
+
+impl Backup<'_> {
+    /// All segments of the snapshot, each by its file or with its durable records.
+    fn segments(
+        &mut self,
+        catalog: &Catalog,
+        durable_seq: Seq,
+        how: &BackupOptions,
+    ) -> Result<Vec<SealedEntry>> {
+        let mut entries = Vec::new();
+        for segment in catalog.sealed.iter() {
+            self.sealed(segment.entry.id, how)?;
+            entries.push(segment.entry);
+        }
+        for tail in catalog
+            .tails
+            .iter()
+            .filter(|tail| tail.context.base_seq < durable_seq)
+        {
+            let header = copy_header(
+                self.to,
+                self.core.log_id(),
+                self.id(),
+                tail.context.base_seq,
+            );
+            let (view, limit) = (tail.view(), tail.written_end());
+            let source = (&view, limit);
+            if let Some(entry) = copy_below(self.to, header, source, durable_seq, Op::Backup)? {
+                entries.push(entry);
+                self.report.copied_count += 1;
+            }
+        }
+        self.report.frame_bytes = entries.iter().map(|entry| entry.frames_end).sum();
+        Ok(entries)
+    }
+
+    /// A segment that never changes: shared, or copied.
+    fn sealed(&mut self, id: SegmentId, how: &BackupOptions) -> Result<()> {
+        let (from, name) = (self.core.dir(), names::segment(id));
+        // Whatever keeps it from being linked, another device or no such thing: it can be copied.
+        if !how.copy && from.hard_link(&name, self.to).is_ok() {
+            self.report.linked_count += 1;
+            return Ok(());
+        }
+        if !copy_file(from, self.to, &name)? {
+            let missing = io::Error::from(io::ErrorKind::NotFound);
+            return Err(at_path(from, &name)(missing));
+        }
+        self.report.copied_count += 1;
+        Ok(())
+    }
+
+    fn id(&mut self) -> SegmentId {
+        let id = self.next_id;
+        self.next_id = SegmentId(id.0 + 1);
+        id
+    }
+
+    fn tail(&mut self) -> Result<TailWriter> {
+        let next_seq = self.report.next_seq;
+        let header = copy_header(self.to, self.core.log_id(), self.id(), next_seq);
+        let name = names::segment(header.id);
+        Builder::create(self.to, header)
+            .and_then(Builder::into_tail)
+            .map_err(at_path(self.to, &name))
+    }
+
+    /// Makes what was copied a log.
+    fn commit(&self, of: &Manifest, sealed: Vec<SealedEntry>, tail: &TailWriter) -> Result<()> {
+        // DURABILITY: after this line every name in the copy survives; no manifest names them yet.
+        self.to.sync().map_err(at_path(self.to, ""))?;
+        let context = tail.tail.context;
+        let manifest = Manifest {
+            head_seq: self.report.head_seq,
+            next_segment_id: self.next_id,
+            durable_seq: self.report.next_seq,
+            durable_end: tail.summary.end,
+            clean: false,
+            sealed,
+            tail: TailEntry {
+                id: tail.tail.id,
+                salt: context.salt,
+                base_seq: context.base_seq,
+            },
+            spare: None,
+            ..of.clone()
+        };
+        // DURABILITY: after this commit the copy is a log.
+        ManifestStore::new(self.to.clone(), manifest, false).commit_again(Op::Backup)
+    }
+
+    /// Reads it all. What does not verify is no log again.
+    fn verify(&self) -> Result<()> {
+        let report = verify::verify(self.to, self.core.options(), |_| {})?;
+        let harm = |finding: &&verify::Finding| finding.kind != FindingKind::Derived;
+        let Some(finding) = report.findings.iter().find(harm) else {
+            return Ok(());
+        };
+        self.to
+            .remove(names::MANIFEST)
+            .map_err(at_path(self.to, names::MANIFEST))?;
+        // DURABILITY: after this line the manifest is gone, and the mark still there.
+        self.to.sync().map_err(at_path(self.to, ""))?;
+        Err(Error::defect(
+            Op::Backup,
+            finding.place.clone(),
+            finding.defect,
+        ))
+    }
+}

@@ -1,0 +1,64 @@
+//! The watermark file: how far the log is durable, told to readers in other processes. Layout:
+//! `format.md`, "Watermark".
+
+use super::{VERSION, at, check_crc, check_preamble, check_version, checksum, fixed};
+use super::{u16_at, u32_at, u64_at};
+use crate::{
+    error::Defect,
+    types::{LogId, Seq},
+};
+
+/// The size of a watermark file in bytes.
+pub const WATERMARK_BYTES: usize = 56;
+const MAGIC: [u8; 8] = *b"CAIRNWMK";
+const SEED: u32 = 0x574d_524b;
+
+/// What the writer last told other processes. True whenever it verifies, and possibly old: it is not
+/// part of the log, and nothing that is written is ever decided by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatermarkFile {
+    /// The log it belongs to.
+    pub log_id: LogId,
+    /// The seq below which everything is durable.
+    pub durable_seq: Seq,
+    /// The generation of a manifest that was committed before.
+    pub generation: u64,
+}
+
+impl WatermarkFile {
+    /// The watermark as stored.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(WATERMARK_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&0u32.to_le_bytes()); // required features
+        out.extend_from_slice(&self.log_id.0);
+        out.extend_from_slice(&self.durable_seq.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
+        out
+    }
+
+    /// Reads a watermark from the start of a file.
+    ///
+    /// # Errors
+    /// The first [`Defect`] found.
+    pub fn decode(file: &[u8]) -> Result<Self, Defect> {
+        let bytes: &[u8; WATERMARK_BYTES] = fixed(file)?;
+        check_preamble(bytes, MAGIC)?;
+        check_crc(
+            at::<{ WATERMARK_BYTES - 4 }>(bytes, 0).as_slice(),
+            SEED,
+            u32_at(bytes, 52),
+        )?;
+        check_version(u16_at(bytes, 8), u32_at(bytes, 12))?;
+        Ok(Self {
+            log_id: LogId(at(bytes, 16)),
+            durable_seq: u64_at(bytes, 32),
+            generation: u64_at(bytes, 40),
+        })
+    }
+}

@@ -1,0 +1,233 @@
+//! Following a log that another process writes, without its lock and without writing anything.
+//!
+//! A look reads the watermark file; if that tells of something new, it goes on scanning where the
+//! last look stopped, and if it tells of another manifest, it takes over that one's segments first.
+//! Without a watermark file to believe it does both, and shows what batches and manifest attest.
+//!
+//! INVARIANTS: nothing is shown that no sync confirmed (`including_written` excepted), and nothing
+//! that does not verify. Where the files say two things, the newer manifest is right: a file that is
+//! not there, or not what it was, is damage only if the manifest is still the same after that.
+//!
+//! Rooms: `chain` the unsealed segments, `wait` waiting for the other process.
+//!
+//! Called by `Reader` and its walks; calls catalog, segment.
+
+mod chain;
+mod wait;
+
+pub(super) use wait::Alarm;
+
+use crate::{
+    catalog::{Catalog, CatalogCell, Level, Watermark},
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::{Manifest, WatermarkFile, names},
+    segment::{Tail, check_log},
+    sync::{Arc, Mutex},
+    types::Seq,
+    vfs::Dir,
+};
+use chain::Chain;
+use std::io;
+
+/// The manifest may change under a look, but hardly this often.
+const LOOKS_MAX: usize = 100;
+/// A watermark file that is read while it is written does not verify; the next time it does.
+const READS_MAX: usize = 3;
+
+/// What a reader knows of a log that another process writes.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    dir: Dir,
+    mapped: bool,
+    level: Level,
+    pub(super) catalog: Arc<CatalogCell>,
+    pub(super) watermark: Arc<Watermark>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    manifest: Manifest,
+    chain: Chain,
+    /// What the watermark file told at the last look.
+    told: Option<WatermarkFile>,
+    /// The generation of the manifest that the catalog shows.
+    shown: Option<u64>,
+}
+
+impl Follower {
+    /// Looks at a log for the first time.
+    pub(crate) fn new(dir: Dir, mapped: bool) -> Result<Self> {
+        let manifest = read_manifest(&dir)?;
+        let empty = Catalog::of(&manifest, &dir, Vec::new(), mapped);
+        let follower = Self {
+            mapped,
+            level: Level::Durable,
+            catalog: Arc::new(CatalogCell::new(empty)),
+            watermark: Arc::new(Watermark::new(0)),
+            known: Mutex::new(Known {
+                manifest,
+                chain: Chain::new(),
+                told: None,
+                shown: None,
+            }),
+            dir,
+        };
+        follower.look(true)?;
+        Ok(follower)
+    }
+
+    /// The same log, and all of it that verifies.
+    pub(super) fn including_written(&self) -> Self {
+        let known = self.known.lock();
+        let catalog = Catalog::clone(&self.catalog.load());
+        Self {
+            dir: self.dir.clone(),
+            mapped: self.mapped,
+            level: Level::Written,
+            catalog: Arc::new(CatalogCell::new(catalog)),
+            watermark: Arc::new(Watermark::new(self.watermark.get(Level::Durable))),
+            known: Mutex::new(Known {
+                manifest: known.manifest.clone(),
+                chain: known.chain.apart(),
+                ..*known
+            }),
+        }
+    }
+
+    /// Takes in what has changed since the last look.
+    pub(super) fn refresh(&self) -> Result<()> {
+        self.look(false)
+    }
+
+    /// After an error of a walk over this snapshot: the catalog to go on with, if the segments have
+    /// changed under the walk; else it is the error.
+    pub(super) fn newer_than(&self, walked: &Arc<Catalog>, error: Error) -> Result<Arc<Catalog>> {
+        if error.kind() != ErrorKind::Damaged {
+            return Err(error);
+        }
+        self.look(true)?;
+        let catalog = self.catalog.load();
+        if Arc::ptr_eq(&catalog, walked) {
+            return Err(error);
+        }
+        Ok(catalog)
+    }
+
+    /// Whether the watermark file does not tell all that this reader wants to know.
+    fn is_on_its_own(&self, told: Option<WatermarkFile>) -> bool {
+        told.is_none() || self.level == Level::Written
+    }
+
+    fn look(&self, manifest_too: bool) -> Result<()> {
+        let mut known = self.known.lock();
+        // First of all: whatever is read after it is at least as new.
+        let told = self.told(&known.manifest)?;
+        if !manifest_too && !self.is_on_its_own(told) && told == known.told {
+            return Ok(());
+        }
+        let generation = known.manifest.generation;
+        if manifest_too || told.is_none_or(|told| told.generation > generation) {
+            self.take_manifest(&mut known)?;
+        }
+        for _ in 1..LOOKS_MAX {
+            let Err(error) = self.scan_on(&mut known, told) else {
+                known.told = told;
+                return Ok(());
+            };
+            if !self.take_manifest(&mut known)? {
+                return Err(error);
+            }
+        }
+        self.scan_on(&mut known, told)
+    }
+
+    /// The watermark file, if it verifies and is of this log.
+    fn told(&self, manifest: &Manifest) -> Result<Option<WatermarkFile>> {
+        for _ in 0..READS_MAX {
+            let bytes = match self.dir.read(names::WATERMARK) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => {
+                    return Err(Error::io(Op::Read, error).at(Place::file(names::WATERMARK)));
+                }
+            };
+            if let Ok(told) = WatermarkFile::decode(&bytes) {
+                return Ok((told.log_id == manifest.log_id).then_some(told));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the manifest again; true if it is another.
+    fn take_manifest(&self, known: &mut Known) -> Result<bool> {
+        let manifest = read_manifest(&self.dir)?;
+        if manifest == known.manifest {
+            return Ok(false);
+        }
+        check_log(known.manifest.log_id, manifest.log_id)
+            .map_err(|defect| Error::defect(Op::Read, Place::file(names::MANIFEST), defect))?;
+        known.manifest = manifest;
+        Ok(true)
+    }
+
+    /// Goes on scanning up to what is durable, and shows it.
+    fn scan_on(&self, known: &mut Known, told: Option<WatermarkFile>) -> Result<()> {
+        let Known {
+            manifest, chain, ..
+        } = known;
+        chain.take_over(&self.dir, manifest)?;
+        let told_seq = told.map_or(0, |told| told.durable_seq);
+        chain.scan_on(&self.dir, manifest, told_seq.max(chain.attested_seq()))?;
+        let mut ahead = None;
+        // At first also: a power cut may have left a watermark file that is old.
+        if self.is_on_its_own(told) || known.shown.is_none() {
+            let mut all = chain.apart();
+            all.scan_on(&self.dir, manifest, Seq::MAX)?;
+            chain.attest(all.attested_seq());
+            chain.scan_on(&self.dir, manifest, chain.attested_seq())?;
+            ahead = Some(all).filter(|_| self.level == Level::Written);
+        }
+        let durable_seq = told_seq.max(chain.attested_seq()).min(chain.next_seq());
+        let shown = ahead.as_ref().unwrap_or(chain);
+        self.show(manifest, shown.tails(), &mut known.shown);
+        self.watermark.raise(Level::Durable, durable_seq);
+        self.watermark.raise(Level::Written, shown.next_seq());
+        // Only a writer that is alive tells something new, and what it tells is there.
+        let is_news = known.told.is_some() && told != known.told;
+        if is_news && told_seq > chain.next_seq() {
+            return Err(chain.missing());
+        }
+        Ok(())
+    }
+
+    /// Swaps in the segments as they are by now, keeping those that are open.
+    fn show(&self, manifest: &Manifest, tails: Vec<Arc<Tail>>, shown: &mut Option<u64>) {
+        let before = self.catalog.load();
+        let same = |(a, b): (&Arc<Tail>, &Arc<Tail>)| {
+            let key = |tail: &Tail| (tail.id, tail.context.salt, tail.written_end());
+            Arc::ptr_eq(a, b) || key(a) == key(b)
+        };
+        let same_tails =
+            before.tails.len() == tails.len() && before.tails.iter().zip(&tails).all(same);
+        if !same_tails || *shown != Some(manifest.generation) {
+            let next = before.succeeded_by(manifest, &self.dir, tails, self.mapped);
+            self.catalog.swap(|catalog| *catalog = next);
+            *shown = Some(manifest.generation);
+        }
+    }
+}
+
+fn read_manifest(dir: &Dir) -> Result<Manifest> {
+    let place = || Place::file(names::MANIFEST);
+    match dir.read(names::MANIFEST) {
+        Ok(bytes) => {
+            Manifest::decode(&bytes).map_err(|defect| Error::defect(Op::Read, place(), defect))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let note = "there is no log here";
+            Err(Error::note(ErrorKind::NotFound, Op::Read, note).at(Place::file(dir.path())))
+        }
+        Err(error) => Err(Error::io(Op::Read, error).at(place())),
+    }
+}

@@ -1,0 +1,49 @@
+//! Copying the records of one segment into another that is written aside.
+//!
+//! Used by rewind and backup.
+
+use super::{Builder, Fault, Frames, View};
+use crate::{
+    error::{Error, Op, Place, Result},
+    format::{SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry, names},
+    types::Seq,
+    vfs::Dir,
+};
+
+/// Copies what a segment has below `end_seq` into one with this header, batch by batch, and seals it.
+/// `None` if that is nothing. The name is not yet durable: the caller syncs the directory.
+pub(crate) fn copy_below(
+    dir: &Dir,
+    header: SegmentHeader,
+    (view, limit): (&View, u64),
+    end_seq: Seq,
+    op: Op,
+) -> Result<Option<SealedEntry>> {
+    let name = names::segment(header.id);
+    let io = |error| Error::io(op, error).at(Place::file(name.clone()));
+    let fault = |fault: Fault| fault.into_error(op, view.segment);
+    let mut builder = Builder::create(dir, header).map_err(io)?;
+    let mut frames = Frames::new(view, HEADER_BYTES as u64);
+    let (mut batch, mut next_seq) = (None, view.context.base_seq);
+    let mut is_empty = true;
+    // Not even a look at what follows the last: it may be written just now.
+    while next_seq < end_seq {
+        let at = frames.batch_offset(limit).map_err(fault)?;
+        let record = frames.next(limit).map_err(fault)?;
+        let Some(record) = record.filter(|record| record.seq < end_seq) else {
+            break;
+        };
+        if batch != at {
+            builder.end_batch().map_err(io)?;
+            batch = at;
+        }
+        builder.add(&record, record.seq).map_err(io)?;
+        (next_seq, is_empty) = (record.seq.saturating_add(1), false);
+    }
+    if is_empty {
+        drop(builder);
+        dir.remove_if_there(&name).map_err(io)?;
+        return Ok(None);
+    }
+    builder.seal().map(Some).map_err(io)
+}

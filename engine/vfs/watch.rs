@@ -1,0 +1,200 @@
+//! Waiting for another process to change a file, by way of the kernel (inotify).
+//!
+//! What the events say is not looked at: whoever waits looks at the files themselves afterwards. So
+//! an event too many costs a look, and none is ever lost: the kernel queues them from the moment when
+//! the watch is armed, and says so if its queue overflows.
+//!
+//! One of the two places of `unsafe` in the engine: three calls into the C library without a pointer
+//! that outlives them. Called by `RealFs`.
+
+use super::Watch;
+use std::{
+    ffi::CString,
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Names that come and go, and the end of the directory itself.
+const NAMES: u32 = libc::IN_CREATE
+    | libc::IN_DELETE
+    | libc::IN_MOVED_FROM
+    | libc::IN_MOVED_TO
+    | libc::IN_DELETE_SELF
+    | libc::IN_MOVE_SELF;
+
+#[derive(Debug)]
+struct Inotify {
+    events: File,
+    /// The file whose content is watched; it need not be there yet, and may be replaced.
+    file: Option<PathBuf>,
+}
+
+/// A watch on a file and the names beside it; on a directory: on everything in it.
+pub(super) fn watch(path: &Path) -> io::Result<Box<dyn Watch>> {
+    let is_dir = path.is_dir();
+    let inotify = Inotify {
+        events: init()?,
+        file: (!is_dir).then(|| path.to_owned()),
+    };
+    if is_dir {
+        inotify.add(path, NAMES | libc::IN_MODIFY)?;
+    } else {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        inotify.add(dir.unwrap_or(Path::new(".")), NAMES)?;
+        inotify.add_file()?;
+    }
+    Ok(Box::new(inotify))
+}
+
+impl Inotify {
+    /// Watches the file that has the name by now. To watch one a second time changes nothing.
+    fn add_file(&self) -> io::Result<()> {
+        match self
+            .file
+            .as_ref()
+            .map(|file| self.add(file, libc::IN_MODIFY))
+        {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    #[expect(unsafe_code, reason = "inotify has no door in the standard library")]
+    fn add(&self, path: &Path, mask: u32) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        // SAFETY: the descriptor is open as long as `self` is, and the path ends in a zero and lives
+        // until the call returns.
+        let watch =
+            unsafe { libc::inotify_add_watch(self.events.as_raw_fd(), path.as_ptr(), mask) };
+        if watch < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Takes all events there are; whether there were any.
+    fn drain(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        let mut found = false;
+        loop {
+            match self.events.read(&mut buffer) {
+                Ok(0) => return Ok(found),
+                Ok(_) => found = true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(found),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Watch for Inotify {
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        // Rounded up, so that a short wait is not a loop of none; -1 is for ever.
+        let millis = timeout.map_or(-1, |time| {
+            libc::c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(libc::c_int::MAX)
+        });
+        poll(&self.events, millis)?;
+        let found = self.drain()?;
+        if found {
+            self.add_file()?;
+        }
+        Ok(found)
+    }
+}
+
+#[expect(unsafe_code, reason = "inotify has no door in the standard library")]
+fn init() -> io::Result<File> {
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made, is open, and nobody else has it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the standard library cannot wait with a timeout"
+)]
+fn poll(file: &File, millis: libc::c_int) -> io::Result<()> {
+    let mut polled = libc::pollfd {
+        fd: file.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: it points to one `pollfd`, which lives until the call returns, and the count is one.
+    let count = unsafe { libc::poll(&raw mut polled, 1, millis) };
+    match count {
+        // An interrupted wait is one that ended early: who waits looks at his clock.
+        -1 if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted => {
+            Err(io::Error::last_os_error())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+    use std::fs;
+
+    const SOON: Option<Duration> = Some(Duration::from_secs(5));
+    const NOW: Option<Duration> = Some(Duration::ZERO);
+
+    #[test]
+    fn is_a_change_between_arming_and_waiting_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let mut watch = watch(&file).unwrap();
+        assert!(!watch.wait(NOW).unwrap());
+        fs::write(&file, "new").unwrap();
+        assert!(watch.wait(SOON).unwrap());
+        assert!(!watch.wait(NOW).unwrap());
+    }
+
+    #[test]
+    fn is_a_file_watched_that_comes_later_or_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other) = (dir.path().join("file"), dir.path().join("other"));
+        let mut watch = watch(&file).unwrap();
+        for _ in 0..2 {
+            fs::write(&other, "1").unwrap();
+            fs::rename(&other, &file).unwrap();
+            assert!(watch.wait(SOON).unwrap());
+            fs::write(&file, "2").unwrap();
+            assert!(watch.wait(SOON).unwrap());
+            assert!(!watch.wait(NOW).unwrap());
+        }
+    }
+
+    #[test]
+    fn is_another_file_only_seen_by_a_watch_on_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, other) = (dir.path().join("file"), dir.path().join("other"));
+        fs::write(&other, "1").unwrap();
+        let (mut narrow, mut wide) = (watch(&file).unwrap(), watch(dir.path()).unwrap());
+        fs::write(&other, "2").unwrap();
+        assert!(wide.wait(SOON).unwrap());
+        assert!(!narrow.wait(NOW).unwrap());
+    }
+
+    #[test]
+    fn does_the_end_of_the_directory_wake() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        fs::create_dir(&log).unwrap();
+        let mut watch = watch(&log.join("file")).unwrap();
+        fs::remove_dir(&log).unwrap();
+        assert!(watch.wait(SOON).unwrap());
+    }
+}

@@ -1,0 +1,221 @@
+//! Is a backup a log that holds everything that was durable when it was asked for, exactly?
+
+use cairnlog::{
+    AppendOptions, BackupOptions, ErrorKind, Log, NewRecord, Options, Seq,
+    vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
+};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+fn payload(seq: Seq) -> Vec<u8> {
+    format!("{seq} ")
+        .repeat((seq % 20) as usize + 1)
+        .into_bytes()
+}
+
+fn append(log: &Log, count: u64) {
+    let next = log.next_seq();
+    let payloads: Vec<_> = (next..next + count).map(payload).collect();
+    let records: Vec<_> = payloads.iter().map(NewRecord::value).collect();
+    let how = AppendOptions::new().expected_seq(next);
+    log.append_records(&records, &how).unwrap();
+}
+
+fn seqs(log: &Log) -> Vec<Seq> {
+    let seq = |record: cairnlog::Result<cairnlog::Record>| {
+        let record = record.unwrap();
+        assert_eq!(record.to_vec(), payload(record.seq()));
+        record.seq()
+    };
+    log.scan(..).unwrap().map(seq).collect()
+}
+
+fn small() -> Options {
+    Log::options().segment_bytes(8192)
+}
+
+#[test]
+fn does_a_backup_beside_a_busy_writer_hold_an_exact_prefix() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = small().open(dir.path().join("log")).unwrap();
+    append(&log, 1);
+    let (stop, trimmed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut linked_count = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                append(&log, 1 + round % 5);
+                if round % 50 == 49 {
+                    let head = log.next_seq().saturating_sub(400).max(log.head_seq());
+                    log.trim(head).unwrap();
+                    trimmed.store(head, Ordering::SeqCst);
+                }
+            }
+        });
+        for round in 0..25 {
+            thread::sleep(Duration::from_millis(10));
+            let path = dir.path().join(format!("backup {round}"));
+            let (head_before, durable) = (trimmed.load(Ordering::SeqCst), log.durable_seq());
+            let how = BackupOptions::new().copy(round % 5 == 4);
+            let report = log.backup_with(&path, &how).unwrap();
+            linked_count += report.linked_count;
+            assert!(report.next_seq >= durable && report.head_seq >= head_before);
+            let verified = small().verify(&path).unwrap();
+            assert_eq!(verified.findings, []);
+            let copy = small().create(false).open(&path).unwrap();
+            assert_eq!((copy.id(), copy.next_seq()), (log.id(), report.next_seq));
+            assert_eq!(
+                seqs(&copy),
+                (report.head_seq..report.next_seq).collect::<Vec<_>>()
+            );
+            // It is a log of its own: what happens to it does not happen to the other.
+            append(&copy, 3);
+            copy.trim(copy.next_seq()).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(
+        seqs(&log),
+        (log.head_seq()..log.next_seq()).collect::<Vec<_>>()
+    );
+    assert!(linked_count > 25, "{linked_count} segments were linked");
+    assert!(trimmed.load(Ordering::SeqCst) > 0, "no trim was beside it");
+}
+
+#[test]
+fn does_a_forced_copy_share_nothing_and_the_default_all_that_is_sealed() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = small().open(dir.path().join("log")).unwrap();
+    (0..40).for_each(|_| append(&log, 20));
+    log.rewind(700).unwrap();
+    append(&log, 1);
+    let sealed_count = log.stats().segment_count - 1;
+    let shared = |name: &str| {
+        let entries = fs::read_dir(dir.path().join(name)).unwrap();
+        let links = |entry: io::Result<fs::DirEntry>| entry.unwrap().metadata().unwrap().nlink();
+        entries.map(links).filter(|count| *count > 1).count() as u64
+    };
+    let copied = log
+        .backup_with(dir.path().join("copied"), &BackupOptions::new().copy(true))
+        .unwrap();
+    assert_eq!((shared("copied"), copied.linked_count), (0, 0));
+    let linked = log.backup(dir.path().join("linked")).unwrap();
+    assert_eq!(
+        (shared("linked"), linked.linked_count),
+        (sealed_count, sealed_count)
+    );
+    for name in ["copied", "linked"] {
+        let copy = small().open(dir.path().join(name)).unwrap();
+        assert_eq!(seqs(&copy), (0..700).chain(800..801).collect::<Vec<_>>());
+        assert_eq!(copy.next_seq(), 801);
+    }
+}
+
+#[test]
+fn what_is_refused() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = small().open(dir.path().join("log")).unwrap();
+    append(&log, 3);
+    fs::create_dir(dir.path().join("full")).unwrap();
+    fs::write(dir.path().join("full/file"), "x").unwrap();
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    for path in ["log", "log/inside", "full/../log/./inside", "full"] {
+        let error = log.backup(dir.path().join(path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{path}: {error}");
+        assert!(!dir.path().join("log/inside").exists());
+    }
+    assert_eq!(log.backup(dir.path().join("empty")).unwrap().next_seq, 3);
+    assert_eq!(
+        log.backup(dir.path().join("none/none")).unwrap_err().kind(),
+        ErrorKind::Io
+    );
+}
+
+#[test]
+fn do_the_files_beside_the_segments_come_along_and_the_watermark_not() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (path, to) = (dir.path().join("log"), dir.path().join("backup"));
+    let log = small().open(&path).unwrap();
+    append(&log, 3);
+    fs::create_dir(path.join("cursors")).unwrap();
+    fs::write(path.join("cursors/00000000000000000001.cur"), "a cursor").unwrap();
+    fs::write(path.join("PRODUCERS"), "a ledger").unwrap();
+    log.backup(&to).unwrap();
+    assert_eq!(
+        fs::read(to.join("cursors/00000000000000000001.cur")).unwrap(),
+        b"a cursor"
+    );
+    assert_eq!(fs::read(to.join("PRODUCERS")).unwrap(), b"a ledger");
+    assert!(path.join("WATERMARK").exists());
+    for name in ["WATERMARK", "LOCK", "BACKUP"] {
+        assert!(!to.join(name).exists(), "{name}");
+    }
+}
+
+/// The real file system, without links, and with a copy that is done by hand.
+#[derive(Debug, Default)]
+struct Plain(RealFs);
+
+impl Vfs for Plain {
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        self.0.create_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.0.list(path)
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.0.create_new(path)
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        self.0.open(path, access)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.sync_dir(path)
+    }
+    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
+        self.0.try_lock(dir)
+    }
+    fn unix_time_ms(&self) -> i64 {
+        self.0.unix_time_ms()
+    }
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+    fn sleep(&self, time: Duration) {
+        self.0.sleep(time);
+    }
+    fn random(&self) -> u64 {
+        self.0.random()
+    }
+}
+
+#[test]
+fn is_a_file_system_without_links_copied_from() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let plain = small().vfs(Arc::new(Plain::default()));
+    let log = plain.open(dir.path().join("log")).unwrap();
+    (0..20).for_each(|_| append(&log, 20));
+    let report = log.backup(dir.path().join("backup")).unwrap();
+    assert_eq!(report.linked_count, 0);
+    assert_eq!(report.copied_count, log.stats().segment_count);
+    let copy = small().open(dir.path().join("backup")).unwrap();
+    assert_eq!(seqs(&copy), (0..400).collect::<Vec<_>>());
+}

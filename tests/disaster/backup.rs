@@ -1,0 +1,189 @@
+//! A backup that the power, a full disk or a failing call interrupts: it is no log, or it is whole.
+
+use crate::{
+    history::{Run, options},
+    steps::{Open, Rotate, Trim, batch, durable, written},
+};
+use cairnlog::{
+    BackupOptions, ErrorKind, Log, Options, Seq,
+    vfs::{
+        Vfs,
+        sim::{Errno, Fault, FaultRule, OpKind, SimFs},
+    },
+};
+use std::{path::Path, sync::Arc};
+
+const TO: &str = "/backup";
+/// States of one crash point.
+const STATES: u64 = 160;
+
+/// An open log of sealed segments, a head inside of one, and a tail that is not all durable.
+fn subject(disk: SimFs) -> Run {
+    let mut run = Run::new(disk, &options(640));
+    run.steps(&[Open, durable(200), durable(200), Rotate, batch(&[100, 150])]);
+    run.steps(&[
+        Rotate,
+        durable(90),
+        Trim { keep: 4 },
+        durable(40),
+        written(20),
+    ]);
+    assert!(run.errors.is_empty(), "{:?}", run.errors);
+    run
+}
+
+fn on(disk: &SimFs) -> Options {
+    options(640).vfs(Arc::new(disk.clone()))
+}
+
+fn contents(log: &Log) -> Vec<(Seq, Vec<u8>)> {
+    let each = log.scan(..).unwrap().map(|record| record.unwrap());
+    each.map(|record| (record.seq(), record.to_vec())).collect()
+}
+
+/// Opens what is there as an application does that creates its log if there is none. True if it is
+/// the whole backup.
+fn is_whole(disk: &SimFs, expected: &[(Seq, Vec<u8>)]) -> bool {
+    let files = disk.list(Path::new(TO)).unwrap_or_default();
+    match on(disk).open(TO) {
+        // An empty directory is nobody's, and so is one that is not there.
+        Ok(log) if files.is_empty() => {
+            assert_eq!(log.next_seq(), 0);
+            false
+        }
+        Ok(log) => {
+            assert_eq!(contents(&log), expected);
+            assert!(log.append("one more").is_ok());
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+            assert!(error.to_string().contains("never finished"), "{error}");
+            let read = on(disk).open_reader(TO).unwrap_err();
+            assert_eq!(read.kind(), ErrorKind::Damaged, "{read}");
+            false
+        }
+    }
+}
+
+fn expected(run: &Run) -> Vec<(Seq, Vec<u8>)> {
+    let log = run.log.as_ref().unwrap();
+    let durable = contents(log);
+    assert_eq!(
+        durable.last().map(|(seq, _)| seq + 1),
+        Some(log.durable_seq())
+    );
+    assert!(log.durable_seq() < log.next_seq());
+    durable
+}
+
+#[test]
+fn is_a_backup_whole_or_none_after_a_power_cut_at_any_operation() {
+    for copy in [false, true] {
+        let run = subject(SimFs::new(1));
+        let (expected, start) = (expected(&run), run.disk.op_count());
+        let how = BackupOptions::new().copy(copy);
+        let log = run.log.as_ref().unwrap();
+        let report = log.backup_with(TO, &how).unwrap();
+        assert_eq!(
+            (report.linked_count, report.copied_count),
+            if copy { (0, 3) } else { (2, 1) }
+        );
+        let (mut none, mut whole) = (0, 0);
+        for op in start..=run.disk.op_count() {
+            let cut = run.disk.crash_at(op);
+            for (choice, disk) in cut.all(STATES) {
+                let _context =
+                    crate::Context::new(|| format!("op {op}\n{}", cut.describe(&choice)));
+                match is_whole(&disk, &expected) {
+                    true => whole += 1,
+                    false => none += 1,
+                }
+                // And the log itself is none the worse.
+                let log = on(&disk).open("/log").unwrap();
+                assert!(contents(&log).starts_with(&expected));
+            }
+        }
+        println!("copy {copy}: {none} states without a backup, {whole} with");
+        assert!(none > 50 && whole > 5, "{none} {whole}");
+        // What was reported survives whatever comes.
+        let lost = run.disk.crash_at(u64::MAX);
+        assert!(lost.all(STATES).all(|(_, disk)| is_whole(&disk, &expected)));
+    }
+}
+
+#[test]
+fn does_a_full_disk_end_a_backup_and_nothing_else() {
+    let run = subject(SimFs::new(1));
+    let (log, expected, used) = (
+        run.log.as_ref().unwrap(),
+        expected(&run),
+        run.disk.used_bytes(),
+    );
+    let (mut refused, mut number) = (0, 0);
+    for room in (0..).step_by(97) {
+        number += 1;
+        let to = format!("/backup {number}");
+        let used_now = run.disk.used_bytes();
+        run.disk.set_capacity(Some(used_now + room));
+        let made = log.backup_with(&to, &BackupOptions::new().copy(true));
+        run.disk.set_capacity(None);
+        match made {
+            Ok(_) => {
+                let copy = on(&run.disk).open(&to).unwrap();
+                assert_eq!(contents(&copy), expected);
+                break;
+            }
+            Err(error) => {
+                refused += 1;
+                assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+                let error = on(&run.disk).open(&to).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Damaged);
+            }
+        }
+        // What is left of it is removed, as its documentation says.
+        for entry in run.disk.list(Path::new(&to)).unwrap() {
+            run.disk.remove(&Path::new(&to).join(entry.name)).unwrap();
+        }
+    }
+    assert!(refused > 3, "{refused} of {number}, {used} bytes used");
+    log.append("the log goes on").unwrap();
+}
+
+#[test]
+fn does_a_failing_call_end_a_backup_or_find_another_way() {
+    let (mut failed, mut made) = (0, 0);
+    for call in 0.. {
+        let run = subject(SimFs::new(1));
+        let (log, expected) = (run.log.as_ref().unwrap(), expected(&run));
+        run.disk
+            .fail(FaultRule::nth_call(call, Fault::Error(Errno::Eio)));
+        let result = log.backup(TO);
+        let hit = run.disk.fault_count() > 0;
+        run.disk.clear_faults();
+        match result {
+            Ok(_) => {
+                made += 1;
+                assert!(is_whole(&run.disk, &expected));
+            }
+            Err(error) => {
+                failed += 1;
+                assert!(matches!(error.kind(), ErrorKind::Io), "{error}");
+                assert!(
+                    error.place().path.is_some() || error.place().segment.is_some(),
+                    "{error}"
+                );
+            }
+        }
+        if !hit {
+            break;
+        }
+    }
+    // A link that fails is not an error: the file is copied.
+    assert!(failed > 20 && made > 1, "{failed} failed, {made} made");
+    let run = subject(SimFs::new(1));
+    run.disk
+        .fail(FaultRule::nth(OpKind::Link, 0, Fault::Error(Errno::Eio)));
+    let report = run.log.as_ref().unwrap().backup(TO).unwrap();
+    assert_eq!((report.linked_count, report.copied_count), (1, 2));
+}
