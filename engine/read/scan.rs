@@ -91,9 +91,18 @@ impl Scan {
     /// As [`advance`](Self::advance), over a newer catalog if another process has changed the segments.
     #[inline]
     fn go_on(&mut self) -> Result<bool> {
+        match self.advance() {
+            Err(error) => self.go_on_after(error),
+            found => found,
+        }
+    }
+
+    #[cold]
+    fn go_on_after(&mut self, mut error: Error) -> Result<bool> {
         loop {
+            self.start_over(error)?;
             match self.advance() {
-                Err(error) => self.start_over(error)?,
+                Err(next) => error = next,
                 found => return found,
             }
         }
