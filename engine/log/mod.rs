@@ -1,28 +1,25 @@
 //! `Log`: the handle. Every method is a few lines that call one journey.
 
+mod keep;
 mod tools;
 
 use crate::{
     append::{AppendOptions, Appender, NewRecord, Ticket, Upkeep},
-    backup::{self, BackupOptions, BackupReport},
     catalog::{CatalogCell, Level, Watermark},
-    compact::{self, CompactProgress, CompactReport, Turn},
+    compact::{self, Turn},
     error::{Error, ErrorKind, Op, Result},
     observe::Stats,
-    options::{CompactOptions, Durability, Options, Retention},
+    options::{Durability, Options},
     read::{Reader, Record, Scan, TailReader},
     recover::{self, Recovery},
-    retain::{self, RetainReport},
     sync::{Arc, atomic::Ordering},
-    trim,
     types::{LogId, Seq},
-    upkeep::{Keeper, Maintained},
+    upkeep::Keeper,
     vfs::{Dir, VfsLock},
 };
 use std::{
-    ops::{ControlFlow, Range, RangeBounds},
+    ops::{Range, RangeBounds},
     path::Path,
-    time::Duration,
 };
 
 /// An append-only log in a directory of its own.
@@ -178,72 +175,6 @@ impl Log {
         self.inner.appender.rotate()
     }
 
-    /// Does what the background worker would do, for logs that are opened without one: writes what is
-    /// buffered, seals finished segments, prepares the next; or, if there is nothing of that, drops or
-    /// compacts segments if that is due. One step, and what it was.
-    ///
-    /// # Errors
-    /// As [`sync`](Self::sync).
-    pub fn maintain(&self) -> Result<Maintained> {
-        if self.inner.appender.maintain()? {
-            return Ok(Maintained::Segments);
-        }
-        let core = self.inner.appender.core();
-        self.inner.keeper.step(core, &mut |pause| self.pause(pause))
-    }
-
-    fn pause(&self, pause: Duration) -> ControlFlow<()> {
-        self.inner.appender.core().dir().vfs().sleep(pause);
-        ControlFlow::Continue(())
-    }
-
-    /// Compacts sealed segments now: keeps the newest record of each key and every record without one.
-    /// It runs in the caller's thread, beside appends and reads; a compaction that is under way is
-    /// waited for.
-    ///
-    /// # Errors
-    /// `Damaged` with its place if a record does not verify, and nothing is changed from there on;
-    /// `NoSpace`; `InvalidInput` for options out of range; `Closed`, `Poisoned`; `Io`.
-    pub fn compact(&self, how: &CompactOptions) -> Result<CompactReport> {
-        self.compact_with(how, |_| ControlFlow::Continue(()))
-    }
-
-    /// As [`compact`](Self::compact), telling how far it has come; `Break` ends it. What was swapped
-    /// in by then stays, so starting again goes on where it ended.
-    ///
-    /// # Errors
-    /// As [`compact`](Self::compact).
-    pub fn compact_with(
-        &self,
-        how: &CompactOptions,
-        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
-    ) -> Result<CompactReport> {
-        let inner = &self.inner;
-        let held_seq = (inner.keeper.held)()?;
-        let mut between = |at: &CompactProgress, pause| {
-            self.pause(pause)?;
-            progress(at)
-        };
-        let core = inner.appender.core();
-        compact::compact(core, &inner.keeper.turn, how, held_seq, &mut between)
-    }
-
-    /// Drops whole sealed segments that pass the limits, from the head, now.
-    ///
-    /// # Errors
-    /// As [`trim`](Self::trim).
-    pub fn retain(&self, limits: &Retention) -> Result<RetainReport> {
-        let held_seq = (self.inner.keeper.held)()?;
-        retain::retain(self.inner.appender.core(), limits, held_seq)
-    }
-
-    /// What last failed in the background, once: compaction, retention, preparing segments. What
-    /// nobody asks for is told by [`close`](Self::close).
-    #[must_use]
-    pub fn worker_error(&self) -> Option<Error> {
-        self.inner.appender.take_worker_error()
-    }
-
     /// A reader of what is durable; any number may read at once, and none blocks the writer.
     #[must_use]
     pub fn reader(&self) -> Reader {
@@ -270,47 +201,6 @@ impl Log {
     #[must_use]
     pub fn tail(&self, from: Seq) -> TailReader {
         self.reader().tail(from)
-    }
-
-    /// Drops every record below `head_seq`, durably. What does not fill a whole segment is hidden
-    /// now and its space is freed later.
-    ///
-    /// # Errors
-    /// `InvalidInput` beyond the end; as [`sync`](Self::sync).
-    pub fn trim(&self, head_seq: Seq) -> Result<()> {
-        trim::trim(self.inner.appender.core(), head_seq)
-    }
-
-    /// Drops every record at or above `end_seq`, durably. Their numbers are not used again: the next
-    /// append goes on counting where it would have without.
-    ///
-    /// # Errors
-    /// `Trimmed` below the head; as [`sync`](Self::sync).
-    pub fn rewind(&self, end_seq: Seq) -> Result<()> {
-        trim::rewind(&self.inner.appender, end_seq)
-    }
-
-    /// Copies everything that is durable by now into a new directory, which is a log itself, with the
-    /// same id and numbers. Appends, trims and all else go on meanwhile.
-    ///
-    /// Sealed segments are shared by hard links where the file system allows it, else copied; see
-    /// [`BackupOptions`]. When it returns, the copy is durable and was read and verified in full.
-    /// After an error, or a crash, what is in the directory is not a log, and opening it says so:
-    /// remove it.
-    ///
-    /// # Errors
-    /// `InvalidInput` if the directory is not empty, or inside the log's own; `Damaged` if something
-    /// does not verify; `NoSpace`; `Io`.
-    pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
-        self.backup_with(path, &BackupOptions::new())
-    }
-
-    /// As [`backup`](Self::backup), with options.
-    ///
-    /// # Errors
-    /// As [`backup`](Self::backup).
-    pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
-        backup::backup(self.inner.appender.core(), path.as_ref(), how)
     }
 
     /// What opening found and did.

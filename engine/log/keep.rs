@@ -1,0 +1,124 @@
+//! What keeps a log in shape over the years: trimming, rewinding, compaction, retention, backup, and
+//! the work that is otherwise the background worker's.
+
+use super::Log;
+use crate::{
+    backup::{self, BackupOptions, BackupReport},
+    compact::{self, CompactProgress, CompactReport},
+    error::{Error, Result},
+    options::{CompactOptions, Retention},
+    retain::{self, RetainReport},
+    trim,
+    types::Seq,
+    upkeep::Maintained,
+};
+use std::{ops::ControlFlow, path::Path, time::Duration};
+
+impl Log {
+    /// Does what the background worker would do, for logs that are opened without one: writes what is
+    /// buffered, seals finished segments, prepares the next; or, if there is nothing of that, drops or
+    /// compacts segments if that is due. One step, and what it was.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    pub fn maintain(&self) -> Result<Maintained> {
+        if self.inner.appender.maintain()? {
+            return Ok(Maintained::Segments);
+        }
+        let core = self.inner.appender.core();
+        self.inner.keeper.step(core, &mut |pause| self.pause(pause))
+    }
+
+    fn pause(&self, pause: Duration) -> ControlFlow<()> {
+        self.inner.appender.core().dir().vfs().sleep(pause);
+        ControlFlow::Continue(())
+    }
+
+    /// Compacts sealed segments now: keeps the newest record of each key and every record without one.
+    /// It runs in the caller's thread, beside appends and reads; a compaction that is under way is
+    /// waited for.
+    ///
+    /// # Errors
+    /// `Damaged` with its place if a record does not verify, and nothing is changed from there on;
+    /// `NoSpace`; `InvalidInput` for options out of range; `Closed`, `Poisoned`; `Io`.
+    pub fn compact(&self, how: &CompactOptions) -> Result<CompactReport> {
+        self.compact_with(how, |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`compact`](Self::compact), telling how far it has come; `Break` ends it. What was swapped
+    /// in by then stays, so starting again goes on where it ended.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact).
+    pub fn compact_with(
+        &self,
+        how: &CompactOptions,
+        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+    ) -> Result<CompactReport> {
+        let inner = &self.inner;
+        let held_seq = (inner.keeper.held)()?;
+        let mut between = |at: &CompactProgress, pause| {
+            self.pause(pause)?;
+            progress(at)
+        };
+        let core = inner.appender.core();
+        compact::compact(core, &inner.keeper.turn, how, held_seq, &mut between)
+    }
+
+    /// Drops whole sealed segments that pass the limits, from the head, now.
+    ///
+    /// # Errors
+    /// As [`trim`](Self::trim).
+    pub fn retain(&self, limits: &Retention) -> Result<RetainReport> {
+        let held_seq = (self.inner.keeper.held)()?;
+        retain::retain(self.inner.appender.core(), limits, held_seq)
+    }
+
+    /// What last failed in the background, once: compaction, retention, preparing segments. What
+    /// nobody asks for is told by [`close`](Self::close).
+    #[must_use]
+    pub fn worker_error(&self) -> Option<Error> {
+        self.inner.appender.take_worker_error()
+    }
+
+    /// Drops every record below `head_seq`, durably. What does not fill a whole segment is hidden
+    /// now and its space is freed later.
+    ///
+    /// # Errors
+    /// `InvalidInput` beyond the end; as [`sync`](Self::sync).
+    pub fn trim(&self, head_seq: Seq) -> Result<()> {
+        trim::trim(self.inner.appender.core(), head_seq)
+    }
+
+    /// Drops every record at or above `end_seq`, durably. Their numbers are not used again: the next
+    /// append goes on counting where it would have without.
+    ///
+    /// # Errors
+    /// `Trimmed` below the head; as [`sync`](Self::sync).
+    pub fn rewind(&self, end_seq: Seq) -> Result<()> {
+        trim::rewind(&self.inner.appender, end_seq)
+    }
+
+    /// Copies everything that is durable by now into a new directory, which is a log itself, with the
+    /// same id and numbers. Appends, trims and all else go on meanwhile.
+    ///
+    /// Sealed segments are shared by hard links where the file system allows it, else copied; see
+    /// [`BackupOptions`]. When it returns, the copy is durable and was read and verified in full.
+    /// After an error, or a crash, what is in the directory is not a log, and opening it says so:
+    /// remove it.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the directory is not empty, or inside the log's own; `Damaged` if something
+    /// does not verify; `NoSpace`; `Io`.
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
+        self.backup_with(path, &BackupOptions::new())
+    }
+
+    /// As [`backup`](Self::backup), with options.
+    ///
+    /// # Errors
+    /// As [`backup`](Self::backup).
+    pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
+        backup::backup(self.inner.appender.core(), path.as_ref(), how)
+    }
+}
