@@ -89,6 +89,7 @@ impl Core {
             let settled = state.queue.is_empty() && durable_seq == state.next_seq;
             if !state.leading && settled && self.writer.lock().finished.is_empty() {
                 state.leading = true;
+                state.end_changes = true;
                 break state.next_seq;
             }
         };
@@ -101,6 +102,7 @@ impl Core {
         let mut state = self.state.lock();
         state.plan = plan;
         state.leading = false;
+        state.end_changes = false;
         self.hand_on(&state);
         result
     }

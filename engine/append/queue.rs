@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) queued_bytes: usize,
     /// Whether somebody leads.
     pub(super) leading: bool,
+    /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
+    pub(super) end_changes: bool,
     pub(super) spare: Option<Spare>,
     /// The failed sync after which nothing is appended any more.
     pub(super) poison: Option<Error>,
@@ -59,6 +61,7 @@ impl State {
             next_seq,
             queued_bytes: 0,
             leading: false,
+            end_changes: false,
             spare: None,
             poison: None,
             closed: false,
@@ -103,6 +106,7 @@ impl Core {
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
         let new_batch = loop {
+            state = self.wait_for_end(state);
             Self::check_open(&state, Op::Append)?;
             if let Some(expected) = expected_seq
                 && expected != state.next_seq
@@ -218,6 +222,19 @@ impl Core {
         Ok(self.state.lock())
     }
 
+    /// Waits while the end of the log is being changed: where bytes go is not known meanwhile.
+    pub(super) fn wait_for_end<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        while state.end_changes {
+            state.room_waiters += 1;
+            self.room.wait(&mut state);
+            state.room_waiters -= 1;
+        }
+        state
+    }
+
     /// Plans the next group into the next segment, which has to be prepared by then.
     fn plan_rotation<'a>(
         &'a self,
@@ -260,7 +277,7 @@ impl Core {
 
     /// Queues the wish that everything so far be durable; `None` if it is.
     pub(super) fn enqueue_sync(&self) -> Result<Option<Arc<Completion>>> {
-        let mut state = self.state.lock();
+        let mut state = self.wait_for_end(self.state.lock());
         Self::check_open(&state, Op::Sync)?;
         let durable_seq = self.durable_seq();
         if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
@@ -275,7 +292,7 @@ impl Core {
 
     /// Plans a rotation now, whatever room the tail has left.
     pub(super) fn rotate(&self) -> Result<()> {
-        let mut state = self.state.lock();
+        let mut state = self.wait_for_end(self.state.lock());
         Self::check_open(&state, Op::Rotate)?;
         let tail_id = state.plan.0.id;
         if state.plan.1 == HEADER_BYTES as u64 {
