@@ -64,8 +64,13 @@ impl Core {
 
     /// Commits a change of what the log holds. If it stays undecided whether the change is in force,
     /// the log is poisoned: what would be appended now might go into a segment that is not part of it.
-    pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
-        let Err(error) = self.manifest.commit(op, edit) else {
+    pub(crate) fn commit(
+        &self,
+        op: Op,
+        ledger: Option<&[u8]>,
+        edit: impl FnOnce(&mut Manifest),
+    ) -> Result<()> {
+        let Err(error) = self.manifest.commit_with(op, ledger, edit) else {
             return Ok(());
         };
         if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {

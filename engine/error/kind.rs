@@ -23,6 +23,12 @@ pub enum ErrorKind {
     TooLarge,
     /// A conditional append met another next number. [`Error::next_seq`](super::Error::next_seq) is the actual one.
     SeqMismatch,
+    /// A producer's append was made before, so long ago that its seq is no longer known. Nothing was
+    /// appended.
+    Duplicate,
+    /// A producer with a newer epoch took over. [`Error::newest_epoch`](super::Error::newest_epoch)
+    /// is its epoch. Nothing was appended.
+    Fenced,
     /// An earlier sync failed, so this handle takes no more appends. Reopen the log.
     Poisoned,
     /// The sync of this very append failed, or the commit of this trim or rewind: it may or may not
@@ -55,6 +61,7 @@ pub enum Op {
     Verify,
     Repair,
     Salvage,
+    Consume,
 }
 
 impl fmt::Display for Op {
@@ -74,6 +81,7 @@ impl fmt::Display for Op {
             Self::Verify => "verify",
             Self::Repair => "repair",
             Self::Salvage => "salvage",
+            Self::Consume => "consume",
         })
     }
 }

@@ -14,9 +14,9 @@ mod look;
 mod report;
 mod snapshot;
 
-pub(crate) use act::keep;
+pub(crate) use act::{keep, keep_file};
 pub(crate) use decide::{Damage, Plan, decide};
-pub(crate) use look::{Facts, HeaderFact, ManifestFact, UnsealedFact, look};
+pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
 pub use report::{CutBytes, Recovery, Verdict};
 pub(crate) use snapshot::snapshot;
 
@@ -69,12 +69,13 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         }
         (Plan::Resume { remove, clean }, Some(manifest)) => {
             let certain = *clean && remove.is_empty();
-            let ready = act::resume(dir, manifest, facts.reserve, certain)?;
+            let ledger = facts.ledger(manifest.tail.id);
+            let ready = act::resume(dir, manifest, ledger, facts.reserve, certain)?;
             (ready, remove)
         }
         (Plan::Carry { carry, remove }, Some(manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            let ready = act::carry(dir, &options, manifest, carry, facts.reserve)?;
+            let ready = act::carry(dir, &options, manifest, carry, &facts)?;
             (ready, remove)
         }
         (_, None) => return Err(act::not_found(dir)),
@@ -186,6 +187,7 @@ fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
         manifest: ready.manifest,
         writer: ready.writer,
         spare: ready.spare,
+        ledger: ready.ledger,
     }
 }
 

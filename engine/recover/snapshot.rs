@@ -1,8 +1,8 @@
 //! A look at a log for reading only: no lock, nothing written, nothing recovered.
 
 use super::{
-    decide::Plan,
-    look::{ManifestFact, UnsealedFact},
+    decide::{Plan, decide},
+    look::{Facts, ManifestFact, ProducersFact, UnsealedFact},
 };
 use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
@@ -18,7 +18,13 @@ use crate::{
 pub(crate) fn snapshot(dir: &Dir, options: &Options) -> Result<(CatalogCell, Watermark)> {
     // A reader cuts nothing, so it need not refuse what recovery would.
     let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
-    let (facts, plan) = super::plan(dir, &reading)?;
+    let (facts, _) = super::plan(dir, &reading)?;
+    // Nor does it need to know who appended what.
+    let facts = Facts {
+        producers: ProducersFact::Missing,
+        ..facts
+    };
+    let plan = decide(&facts, OnAmbiguousTail::Cut);
     let ManifestFact::Valid(manifest) = &facts.manifest else {
         return Err(plan
             .refusal()

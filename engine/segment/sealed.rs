@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Defect,
     format::{
-        Footer, SegmentHeader,
+        Footer, SegmentHeader, check_log_id,
         footer::FOOTER_BYTES,
         header::{HEADER_BYTES, Origin},
         manifest::SealedEntry,
@@ -42,16 +42,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Compares with a header that verified.
     pub(crate) fn check(&self, header: &SegmentHeader) -> Result<(), Defect> {
-        let first_half =
-            |id: LogId| u64::from_le_bytes(id.0.first_chunk().copied().unwrap_or([0; 8]));
-        if header.log_id != self.log_id {
-            let (expected, found) = (first_half(self.log_id), first_half(header.log_id));
-            return Err(Defect::WrongIdentity {
-                field: "log id",
-                expected,
-                found,
-            });
-        }
+        check_log_id(self.log_id, header.log_id)?;
         for (field, expected, found) in [
             ("segment id", self.id, header.id.0),
             ("salt", self.salt, header.salt),
