@@ -395,7 +395,8 @@ fn producers_that_contradict_themselves_are_refused_under_a_right_checksum() {
             other => panic!("{other:?}"),
         }
     };
-    let cases: [(fn(&mut ProducersFile), &str); 9] = [
+    type Case<'a> = (fn(&mut ProducersFile), &'a str);
+    let cases: [Case<'_>; 9] = [
         (|it| it.end_seq = 101, "producers: end"),
         (|it| it.producers.swap(0, 1), "producers: order"),
         (|it| it.producers.swap(1, 2), "producers: order"),

@@ -23,11 +23,14 @@ const ROOMS: &[(&str, u32)] = &[
     ("append", 6),
     ("read", 6),
     ("recover", 7),
+    ("cursor", 7),
     ("trim", 7),
     ("verify", 8),
     ("repair", 9),
     ("log", 10),
-    ("lib", 11),
+    // A client of the log: consumers and queues hold one.
+    ("consume", 11),
+    ("lib", 12),
 ];
 /// Only `vfs` names the operating system, a clock or randomness; only `sync` starts a thread.
 const BANNED_OUTSIDE_VFS: &[&str] = &[

@@ -70,7 +70,18 @@ impl Core {
         ledger: Option<&[u8]>,
         edit: impl FnOnce(&mut Manifest),
     ) -> Result<()> {
-        let Err(error) = self.manifest.commit_with(op, ledger, edit) else {
+        self.poison_if_undecided(op, self.manifest.commit_with(op, ledger, edit))
+    }
+
+    /// Makes names durable that others put into the log's directory; like a commit in what follows if
+    /// it fails.
+    pub(crate) fn sync_dir(&self, op: Op) -> Result<()> {
+        // DURABILITY: after this line every name in the log's directory survives.
+        self.poison_if_undecided(op, self.manifest.sync_dir(op))
+    }
+
+    fn poison_if_undecided(&self, op: Op, outcome: Result<()>) -> Result<()> {
+        let Err(error) = outcome else {
             return Ok(());
         };
         if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {
@@ -121,6 +132,11 @@ impl Core {
             return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
         }
         Ok(())
+    }
+
+    /// Whether appends are taken; else the error that says why not.
+    pub(crate) fn check_usable(&self, op: Op) -> Result<()> {
+        Self::check_open(&self.state.lock(), op)
     }
 
     pub(crate) fn durable_seq(&self) -> Seq {

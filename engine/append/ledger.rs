@@ -114,6 +114,11 @@ impl Ledger {
         self.next_seq
     }
 
+    /// Leaves out what lies below: no record there says more.
+    pub(crate) fn skip_to(&mut self, seq: Seq) {
+        self.next_seq = self.next_seq.max(seq);
+    }
+
     /// Whether this is a repeat of an append that is remembered: then its seqs.
     ///
     /// # Errors

@@ -11,7 +11,8 @@ pub enum ErrorKind {
     /// The disk is full. Nothing of the append is in the log; the same handle appends again once
     /// there is room.
     NoSpace,
-    /// Another handle or process writes to this log. [`Error::holder`](super::Error::holder) names it.
+    /// Another handle or process writes to this log, [`Error::holder`](super::Error::holder) names it; or
+    /// the cursor has another consumer.
     Locked,
     /// Bytes that were durable do not verify. See [`Error::defect_found`](super::Error::defect_found); `cairn verify` lists all.
     Damaged,
@@ -38,7 +39,7 @@ pub enum ErrorKind {
     Closed,
     /// An argument or option that cannot be honoured. Nothing was done.
     InvalidInput,
-    /// There is no log here and the options say not to create one.
+    /// There is no log here and the options say not to create one; or no cursor of this name.
     NotFound,
 }
 

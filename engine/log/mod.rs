@@ -3,8 +3,9 @@
 mod tools;
 
 use crate::{
-    append::{AppendOptions, Appender, NewRecord, Ticket},
+    append::{AppendOptions, Appender, Core, NewRecord, Ticket},
     catalog::{CatalogCell, Level, Watermark},
+    cursor::Cursors,
     error::{Error, ErrorKind, Op, Result},
     observe::Stats,
     options::{Durability, Options},
@@ -47,6 +48,7 @@ struct Inner {
     appender: Appender,
     catalog: Arc<CatalogCell>,
     watermark: Arc<Watermark>,
+    cursors: Cursors,
     recovery: Recovery,
     log_id: LogId,
     /// The process that opened the log: a forked child must not write when it drops its copy.
@@ -77,10 +79,12 @@ impl Log {
         let (parts, recovery, lock) = recover::open(&dir, options)?;
         let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
         let log_id = parts.log_id;
+        let cursors = Cursors::open(&dir, log_id)?;
         let inner = Inner {
             appender: Appender::new(parts)?,
             catalog,
             watermark,
+            cursors,
             recovery,
             log_id,
             process_id: std::process::id(),
@@ -131,7 +135,8 @@ impl Log {
     ///
     /// # Errors
     /// As [`append_batch`](Self::append_batch); `SeqMismatch` if the expected seq is not the next;
-    /// `InvalidInput` for a tombstone without a key.
+    /// `InvalidInput` for a tombstone without a key; `Duplicate` and `Fenced` as a
+    /// [producer](AppendOptions::producer) may be told.
     pub fn append_records(
         &self,
         records: &[NewRecord<'_>],
@@ -276,6 +281,30 @@ impl Log {
             frame_bytes: sealed_bytes + tail_bytes,
             queued_bytes: inner.appender.queued_bytes(),
         }
+    }
+
+    /// The lowest position of a cursor that holds back retention; `None` if none does.
+    ///
+    /// # Errors
+    /// `Damaged` with its place if a cursor does not verify: it may hold back what is not known. `Io`.
+    pub fn held_seq(&self) -> Result<Option<Seq>> {
+        self.inner.cursors.held_seq(self.core())
+    }
+
+    pub(crate) fn cursor_files(&self) -> &Cursors {
+        &self.inner.cursors
+    }
+
+    pub(crate) fn appender(&self) -> &Appender {
+        &self.inner.appender
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        self.inner.appender.core()
+    }
+
+    pub(crate) fn watermark(&self) -> &Watermark {
+        &self.inner.watermark
     }
 
     /// Closes the log for all its clones: everything appended becomes durable, and the end is named

@@ -97,7 +97,7 @@ impl TailReader {
             let (watermark, level) = (&self.reader.watermark, self.reader.level);
             match watermark.wait_beyond(level, self.next_seq, timeout) {
                 Wait::Reached => {}
-                Wait::TimedOut => return Ok(None),
+                Wait::TimedOut | Wait::Called => return Ok(None),
                 Wait::Ended => {
                     self.done = true;
                     return watermark.failure().map_or(Ok(None), Err);

@@ -18,7 +18,7 @@ pub(crate) use act::{keep, keep_file};
 pub(crate) use decide::{Damage, Plan, decide};
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
 pub use report::{CutBytes, Recovery, Verdict};
-pub(crate) use snapshot::snapshot;
+pub(crate) use snapshot::{ledger, snapshot};
 
 use crate::{
     append::Parts,

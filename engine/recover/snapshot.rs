@@ -2,15 +2,17 @@
 
 use super::{
     decide::{Plan, decide},
-    look::{Facts, ManifestFact, ProducersFact, UnsealedFact},
+    look::{Facts, ManifestFact, ProducersFact, UnsealedFact, look},
 };
 use crate::{
+    append::Ledger,
     catalog::{Catalog, CatalogCell, Level, Watermark},
     error::{Error, Op, Place, Result},
     format::{SegmentContext, names},
     options::{OnAmbiguousTail, Options},
     segment::{Tail, TailWriter},
     sync::Arc,
+    types::LogId,
     vfs::{Access, Dir},
 };
 
@@ -55,6 +57,23 @@ pub(crate) fn snapshot(dir: &Dir, options: &Options) -> Result<(CatalogCell, Wat
         CatalogCell::new(Catalog::of(manifest, dir, tails, options.mapped())),
         watermark,
     ))
+}
+
+/// What is remembered of producers, and where the records begin that say more.
+pub(crate) fn ledger(dir: &Dir) -> Result<(LogId, Ledger)> {
+    let facts = look(dir, Op::Consume)?;
+    let defect = |name, defect| Error::defect(Op::Consume, Place::file(name), defect);
+    let manifest = match &facts.manifest {
+        ManifestFact::Valid(manifest) => manifest,
+        ManifestFact::Missing => return Err(super::not_found(Op::Consume, dir)),
+        ManifestFact::Invalid(found) => return Err(defect(names::MANIFEST, *found)),
+    };
+    if let ProducersFact::Invalid(found) = &facts.producers {
+        return Err(defect(names::PRODUCERS, *found));
+    }
+    let mut ledger = facts.ledger(manifest.tail.id);
+    ledger.skip_to(manifest.tail.base_seq);
+    Ok((manifest.log_id, ledger))
 }
 
 fn open_tail(dir: &Dir, fact: &UnsealedFact) -> Result<Option<(Arc<Tail>, u64)>> {
