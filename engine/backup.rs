@@ -29,8 +29,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Files beside the segments that belong to the log, and directories of such files.
-const SIDE_FILES: [&str; 1] = ["PRODUCERS"];
+/// Directories of files beside the segments that belong to the log.
 const SIDE_DIRS: [&str; 1] = [names::CURSORS];
 
 /// How a backup is made.
@@ -165,9 +164,6 @@ fn plain(path: &Path) -> Result<PathBuf> {
 }
 
 fn copy_side_files(from: &Dir, to: &Dir) -> Result<()> {
-    for name in SIDE_FILES {
-        copy_file(from, to, name)?;
-    }
     for name in SIDE_DIRS {
         let (from, to) = (from.child(name), to.child(name));
         let listed = match from.list() {
@@ -272,8 +268,21 @@ impl Backup<'_> {
             .map_err(at_path(self.to, &name))
     }
 
+    /// What is remembered of producers and cursors, as of the end of the copy.
+    fn ledger(&self, tail_id: SegmentId) -> Result<()> {
+        let (log_id, next_seq) = (self.core.log_id(), self.report.next_seq);
+        let file = self
+            .core
+            .with_ledger(|ledger| ledger.to_file(log_id, next_seq, next_seq, tail_id));
+        let Some(bytes) = file else { return Ok(()) };
+        self.to
+            .write_new(names::PRODUCERS, &bytes)
+            .map_err(at_path(self.to, names::PRODUCERS))
+    }
+
     /// Makes what was copied a log.
     fn commit(&self, of: &Manifest, sealed: Vec<SealedEntry>, tail: &TailWriter) -> Result<()> {
+        self.ledger(tail.tail.id)?;
         // DURABILITY: after this line every name in the copy survives; no manifest names them yet.
         self.to.sync().map_err(at_path(self.to, ""))?;
         let context = tail.tail.context;

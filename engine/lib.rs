@@ -16,6 +16,7 @@
 //!
 //! * [`Log`] is the handle, [`Options`] says how to open one.
 //! * [`Reader`], [`Scan`] and [`TailReader`] read; [`Ticket`] waits for what was [submitted](Log::submit).
+//! * [`Consumer`] reads with a named, durable position; [`Queue`] deals its records out to workers.
 //! * [`Recovery`] is what opening found and did.
 //! * [`vfs::sim`] is a disk that loses power, for testing this library and your application.
 //! * [`mod@format`] reads the stored structures, for tools that look at bytes.
@@ -37,6 +38,8 @@ mod append;
 mod backup;
 mod catalog;
 mod compact;
+mod consume;
+mod cursor;
 mod error;
 pub mod format;
 mod log;
@@ -60,6 +63,7 @@ pub mod vfs;
 pub use append::{AppendOptions, NewRecord, Ticket};
 pub use backup::{BackupOptions, BackupReport};
 pub use compact::{CompactProgress, CompactReport};
+pub use consume::{Consumer, ConsumerOptions, CursorInfo, Lease, Queue, QueueOptions, Start};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::Producer;
 pub use log::Log;

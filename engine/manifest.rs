@@ -4,8 +4,9 @@
 //! instant, and after a crash at any instant, one complete manifest is in force.
 //!
 //! INVARIANTS: a commit that failed at its rename or after leaves it undecided which manifest is in
-//! force, so every later commit is refused, and who asked for it stops the writer. On a full disk the file `RESERVE` gives its room to the commit,
-//! so trim, rewind and close still work there.
+//! force, so every later commit is refused, and who asked for it stops the writer. On a full disk the
+//! file `RESERVE` gives its room to the commit, so trim, rewind and close still work there. The
+//! ledger of producers is durable before the commit that makes it the only source of what it says.
 //!
 //! Called by append (rotation, close), recover, trim, compact.
 
@@ -41,6 +42,30 @@ struct State {
     failed: Option<Error>,
     reserved: bool,
 }
+
+impl State {
+    fn check(&self, op: Op) -> Result<()> {
+        match &self.failed {
+            Some(error) => Err(error.consequence(ErrorKind::Poisoned, op)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A file that is replaced whole, and the name under which its successor is written.
+struct Replaced {
+    name: &'static str,
+    new_name: &'static str,
+}
+
+const MANIFEST: Replaced = Replaced {
+    name: names::MANIFEST,
+    new_name: names::MANIFEST_NEW,
+};
+const PRODUCERS: Replaced = Replaced {
+    name: names::PRODUCERS,
+    new_name: names::PRODUCERS_NEW,
+};
 
 impl ManifestStore {
     /// Over the manifest that is in force on disk.
@@ -79,9 +104,7 @@ impl ManifestStore {
     /// store [is undecided](Self::is_undecided): then it refuses every further commit.
     pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
         let mut state = self.state.lock();
-        if let Some(error) = &state.failed {
-            return Err(error.consequence(ErrorKind::Poisoned, op));
-        }
+        state.check(op)?;
         let mut next = state.manifest.clone();
         edit(&mut next);
         if next == state.manifest {
@@ -90,11 +113,42 @@ impl ManifestStore {
         self.put(&mut state, next, op)
     }
 
+    /// As [`commit`](Self::commit), and before it stores the ledger as of the base of the tail that the
+    /// edited manifest names: opening finds there what the segments then sealed said of producers.
+    pub(crate) fn commit_with(
+        &self,
+        op: Op,
+        ledger: Option<&[u8]>,
+        edit: impl FnOnce(&mut Manifest),
+    ) -> Result<()> {
+        if let Some(ledger) = ledger {
+            // DURABILITY: after this line the ledger is in force, and true for the manifest before
+            // and for the one to come.
+            let mut state = self.state.lock();
+            state.check(op)?;
+            self.replace(&mut state, op, &PRODUCERS, ledger)?;
+        }
+        self.commit(op, edit)
+    }
+
     /// Commits the manifest in force once more, because it is not certain that it is durable.
     pub(crate) fn commit_again(&self, op: Op) -> Result<()> {
         let mut state = self.state.lock();
         let same = state.manifest.clone();
         self.put(&mut state, same, op)
+    }
+
+    /// Makes the names in the log's directory durable that others put there. Not beside a commit: if
+    /// this failed, a sync of the commit's own would mean nothing.
+    pub(crate) fn sync_dir(&self, op: Op) -> Result<()> {
+        let mut state = self.state.lock();
+        state.check(op)?;
+        // DURABILITY: after this line every name in the log's directory survives.
+        self.dir.sync().map_err(|error| {
+            let error = Error::io(op, error).at(Place::file(self.dir.path()));
+            state.failed = Some(error.clone());
+            error
+        })
     }
 
     /// Whether a commit failed so that the new manifest may be in force, or the old one.
@@ -113,21 +167,7 @@ impl ManifestStore {
         // Checked right before writing, as it is right after reading.
         Manifest::decode(&bytes)
             .map_err(|defect| Error::defect(op, Place::file(names::MANIFEST), defect))?;
-        let fail = |error| Error::io(op, error).at(Place::file(names::MANIFEST));
-        let mut written = self.write_aside(&bytes);
-        if is_full(&written) && state.reserved {
-            // The reserve exists for this moment: its blocks go to the manifest.
-            state.reserved = false;
-            self.dir.remove_if_there(names::RESERVE).map_err(fail)?;
-            written = self.write_aside(&bytes);
-        }
-        // Whatever went wrong there, no name leads to it, and the next attempt writes another file.
-        written.map_err(fail)?;
-        if let Err(error) = self.replace() {
-            let error = fail(error);
-            state.failed = Some(error.clone());
-            return Err(error);
-        }
+        self.replace(state, op, &MANIFEST, &bytes)?;
         self.generation.store(next.generation, Ordering::Release);
         state.manifest = next;
         self.fill_reserve(state);
@@ -147,20 +187,36 @@ impl ManifestStore {
         }
     }
 
-    fn write_aside(&self, bytes: &[u8]) -> io::Result<()> {
-        self.dir.remove_if_there(names::MANIFEST_NEW)?;
-        let written = self.dir.write_new(names::MANIFEST_NEW, bytes);
-        if is_full(&written) {
-            self.dir.remove_if_there(names::MANIFEST_NEW)?;
+    /// Replaces a file whole: the old content is in force or the new one, at every instant.
+    fn replace(&self, state: &mut State, op: Op, file: &Replaced, bytes: &[u8]) -> Result<()> {
+        let fail = |error| Error::io(op, error).at(Place::file(file.name));
+        let mut written = self.write_aside(file, bytes);
+        if is_full(&written) && state.reserved {
+            // The reserve exists for this moment: its blocks go to what has to be written.
+            state.reserved = false;
+            self.dir.remove_if_there(names::RESERVE).map_err(fail)?;
+            written = self.write_aside(file, bytes);
         }
-        written
+        // Whatever went wrong there, no name leads to it, and the next attempt writes another file.
+        written.map_err(fail)?;
+        let renamed = self.dir.rename(file.new_name, file.name);
+        // DURABILITY: after this line the new content is in force, whatever happens. Before it
+        // either may be; both are complete.
+        if let Err(error) = renamed.and_then(|()| self.dir.sync()) {
+            let error = fail(error);
+            state.failed = Some(error.clone());
+            return Err(error);
+        }
+        Ok(())
     }
 
-    fn replace(&self) -> io::Result<()> {
-        self.dir.rename(names::MANIFEST_NEW, names::MANIFEST)?;
-        // DURABILITY: after this line the new set of segments is in force, whatever happens. Before
-        // it either set may be; both are complete.
-        self.dir.sync()
+    fn write_aside(&self, file: &Replaced, bytes: &[u8]) -> io::Result<()> {
+        self.dir.remove_if_there(file.new_name)?;
+        let written = self.dir.write_new(file.new_name, bytes);
+        if is_full(&written) {
+            self.dir.remove_if_there(file.new_name)?;
+        }
+        written
     }
 
     fn reserve(&self, manifest_bytes: usize) -> io::Result<()> {

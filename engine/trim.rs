@@ -30,7 +30,7 @@ pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
     let _no_other_change = core.hold_segments();
     let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
     // DURABILITY: after this commit the records are gone for good.
-    core.commit(Op::Trim, |manifest| {
+    core.commit(Op::Trim, None, |manifest| {
         // Also if the head is there already: a rewind may have left a segment that ends below it. The
         // catalog drops the same segments, and with them their files.
         manifest.head_seq = manifest.head_seq.max(head_seq);
@@ -98,7 +98,8 @@ impl Rewind<'_> {
         self.core.dir().sync().map_err(|error| {
             Error::io(Op::Rewind, error).at(Place::file(self.core.dir().path()))
         })?;
-        self.commit(&kept, copy, &next, next_seq)?;
+        self.commit(&kept, copy, &next, end_seq, next_seq)?;
+        self.core.with_ledger(|ledger| ledger.drop_from(end_seq));
         self.swap(kept, copy, &next);
         let old = std::mem::replace(writer, next);
         // No manifest names it any more; if this fails the next opening removes it.
@@ -133,11 +134,13 @@ impl Rewind<'_> {
         kept: &[Arc<Sealed>],
         copy: Option<SealedEntry>,
         next: &TailWriter,
+        end_seq: Seq,
         next_seq: Seq,
     ) -> Result<()> {
         let context = next.tail.context;
+        let ledger = (self.core).freeze_for_rewind(end_seq, next_seq, next.tail.id);
         // DURABILITY: after this commit the records are gone for good.
-        self.core.commit(Op::Rewind, |manifest| {
+        self.core.commit(Op::Rewind, ledger.as_deref(), |manifest| {
             manifest.sealed = kept
                 .iter()
                 .map(|segment| segment.entry)

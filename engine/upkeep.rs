@@ -5,11 +5,12 @@
 use crate::{
     append::{Core, Upkeep},
     compact::{self, CompactReport, Turn},
+    cursor::Cursors,
     error::Result,
     retain::{self, RetainReport},
-    types::Seq,
+    sync::Arc,
 };
-use std::{fmt, ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, time::Duration};
 
 /// What one step of [`Log::maintain`](crate::Log::maintain) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,21 +26,11 @@ pub enum Maintained {
     Compacted(CompactReport),
 }
 
-/// The first record that a consumer still needs, if one holds any.
-pub(crate) type Held = dyn Fn() -> Result<Option<Seq>> + Send + Sync;
-
 /// Does the upkeep of one log.
+#[derive(Debug)]
 pub(crate) struct Keeper {
     pub(crate) turn: Turn,
-    pub(crate) held: Box<Held>,
-}
-
-impl fmt::Debug for Keeper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper")
-            .field("turn", &self.turn)
-            .finish_non_exhaustive()
-    }
+    pub(crate) cursors: Arc<Cursors>,
 }
 
 impl Keeper {
@@ -51,7 +42,7 @@ impl Keeper {
     ) -> Result<Maintained> {
         let options = core.options();
         if let Some(limits) = &options.retention {
-            let report = retain::retain(core, limits, (self.held)()?)?;
+            let report = retain::retain(core, limits, self.cursors.held_seq(core)?)?;
             if report.segment_count > 0 {
                 return Ok(Maintained::Retained(report));
             }
@@ -60,7 +51,13 @@ impl Keeper {
             return Ok(Maintained::Nothing);
         };
         let mut between = |_: &_, pause| between(pause);
-        let report = compact::compact_if_due(core, &self.turn, how, (self.held)()?, &mut between)?;
+        let report = compact::compact_if_due(
+            core,
+            &self.turn,
+            how,
+            || self.cursors.held_seq(core),
+            &mut between,
+        )?;
         Ok(report.map_or(Maintained::Nothing, Maintained::Compacted))
     }
 }

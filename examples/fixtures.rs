@@ -107,15 +107,14 @@ fn kinds(disk: &SimFs) -> Outcome {
         NewRecord::tombstone("pears"),
         NewRecord::value("long ago").timestamp_ms(-1),
         NewRecord::keyed("far ahead", &[0, 255]).timestamp_ms(i64::MAX),
-        NewRecord::value("from seven").producer(producer),
-        NewRecord::tombstone("all")
-            .timestamp_ms(0)
-            .producer(producer),
+        NewRecord::tombstone("all").timestamp_ms(0),
     ];
     for record in &records {
         log.append_records(&[*record], &AppendOptions::new())?;
     }
     log.append_records(&records, &AppendOptions::new())?;
+    let how = AppendOptions::new().producer(producer);
+    log.append_records(&[NewRecord::value("from seven")], &how)?;
     Ok(log.close()?)
 }
 

@@ -1,7 +1,7 @@
 //! Is a backup a log that holds everything that was durable when it was asked for, exactly?
 
 use cairnlog::{
-    AppendOptions, BackupOptions, ErrorKind, Log, NewRecord, Options, Seq,
+    AppendOptions, BackupOptions, ErrorKind, Log, NewRecord, Options, Producer, Seq,
     vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
 };
 use std::{
@@ -144,24 +144,45 @@ fn what_is_refused() {
 }
 
 #[test]
-fn do_the_files_beside_the_segments_come_along_and_the_watermark_not() {
+fn do_cursors_and_producers_come_along_and_the_watermark_not() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (path, to) = (dir.path().join("log"), dir.path().join("backup"));
     let log = small().open(&path).unwrap();
-    append(&log, 3);
-    fs::create_dir(path.join("cursors")).unwrap();
-    fs::write(path.join("cursors/00000000000000000001.cur"), "a cursor").unwrap();
-    fs::write(path.join("PRODUCERS"), "a ledger").unwrap();
-    log.backup(&to).unwrap();
-    assert_eq!(
-        fs::read(to.join("cursors/00000000000000000001.cur")).unwrap(),
-        b"a cursor"
-    );
-    assert_eq!(fs::read(to.join("PRODUCERS")).unwrap(), b"a ledger");
+    append(&log, 30);
+    let by = |number| {
+        let (id, epoch) = (7, 1);
+        AppendOptions::new().producer(Producer { id, epoch, number })
+    };
+    let records = [NewRecord::value("once")];
+    let seqs = log.append_records(&records, &by(1)).unwrap();
+    let mut consumer = log.consumer("billing").unwrap();
+    consumer.next_timeout(Duration::ZERO).unwrap().unwrap();
+    consumer.ack(3).unwrap();
+    // A move that only a record tells of.
+    let moved = consumer
+        .append(&[NewRecord::value("bill")], 4, &AppendOptions::new())
+        .unwrap();
+    let report = log.backup(&to).unwrap();
+    assert_eq!(report.next_seq, moved.end);
+    // What comes later is not in it: neither the records nor that they were appended.
+    log.append_records(&records, &by(2)).unwrap();
+    consumer.ack(20).unwrap();
     assert!(path.join("WATERMARK").exists());
     for name in ["WATERMARK", "LOCK", "BACKUP"] {
         assert!(!to.join(name).exists(), "{name}");
     }
+    let copy = small().open(&to).unwrap();
+    assert_eq!(copy.cursors().unwrap()[0].seq, 5);
+    assert_eq!(
+        copy.append_records(&records, &by(1)).unwrap(),
+        seqs,
+        "a repeat"
+    );
+    assert_eq!(
+        copy.append_records(&records, &by(2)).unwrap().start,
+        moved.end,
+        "no repeat"
+    );
 }
 
 /// The real file system, without links, and with a copy that is done by hand.

@@ -2,10 +2,13 @@
 //! place or another file is refused; no bytes make them panic.
 
 use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX, Records, cannot_be_header};
-use cairnlog::format::cursor::{CursorFile, NAME_BYTES_MAX};
+use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile, NAME_BYTES_MAX, PENDING_MAX, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
 use cairnlog::format::manifest::{MANIFEST_BYTES, SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::producers::{
+    AppendEntry, EPOCH_CURSOR, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
+};
 use cairnlog::format::record::{
     self, KEY_BYTES_MAX, Producer, RECORD_BYTES_MIN, RecordParts, RecordRef, VALUE_BYTES_MAX,
 };
@@ -242,10 +245,51 @@ fn sample_cursor() -> CursorFile {
         log_id: LogId([7; 16]),
         id: 2,
         seq: 77,
+        as_of_seq: 90,
         generation: 5,
         updated_ms: 1_700_000_000_000,
         holds: true,
         name: "mail – out".into(),
+        pending: vec![pending(77, 1, false), pending(80, 5, true)],
+    }
+}
+
+fn pending(seq: u64, delivery_count: u32, acked: bool) -> Pending {
+    Pending {
+        seq,
+        delivery_count,
+        acked,
+    }
+}
+
+fn producer(id: u64, epoch: u32, appends: &[(u64, u64, u32)]) -> ProducerEntry {
+    let entry = |(number, first_seq, count): &(u64, u64, u32)| AppendEntry {
+        number: *number,
+        first_seq: *first_seq,
+        count: *count,
+    };
+    ProducerEntry {
+        id,
+        epoch,
+        forgotten: None,
+        appends: appends.iter().map(entry).collect(),
+    }
+}
+
+fn sample_producers() -> ProducersFile {
+    ProducersFile {
+        log_id: LogId([7; 16]),
+        as_of_seq: 100,
+        end_seq: 97,
+        tail_id: SegmentId(9),
+        producers: vec![
+            ProducerEntry {
+                forgotten: Some(4),
+                ..producer(2, 1, &[(5, 40, 3), (9, 96, 1)])
+            },
+            producer(8, 3, &[]),
+            producer(1, EPOCH_CURSOR, &[(50, 41, 1), (30, 97, 3)]),
+        ],
     }
 }
 
@@ -318,6 +362,103 @@ fn a_damaged_watermark_is_refused() {
 }
 
 #[test]
+fn damaged_producers_are_refused() {
+    refuses_all_damage(&sample_producers().encode(), ProducersFile::decode);
+    let longer = [sample_producers().encode(), vec![0; 24]].concat();
+    assert!(matches!(
+        ProducersFile::decode(&longer),
+        Err(Defect::Truncated { .. })
+    ));
+}
+
+#[test]
+fn a_cursor_that_contradicts_itself_is_refused_under_a_right_checksum() {
+    let with = |pending: Vec<Pending>| CursorFile {
+        pending,
+        ..sample_cursor()
+    };
+    let refused = Err(Defect::Malformed("cursor: pending records"));
+    let below = with(vec![pending(76, 1, false)]);
+    assert_eq!(CursorFile::decode(&below.encode()), refused);
+    let twice = with(vec![pending(80, 1, false), pending(80, 1, true)]);
+    assert_eq!(CursorFile::decode(&twice.encode()), refused);
+    let last = with(vec![pending(u64::MAX, 1, false)]);
+    assert_eq!(CursorFile::decode(&last.encode()), Ok(last));
+    let many = |count: usize| (0..count as u64).map(|at| pending(80 + at, 1, false));
+    let full = with(many(PENDING_MAX).collect());
+    assert_eq!(CursorFile::decode(&full.encode()), Ok(full.clone()));
+    // One more, put behind by hand.
+    let mut bytes = full.encode();
+    bytes.extend_from_slice(&[255; 16]);
+    bytes[76..80].copy_from_slice(&(PENDING_MAX as u32 + 1).to_le_bytes());
+    resum_around(&mut bytes, 0x4355_5253, CURSOR_BYTES);
+    assert_eq!(CursorFile::decode(&bytes), refused);
+    let mut bytes = sample_cursor().encode();
+    bytes[CURSOR_BYTES] = 7; // A control character.
+    resum_around(&mut bytes, 0x4355_5253, CURSOR_BYTES);
+    assert_eq!(
+        CursorFile::decode(&bytes),
+        Err(Defect::Malformed("cursor name"))
+    );
+}
+
+#[test]
+fn producers_that_contradict_themselves_are_refused_under_a_right_checksum() {
+    let refused = |change: fn(&mut ProducersFile)| {
+        let mut file = sample_producers();
+        change(&mut file);
+        match ProducersFile::decode(&file.encode()) {
+            Err(Defect::Malformed(what)) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    type Case<'a> = (fn(&mut ProducersFile), &'a str);
+    let cases: [Case<'_>; 9] = [
+        (|it| it.end_seq = 101, "producers: end"),
+        (|it| it.producers.swap(0, 1), "producers: order"),
+        (|it| it.producers.swap(1, 2), "producers: order"),
+        (|it| it.producers[1].id = 2, "producers: order"),
+        (
+            |it| it.producers[0].forgotten = Some(5),
+            "producers: order of numbers",
+        ),
+        (
+            |it| it.producers[0].appends.swap(0, 1),
+            "producers: seqs of an append",
+        ),
+        (
+            |it| it.producers[0].appends[0].count = 0,
+            "producers: seqs of an append",
+        ),
+        (
+            |it| it.producers[0].appends[1].count = 5,
+            "producers: seqs of an append",
+        ),
+        (
+            |it| it.producers[0].appends[1].first_seq = u64::MAX,
+            "producers: seqs of an append",
+        ),
+    ];
+    for (number, (change, want)) in cases.into_iter().enumerate() {
+        assert_eq!(refused(change), want, "case {number}");
+    }
+    // Lists of the right length that do not agree on how long each is.
+    let mut bytes = sample_producers().encode();
+    for (count, _) in [(1, "fewer"), (u32::MAX, "more")] {
+        bytes[PRODUCERS_BYTES + 12..PRODUCERS_BYTES + 16].copy_from_slice(&count.to_le_bytes());
+        resum_around(&mut bytes, 0x5052_4f44, PRODUCERS_BYTES);
+        assert!(ProducersFile::decode(&bytes).is_err(), "{count}");
+    }
+}
+
+/// Makes the checksum right that ends the fixed part and covers all but itself.
+fn resum_around(bytes: &mut [u8], seed: u32, fixed_bytes: usize) {
+    let at = fixed_bytes - 4;
+    let sum = crc32c(crc32c(seed, &bytes[..at]), &bytes[fixed_bytes..]);
+    bytes[at..fixed_bytes].copy_from_slice(&sum.to_le_bytes());
+}
+
+#[test]
 fn zeros_are_called_zeros() {
     assert_eq!(
         SegmentHeader::decode(&[0; HEADER_BYTES]),
@@ -334,6 +475,7 @@ fn zeros_are_called_zeros() {
     assert_eq!(Manifest::decode(&[0; MANIFEST_BYTES]), Err(Defect::Zeroed));
     assert_eq!(CursorFile::decode(&[0; 200]), Err(Defect::Zeroed));
     assert_eq!(WatermarkFile::decode(&[0; 200]), Err(Defect::Zeroed));
+    assert_eq!(ProducersFile::decode(&[0; 200]), Err(Defect::Zeroed));
     assert!(cannot_be_header(&[0; 24]));
 }
 
@@ -575,10 +717,8 @@ fn a_body_longer_or_shorter_than_its_records_is_refused() {
 fn later_versions_and_features_are_refused_by_name_and_optional_ones_read() {
     let sum_header = |bytes: &mut Vec<u8>| resum(bytes, 0x4845_4144, 124);
     let sum_manifest = |bytes: &mut Vec<u8>| resum(bytes, 0x4d41_4e49, 140);
-    let sum_cursor = |bytes: &mut Vec<u8>| {
-        let sum = crc32c(crc32c(0x4355_5253, &bytes[..68]), &bytes[72..]);
-        bytes[68..72].copy_from_slice(&sum.to_le_bytes());
-    };
+    let sum_cursor = |bytes: &mut Vec<u8>| resum_around(bytes, 0x4355_5253, CURSOR_BYTES);
+    let sum_producers = |bytes: &mut Vec<u8>| resum_around(bytes, 0x5052_4f44, PRODUCERS_BYTES);
     let header = |at: usize| {
         changed(
             sample_header().encode(),
@@ -610,6 +750,15 @@ fn later_versions_and_features_are_refused_by_name_and_optional_ones_read() {
     for at in [10, 11, 48, 51] {
         assert_eq!(watermark(at), Ok(sample_watermark()), "byte {at}");
     }
+    let producers = |at: usize| {
+        let bytes = sample_producers().encode();
+        changed(bytes, at, sum_producers, ProducersFile::decode)
+    };
+    assert_eq!(producers(8), Err(Defect::UnknownVersion(0x81)));
+    assert_eq!(producers(15), Err(Defect::UnknownFeature(0x8000_0000)));
+    for at in [10, 11, 64, 67, PRODUCERS_BYTES + 25, PRODUCERS_BYTES + 31] {
+        assert_eq!(producers(at), Ok(sample_producers()), "byte {at}");
+    }
     assert_eq!(header(8), Err(Defect::UnknownVersion(0x81)));
     assert_eq!(manifest(8), Err(Defect::UnknownVersion(0x81)));
     assert_eq!(cursor(8), Err(Defect::UnknownVersion(0x81)));
@@ -623,7 +772,7 @@ fn later_versions_and_features_are_refused_by_name_and_optional_ones_read() {
     for at in [10, 11, 16, 19, 21, 23, 136, 139] {
         assert_eq!(manifest(at), Ok(sample_manifest()), "byte {at}");
     }
-    for at in [65, 67] {
+    for at in [73, 75, 80, 83] {
         assert_eq!(cursor(at), Ok(sample_cursor()), "byte {at}");
     }
     // And damage is called damage, whatever it makes of the version.
@@ -896,6 +1045,23 @@ fn framing_costs_what_the_page_says() {
 }
 
 #[test]
+fn only_our_own_names_are_cursors() {
+    for id in [1, 42, u64::MAX] {
+        assert_eq!(names::parse_cursor(&names::cursor(id)), Some(id));
+        assert_eq!(names::parse_cursor_new(&names::cursor_new(id)), Some(id));
+        assert_eq!(names::parse_cursor(&names::cursor_new(id)), None);
+    }
+    for name in [
+        "",
+        "1.cur",
+        "00000000000000000000.cur",
+        "00000000000000000001.seg",
+    ] {
+        assert_eq!(names::parse_cursor(name), None, "{name:?}");
+    }
+}
+
+#[test]
 fn only_our_own_names_are_segments() {
     for id in [1, 42, u64::MAX] {
         let name = names::segment(SegmentId(id));
@@ -1137,10 +1303,21 @@ proptest! {
     }
 
     #[test]
-    fn cursors_come_back(log_id: [u8; 16], numbers: (u64, u64, u64, i64), holds: bool, name in "\\PC{1,60}") {
-        let (id, seq, generation, updated_ms) = numbers;
+    fn cursors_come_back(
+        log_id: [u8; 16], numbers: (u64, u64, u64, u64, i64), holds: bool, name in "\\PC{1,60}",
+        deltas in vec((1..9u64, any::<u32>(), any::<bool>()), 0..20),
+    ) {
+        let (id, seq, as_of_seq, generation, updated_ms) = numbers;
         prop_assume!(name.len() <= NAME_BYTES_MAX);
-        let cursor = CursorFile { log_id: LogId(log_id), id, seq, generation, updated_ms, holds, name };
+        let seq = seq / 2;
+        let mut at = seq;
+        let pending = deltas.iter().map(|(step, count, acked)| {
+            at += step;
+            pending(at, *count, *acked)
+        }).collect();
+        let cursor = CursorFile {
+            log_id: LogId(log_id), id, seq, as_of_seq, generation, updated_ms, holds, name, pending,
+        };
         prop_assert_eq!(CursorFile::decode(&cursor.encode()), Ok(cursor));
     }
 
@@ -1176,6 +1353,7 @@ proptest! {
             2 => footer.encode(&CONTEXT, &index),
             3 => sample_manifest().encode(),
             4 => sample_watermark().encode(),
+            5 => sample_producers().encode(),
             _ => sample_cursor().encode(),
         };
         for (place, byte) in hits {
@@ -1198,6 +1376,7 @@ fn decode_everything(bytes: &[u8], salt: u64, base_seq: u64, offset: u64) {
     let _ = Manifest::decode(bytes);
     let _ = CursorFile::decode(bytes);
     let _ = WatermarkFile::decode(bytes);
+    let _ = ProducersFile::decode(bytes);
     let _ = read(bytes, &context, offset);
     let _ = cannot_be_header(bytes);
     for frames_end in [offset, 9500] {

@@ -11,8 +11,8 @@ mod build;
 use build::{Rec, Seg, TIME, manifest, rec, salt, write, zeros_behind};
 use cairnlog::format::Manifest;
 use cairnlog::format::header::{Origin, SegmentHeader};
-use cairnlog::format::names;
 use cairnlog::format::record::Producer;
+use cairnlog::format::{ProducersFile, names};
 use cairnlog::{AppendOptions, Log, LogId, NewRecord, Record, SegmentId};
 use std::path::Path;
 use std::process::Command;
@@ -33,6 +33,11 @@ impl Read {
     fn seqs(&self) -> Vec<u64> {
         let seq = |line: &String| line.split([':', ',']).nth(1).unwrap().parse().unwrap();
         self.records.iter().map(seq).collect()
+    }
+
+    fn verdict(&self) -> &str {
+        let named = self.last.split('"').nth(3);
+        named.expect("a verdict")
     }
 
     /// The verdict, the next seq, and the place of the only defect.
@@ -613,9 +618,10 @@ fn logs_of_the_library_read_as_the_library_reads_them() {
         let records = [
             NewRecord::value(&value),
             NewRecord::keyed(&key, &value).timestamp_ms(i64::from(number) - 9),
-            NewRecord::tombstone(&key).producer(producer),
+            NewRecord::tombstone(&key),
         ];
-        log.append_records(&records, &AppendOptions::new()).unwrap();
+        let how = AppendOptions::new().producer(producer);
+        log.append_records(&records, &how).unwrap();
         if number % 50 == 3 {
             agree(&log);
             log.maintain().unwrap();
@@ -640,6 +646,45 @@ fn logs_of_the_library_read_as_the_library_reads_them() {
 }
 
 /// A record in the words of the reader.
+#[test]
+fn a_ledger_is_a_witness_and_has_to_verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let options = Log::options().segment_bytes(512).background(false);
+    let log = options.open(&path).unwrap();
+    for number in 0..20u64 {
+        let (id, epoch) = (number % 3, 1);
+        let how = AppendOptions::new().producer(Producer { id, epoch, number });
+        log.append_records(&[NewRecord::value(&[7; 99])], &how)
+            .unwrap();
+    }
+    log.maintain().unwrap();
+    drop(log);
+    let stored = path.join("PRODUCERS");
+    let bytes = std::fs::read(&stored).unwrap();
+    read(&path).expect("clean", 20, None);
+    let of = |change: fn(&mut ProducersFile)| -> String {
+        let mut file = ProducersFile::decode(&bytes).unwrap();
+        change(&mut file);
+        std::fs::write(&stored, file.encode()).unwrap();
+        read(&path).verdict().to_owned()
+    };
+    assert_eq!(of(|_| {}), "clean");
+    assert_eq!(of(|file| file.as_of_seq = 20), "clean");
+    assert_eq!(of(|file| file.as_of_seq = 21), "damaged");
+    assert_eq!(of(|file| file.log_id.0[0] ^= 1), "damaged");
+    assert_eq!(of(|file| file.producers.swap(0, 1)), "damaged");
+    assert_eq!(of(|file| file.producers[0].appends.swap(0, 1)), "damaged");
+    for at in [0, 20, 40, 70, bytes.len() - 20] {
+        let mut harmed = bytes.clone();
+        harmed[at] ^= 1;
+        std::fs::write(&stored, harmed).unwrap();
+        assert_eq!(read(&path).verdict(), "damaged", "byte {at}");
+    }
+    std::fs::remove_file(path.join("MANIFEST")).unwrap();
+    assert_eq!(read(&path).verdict(), "damaged");
+}
+
 fn line(record: &Record) -> String {
     let hex = |bytes: &[u8]| {
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

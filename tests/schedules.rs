@@ -381,3 +381,30 @@ fn what_other_processes_are_told_is_durable_and_never_goes_back() {
         check(&log, &acked);
     });
 }
+
+/// Appends that were queued while a rewind replaced the tail were written to the new one at the place
+/// and with the salt of the old: they were acknowledged, and the log did not open again.
+#[test]
+fn appends_beside_a_rewind_go_where_they_belong() {
+    explore(|| {
+        let disk = SimFs::new(12);
+        let log = options(&disk).segment_bytes(4096).open("log").unwrap();
+        log.append("first").unwrap();
+        let writers: Vec<_> = (0..2u8).map(|name| appender(&log, name, 2)).collect();
+        log.rewind(0).unwrap();
+        for writer in writers {
+            assert_eq!(writer.join().unwrap().len(), 2);
+        }
+        let next = log.next_seq();
+        assert_eq!(next, 5, "every append has a number");
+        log.scan(..)
+            .unwrap()
+            .for_each(|record| drop(record.unwrap()));
+        let reopened = options(&disk.reboot(13)).open("log").unwrap();
+        assert_eq!(reopened.next_seq(), next);
+        reopened
+            .scan(..)
+            .unwrap()
+            .for_each(|record| drop(record.unwrap()));
+    });
+}

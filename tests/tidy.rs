@@ -23,6 +23,7 @@ const ROOMS: &[(&str, u32)] = &[
     ("append", 6),
     ("read", 6),
     ("recover", 7),
+    ("cursor", 7),
     ("trim", 7),
     ("compact", 7),
     ("retain", 8),
@@ -32,6 +33,8 @@ const ROOMS: &[(&str, u32)] = &[
     ("backup", 9),
     ("log", 10),
     ("typed", 11),
+    // A client of the log: consumers and queues hold one.
+    ("consume", 11),
     ("lib", 12),
 ];
 /// Only `vfs` names the operating system, a clock or randomness; only `sync` starts a thread.

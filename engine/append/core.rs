@@ -67,8 +67,24 @@ impl Core {
 
     /// Commits a change of what the log holds. If it stays undecided whether the change is in force,
     /// the log is poisoned: what would be appended now might go into a segment that is not part of it.
-    pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
-        let Err(error) = self.manifest.commit(op, edit) else {
+    pub(crate) fn commit(
+        &self,
+        op: Op,
+        ledger: Option<&[u8]>,
+        edit: impl FnOnce(&mut Manifest),
+    ) -> Result<()> {
+        self.poison_if_undecided(op, self.manifest.commit_with(op, ledger, edit))
+    }
+
+    /// Makes names durable that others put into the log's directory; like a commit in what follows if
+    /// it fails.
+    pub(crate) fn sync_dir(&self, op: Op) -> Result<()> {
+        // DURABILITY: after this line every name in the log's directory survives.
+        self.poison_if_undecided(op, self.manifest.sync_dir(op))
+    }
+
+    fn poison_if_undecided(&self, op: Op, outcome: Result<()>) -> Result<()> {
+        let Err(error) = outcome else {
             self.publish();
             return Ok(());
         };
@@ -93,6 +109,7 @@ impl Core {
             let settled = state.queue.is_empty() && durable_seq == state.next_seq;
             if !state.leading && settled && self.writer.lock().finished.is_empty() {
                 state.leading = true;
+                state.end_changes = true;
                 break state.next_seq;
             }
         };
@@ -105,6 +122,7 @@ impl Core {
         let mut state = self.state.lock();
         state.plan = plan;
         state.leading = false;
+        state.end_changes = false;
         self.hand_on(&state);
         result
     }
@@ -125,7 +143,7 @@ impl Core {
         self.maintenance.lock()
     }
 
-    /// Whether the log takes changes: not after it was closed or poisoned.
+    /// Whether the log takes changes: not after it was closed or poisoned; the error says why.
     pub(crate) fn check_usable(&self, op: Op) -> Result<()> {
         Self::check_open(&self.state.lock(), op)
     }

@@ -4,7 +4,7 @@
 //! Records are encoded when they are queued, because only then is their seq given. What the leader
 //! alone can know, the durable watermark, is filled into the batch headers when the group is taken.
 
-use super::{completion::Completion, record::NewRecord};
+use super::{Producer, completion::Completion, record::NewRecord};
 use crate::{
     format::{
         BatchHeader, SegmentHeader,
@@ -24,6 +24,8 @@ pub(super) struct Group {
     pub(super) tail: Arc<Tail>,
     /// Set if the group begins its segment: then the header goes first.
     pub(super) begins: Option<SegmentHeader>,
+    /// With it, the ledger as of the segment's base, as it will be stored; none if it knows nobody.
+    pub(super) ledger: Option<Vec<u8>>,
     /// Where it goes in the file.
     pub(super) offset: u64,
     pub(super) buffer: Vec<u8>,
@@ -64,6 +66,7 @@ impl Group {
         Self {
             tail,
             begins,
+            ledger: None,
             offset,
             buffer,
             batches: Vec::new(),
@@ -101,7 +104,12 @@ impl Group {
 
     /// Encodes records that belong together, in a batch that begins now or in the last one. The
     /// caller made sure that they fit the segment.
-    pub(super) fn push(&mut self, records: &[NewRecord<'_>], begin_at_ms: Option<i64>) {
+    pub(super) fn push(
+        &mut self,
+        records: &[NewRecord<'_>],
+        producer: Option<Producer>,
+        begin_at_ms: Option<i64>,
+    ) {
         if let Some(now_ms) = begin_at_ms {
             self.begin_batch(now_ms);
         }
@@ -113,7 +121,7 @@ impl Group {
         let fits = BatchHeader::timestamp_fits(&context, self.batch_time_ms);
         let own_time = (!fits).then_some(self.batch_time_ms);
         for new in records {
-            let parts = new.parts(own_time);
+            let parts = new.parts(own_time, producer);
             record::encode(&mut self.buffer, context.salt, self.next_seq, None, &parts);
             let time = parts.timestamp_ms.unwrap_or(batch.timestamp_ms);
             self.tally

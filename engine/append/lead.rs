@@ -133,6 +133,7 @@ impl Core {
         write(&next, &group.buffer, 0)?;
         let finished = std::mem::replace(&mut writer.tail, next);
         writer.finished.push(finished);
+        writer.ledger = group.ledger.take();
         let tail = group.tail.clone();
         self.catalog.swap(|catalog| catalog.tails.push(tail));
         Counters::add(&self.counters.rotation_count, 1);
@@ -187,6 +188,7 @@ impl Core {
         state.queue.retain(|group| !group.buffer.is_empty());
         if let Some(first) = dropped.front() {
             state.next_seq = first.first_seq;
+            state.ledger.drop_from(first.first_seq);
             state.plan = self.plan_before(state, first);
         }
         for group in dropped {

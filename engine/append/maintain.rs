@@ -7,11 +7,11 @@ use super::{Core, Spare};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
-        manifest::{SpareEntry, TailEntry},
+        manifest::{SealedEntry, SpareEntry, TailEntry},
         names,
     },
     observe::event,
-    segment::{Sealed, Tail, write_footer},
+    segment::{Sealed, Tail, TailWriter, write_footer},
     sync::Arc,
     types::SegmentId,
     vfs::{Dir, write_all_at},
@@ -116,10 +116,11 @@ impl Core {
     }
 
     fn seal_finished(&self, op: Op, spare: Option<&Spare>) -> Result<()> {
-        let (finished, tail, unsynced) = {
+        let (finished, tail, unsynced, ledger) = {
             let mut writer = self.writer.lock();
             let finished = std::mem::take(&mut writer.finished);
-            (finished, writer.tail.tail.clone(), writer.unsynced.clone())
+            let (tail, unsynced) = (writer.tail.tail.clone(), writer.unsynced.clone());
+            (finished, tail, unsynced, writer.ledger.take())
         };
         if !finished.is_empty()
             && let Err(error) = self.sync_segments(&unsynced, tail.id)
@@ -127,39 +128,36 @@ impl Core {
             self.poison(&mut self.state.lock(), None, &error);
             return Err(error);
         }
-        let mut entries = Vec::new();
-        for segment in &finished {
-            let (footer, index) = segment.footer();
-            let tail = &segment.tail;
-            if write_footer(&*tail.file, &tail.context, &footer, &index).is_err() {
-                // Derived data: without it, the index is rebuilt from the frames when it is read.
-                event!(warn, "footer not written", segment = tail.id.0);
-            }
-            entries.push(segment.summary.sealed_entry(tail.id, &tail.context));
-        }
+        let entries: Vec<SealedEntry> = finished.iter().map(seal).collect();
         let durable_seq = self.durable_seq();
-        let committed = self.manifest.commit(op, |manifest| {
-            manifest.sealed.extend(entries.iter().copied());
-            manifest.tail = TailEntry {
-                id: tail.id,
-                salt: tail.context.salt,
-                base_seq: tail.context.base_seq,
-            };
-            if manifest.spare.is_some_and(|spare| spare.id == tail.id) {
-                manifest.spare = None;
-            }
-            if let Some(spare) = spare {
-                manifest.spare = Some(SpareEntry {
-                    id: spare.id,
-                    salt: spare.salt,
-                });
-            }
-            manifest.durable_seq = manifest.durable_seq.max(durable_seq);
-            manifest.durable_end = 0;
-            manifest.clean = false;
-        });
+        let committed = self
+            .manifest
+            .commit_with(op, ledger.as_deref(), |manifest| {
+                manifest.sealed.extend(entries.iter().copied());
+                manifest.tail = TailEntry {
+                    id: tail.id,
+                    salt: tail.context.salt,
+                    base_seq: tail.context.base_seq,
+                };
+                if manifest.spare.is_some_and(|spare| spare.id == tail.id) {
+                    manifest.spare = None;
+                }
+                if let Some(spare) = spare {
+                    manifest.spare = Some(SpareEntry {
+                        id: spare.id,
+                        salt: spare.salt,
+                    });
+                }
+                manifest.durable_seq = manifest.durable_seq.max(durable_seq);
+                manifest.durable_end = 0;
+                manifest.clean = false;
+            });
         if let Err(error) = committed {
-            self.writer.lock().finished.splice(0..0, finished);
+            let mut writer = self.writer.lock();
+            writer.finished.splice(0..0, finished);
+            // If another segment was begun meanwhile, its own holds more.
+            writer.ledger = writer.ledger.take().or(ledger);
+            drop(writer);
             if self.manifest.is_undecided() {
                 self.poison(&mut self.state.lock(), None, &error);
             }
@@ -187,6 +185,17 @@ impl Core {
         let end = tail.written_end();
         tail.allocate((end + allocation_step(end)).min(self.options.segment_bytes))
     }
+}
+
+/// Writes the footer of a finished segment; gives its entry for the manifest.
+fn seal(finished: &TailWriter) -> SealedEntry {
+    let (footer, index) = finished.footer();
+    let tail = &finished.tail;
+    if write_footer(&*tail.file, &tail.context, &footer, &index).is_err() {
+        // Derived data: without it, the index is rebuilt from the frames when it is read.
+        event!(warn, "footer not written", segment = tail.id.0);
+    }
+    finished.summary.sealed_entry(tail.id, &tail.context)
 }
 
 /// Whether less than half a step of allocated space is left.

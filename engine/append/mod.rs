@@ -5,8 +5,8 @@
 //! the lead. While a sync is in flight the next group gathers.
 //!
 //! Rooms: `record` what comes in, `queue` order and place, `group` bytes, `lead` write and sync,
-//! `publish` telling other processes, `maintain` sealing and preparing segments, `worker` the
-//! background thread, `ticket` waiting.
+//! `publish` telling other processes, `ledger` and `repeat` appends that name themselves, `maintain`
+//! sealing and preparing segments, `worker` the background thread, `ticket` waiting.
 //!
 //! INVARIANTS: seqs are given under the queue's lock, in the order of the bytes; only the leader
 //! touches the writer; the durable watermark rises only after a sync has returned success; after a
@@ -19,22 +19,26 @@ mod completion;
 mod core;
 mod group;
 mod lead;
+mod ledger;
 mod maintain;
 mod publish;
 mod queue;
 mod record;
+mod repeat;
 mod ticket;
 mod worker;
 
 pub use record::{AppendOptions, NewRecord};
 pub use ticket::Ticket;
 
+pub(crate) use ledger::Ledger;
 pub(crate) use maintain::create_spare;
 pub(crate) use worker::Upkeep;
 
 use crate::{
     catalog::{CatalogCell, Watermark},
     error::{Error, Op, Result},
+    format::Producer,
     manifest::ManifestStore,
     observe::{Counters, event},
     options::Options,
@@ -68,6 +72,7 @@ pub(crate) struct Parts {
     pub(crate) watermark: Arc<Watermark>,
     pub(crate) writer: TailWriter,
     pub(crate) spare: Option<Spare>,
+    pub(crate) ledger: Ledger,
 }
 
 /// Only the leader locks it, so it is never contended.
@@ -76,6 +81,8 @@ struct Writer {
     tail: TailWriter,
     /// Segments behind the tail that are finished and wait for their seal.
     finished: Vec<TailWriter>,
+    /// The ledger as of the tail's base, to be stored before the tail is named in a manifest.
+    ledger: Option<Vec<u8>>,
     /// Segments with frames that no sync covers yet, oldest first.
     unsynced: Vec<Arc<Tail>>,
 }
@@ -117,6 +124,7 @@ impl Appender {
             parts.writer.tail.clone(),
             parts.writer.summary.end,
             next_seq,
+            parts.ledger,
         );
         let background = parts.options.background;
         let core = Arc::new(Core {
@@ -136,6 +144,7 @@ impl Appender {
             writer: Mutex::new(Writer {
                 tail: parts.writer,
                 finished: Vec::new(),
+                ledger: None,
                 unsynced: Vec::new(),
             }),
             maintenance: Mutex::new(()),
@@ -160,8 +169,18 @@ impl Appender {
         records: &[NewRecord<'_>],
         how: &AppendOptions,
     ) -> Result<Range<Seq>> {
+        how.check()?;
+        self.append_unchecked(records, how)
+    }
+
+    /// As [`append`](Self::append), also under the epoch of cursors.
+    pub(crate) fn append_unchecked(
+        &self,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+    ) -> Result<Range<Seq>> {
         let level = how.durability.unwrap_or(self.core.options.durability);
-        let (seqs, done) = self.core.enqueue(records, how.expected_seq, level)?;
+        let (seqs, done) = self.core.enqueue(records, how, level)?;
         if let Some(done) = done {
             self.core.wait(&done, level)?;
         }
@@ -170,8 +189,9 @@ impl Appender {
 
     /// Queues records and gives a ticket for the level asked for.
     pub(crate) fn submit(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<Ticket> {
+        how.check()?;
         let level = how.durability.unwrap_or(self.core.options.durability);
-        let (seqs, done) = self.core.enqueue(records, how.expected_seq, level)?;
+        let (seqs, done) = self.core.enqueue(records, how, level)?;
         self.core.nudge_worker();
         Ok(Ticket::new(self.core.clone(), seqs, done, level))
     }

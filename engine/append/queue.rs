@@ -3,8 +3,9 @@
 //! INVARIANT: `plan` is where the next group's bytes go if everything queued before is written. When
 //! a write fails, the plan and `next_seq` go back with it, and so does everything behind it.
 
-use super::{Core, NewRecord, Spare, completion::Completion, group::Group};
+use super::{AppendOptions, Core, Ledger, NewRecord, Spare, completion::Completion, group::Group};
 use crate::{
+    catalog::Level,
     error::{Error, ErrorKind, Op, Result},
     format::{
         SegmentHeader,
@@ -18,6 +19,9 @@ use crate::{
 };
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
+/// The seqs of an append, and what to wait on, if anything.
+pub(super) type Queued = (Range<Seq>, Option<Arc<Completion>>);
+
 /// What the queue's lock guards.
 #[derive(Debug)]
 pub(super) struct State {
@@ -25,9 +29,13 @@ pub(super) struct State {
     /// The segment that the next group goes to, and where in it.
     pub(super) plan: (Arc<Tail>, u64),
     pub(super) next_seq: Seq,
+    /// Who appended what lately, what is queued included.
+    pub(super) ledger: Ledger,
     pub(super) queued_bytes: usize,
     /// Whether somebody leads.
     pub(super) leading: bool,
+    /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
+    pub(super) end_changes: bool,
     pub(super) spare: Option<Spare>,
     /// The failed sync after which nothing is appended any more.
     pub(super) poison: Option<Error>,
@@ -56,13 +64,15 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(tail: Arc<Tail>, end: u64, next_seq: Seq) -> Self {
+    pub(super) fn new(tail: Arc<Tail>, end: u64, next_seq: Seq, ledger: Ledger) -> Self {
         Self {
             queue: VecDeque::new(),
             plan: (tail, end),
             next_seq,
+            ledger,
             queued_bytes: 0,
             leading: false,
+            end_changes: false,
             spare: None,
             poison: None,
             closed: false,
@@ -102,15 +112,19 @@ impl Core {
     pub(super) fn enqueue(
         &self,
         records: &[NewRecord<'_>],
-        expected_seq: Option<Seq>,
+        how: &AppendOptions,
         level: Durability,
-    ) -> Result<(Range<Seq>, Option<Arc<Completion>>)> {
-        let body_bytes = self.check(records)?;
+    ) -> Result<Queued> {
+        let body_bytes = self.check(records, how)?;
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
         let new_batch = loop {
+            state = self.wait_for_end(state);
             Self::check_open(&state, Op::Append)?;
-            if let Some(expected) = expected_seq
+            if let Some(repeat) = self.find_repeat(&mut state, how.producer, count, level)? {
+                return Ok(repeat);
+            }
+            if let Some(expected) = how.expected_seq
                 && expected != state.next_seq
             {
                 return Err(Error::seq_mismatch(expected, state.next_seq));
@@ -151,7 +165,7 @@ impl Core {
             ));
         };
         let before = group.buffer.len();
-        group.push(records, begin_at_ms);
+        group.push(records, how.producer, begin_at_ms);
         group.wants = stronger(group.wants, level);
         if level == Durability::Buffered {
             group.buffered_count += records.len();
@@ -163,6 +177,10 @@ impl Core {
         state.queued_bytes += added;
         state.plan.1 = end;
         state.next_seq = next_seq;
+        if let Some(producer) = how.producer {
+            let settled_seq = self.watermark.get(Level::Written);
+            state.ledger.add(producer, first_seq..next_seq, settled_seq);
+        }
         if level == Durability::Buffered {
             self.buffered(state);
         }
@@ -170,13 +188,13 @@ impl Core {
     }
 
     /// Limits, before anything is queued. Gives the size of the frames in bytes.
-    fn check(&self, records: &[NewRecord<'_>]) -> Result<usize> {
+    fn check(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<usize> {
         let limit = self.options.record_limit();
         let mut body_bytes = 0;
         for record in records {
             record.check(limit)?;
             // Eight bytes more than most need: a clock far off gives each record its own time.
-            body_bytes += record.parts(Some(0)).frame_bytes();
+            body_bytes += record.parts(Some(0), how.producer).frame_bytes();
         }
         let batch_bytes = (body_bytes + BATCH_HEADER_BYTES) as u64;
         if batch_bytes > self.options.batch_bytes_max() {
@@ -189,6 +207,10 @@ impl Core {
         if records.len() as u64 > COUNT_MAX.into() {
             let note = "a batch holds at most 2^24 - 1 records";
             return Err(Error::note(ErrorKind::TooLarge, Op::Append, note));
+        }
+        if records.is_empty() && how.producer.is_some() {
+            let note = "an append that names its producer holds at least one record";
+            return Err(Error::note(ErrorKind::InvalidInput, Op::Append, note));
         }
         Ok(body_bytes)
     }
@@ -222,6 +244,19 @@ impl Core {
         }
         self.lead(state).map_or(Ok(()), Err)?;
         Ok(self.state.lock())
+    }
+
+    /// Waits while the end of the log is being changed: where bytes go is not known meanwhile.
+    pub(super) fn wait_for_end<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        while state.end_changes {
+            state.room_waiters += 1;
+            self.room.wait(&mut state);
+            state.room_waiters -= 1;
+        }
+        state
     }
 
     /// Plans the next group into the next segment, which has to be prepared by then.
@@ -261,15 +296,15 @@ impl Core {
         let (next_seq, buffer) = (state.next_seq, state.buffer());
         state.plan = (tail.clone(), HEADER_BYTES as u64);
         state.queued_bytes += HEADER_BYTES;
-        state
-            .queue
-            .push_back(Group::new(tail, Some(header), 0, next_seq, buffer));
+        let mut group = Group::new(tail, Some(header), 0, next_seq, buffer);
+        group.ledger = self.freeze(&state, next_seq, next_seq, spare.id);
+        state.queue.push_back(group);
         Ok(state)
     }
 
     /// Queues the wish that everything so far be durable; `None` if it is.
     pub(super) fn enqueue_sync(&self) -> Result<Option<Arc<Completion>>> {
-        let mut state = self.state.lock();
+        let mut state = self.wait_for_end(self.state.lock());
         Self::check_open(&state, Op::Sync)?;
         let durable_seq = self.durable_seq();
         if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
@@ -284,7 +319,7 @@ impl Core {
 
     /// Plans a rotation now, whatever room the tail has left.
     pub(super) fn rotate(&self) -> Result<()> {
-        let mut state = self.state.lock();
+        let mut state = self.wait_for_end(self.state.lock());
         Self::check_open(&state, Op::Rotate)?;
         let tail_id = state.plan.0.id;
         if state.plan.1 == HEADER_BYTES as u64 {
@@ -321,7 +356,7 @@ impl Core {
     }
 }
 
-fn stronger(a: Durability, b: Durability) -> Durability {
+pub(super) fn stronger(a: Durability, b: Durability) -> Durability {
     match (a, b) {
         (Durability::Durable, _) | (_, Durability::Durable) => Durability::Durable,
         (Durability::Written, _) | (_, Durability::Written) => Durability::Written,

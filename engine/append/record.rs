@@ -1,16 +1,19 @@
 //! What an application hands in: a record, and how to append it.
+//!
+//! INVARIANT: the epoch of cursors comes from consumers alone.
 
 use crate::{
     error::{Error, ErrorKind, Op, Result},
     format::{
         Producer,
+        producers::EPOCH_CURSOR,
         record::{KEY_BYTES_MAX, RecordParts},
     },
     options::Durability,
     types::Seq,
 };
 
-/// A record to append: an optional key, a value or a tombstone, optionally a time and a producer.
+/// A record to append: an optional key, a value or a tombstone, optionally a time.
 ///
 /// ```
 /// use cairnlog::NewRecord;
@@ -30,7 +33,6 @@ pub(crate) struct RecordPartsOf<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
     pub(crate) timestamp_ms: Option<i64>,
-    pub(crate) producer: Option<Producer>,
 }
 
 impl<'a> NewRecord<'a> {
@@ -58,7 +60,6 @@ impl<'a> NewRecord<'a> {
                 key,
                 value,
                 timestamp_ms: None,
-                producer: None,
             },
         }
     }
@@ -67,13 +68,6 @@ impl<'a> NewRecord<'a> {
     #[must_use]
     pub fn timestamp_ms(mut self, time: i64) -> Self {
         self.parts.timestamp_ms = Some(time);
-        self
-    }
-
-    /// Who appends it, stored with it.
-    #[must_use]
-    pub fn producer(mut self, producer: Producer) -> Self {
-        self.parts.producer = Some(producer);
         self
     }
 
@@ -106,12 +100,16 @@ impl<'a> NewRecord<'a> {
     }
 
     /// The parts to encode; a batch whose own time cannot be stated gives it to each record.
-    pub(crate) fn parts(&self, time_if_none: Option<i64>) -> RecordParts<'a> {
+    pub(crate) fn parts(
+        &self,
+        time_if_none: Option<i64>,
+        producer: Option<Producer>,
+    ) -> RecordParts<'a> {
         RecordParts {
             key: self.parts.key,
             value: self.parts.value,
             timestamp_ms: self.parts.timestamp_ms.or(time_if_none),
-            producer: self.parts.producer,
+            producer,
         }
     }
 }
@@ -127,6 +125,7 @@ impl<'a> NewRecord<'a> {
 pub struct AppendOptions {
     pub(crate) durability: Option<Durability>,
     pub(crate) expected_seq: Option<Seq>,
+    pub(crate) producer: Option<Producer>,
 }
 
 impl AppendOptions {
@@ -149,5 +148,41 @@ impl AppendOptions {
     pub fn expected_seq(mut self, seq: Seq) -> Self {
         self.expected_seq = Some(seq);
         self
+    }
+
+    /// Names the append, so that it can be repeated safely: a repeat appends nothing, gives the seqs of
+    /// the original, and waits for its level as the original does. Also after a crash. All records of
+    /// the append carry the name.
+    ///
+    /// A producer's numbers rise, with gaps as it likes, within an epoch of 0 to 2^32 - 2; a higher
+    /// epoch takes over, starts its numbers anew, and fences off the lower ones. The log remembers the
+    /// last 8 appends of each of the last 4096 producers, by their latest append. A number of a known
+    /// producer that is older is refused as `Duplicate`; a producer that is not known any more is taken
+    /// for a new one. Records that are rewound free their numbers, those of the 8 that are remembered.
+    ///
+    /// ```
+    /// use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord, Producer};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// let order = [NewRecord::value("order 1 created")];
+    /// let how = AppendOptions::new().producer(Producer { id: 7, epoch: 0, number: 42 });
+    /// assert_eq!(log.append_records(&order, &how)?, 0..1);
+    /// assert_eq!(log.append_records(&order, &how)?, 0..1); // Was the first one lost? It was not.
+    /// assert_eq!(log.next_seq(), 1);
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn producer(mut self, producer: Producer) -> Self {
+        self.producer = Some(producer);
+        self
+    }
+
+    /// What only a consumer may say.
+    pub(crate) fn check(&self) -> Result<()> {
+        if (self.producer).is_some_and(|producer| producer.epoch == EPOCH_CURSOR) {
+            let note = "the epoch 2^32 - 1 of a producer is kept for cursors";
+            return Err(Error::note(ErrorKind::InvalidInput, Op::Append, note));
+        }
+        Ok(())
     }
 }

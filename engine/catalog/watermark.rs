@@ -31,6 +31,8 @@ pub(crate) enum Wait {
     Ended,
     /// Time ran out.
     TimedOut,
+    /// Whoever waits was called for something else.
+    Called,
 }
 
 #[derive(Debug)]
@@ -92,7 +94,8 @@ impl Watermark {
         self.failure.lock().clone()
     }
 
-    fn wake(&self) {
+    /// Lets every waiter look again: after what it may be called for has changed.
+    pub(crate) fn wake(&self) {
         if self.waiter_count.load(Ordering::SeqCst) == 0 {
             return;
         }
@@ -112,14 +115,30 @@ impl Watermark {
 
     /// Waits until the watermark is beyond `seq`.
     pub(crate) fn wait_beyond(&self, level: Level, seq: Seq, timeout: Option<Duration>) -> Wait {
-        if let Some(wait) = self.look(level, seq) {
+        self.wait_beyond_or(level, seq, timeout, || false)
+    }
+
+    /// As [`wait_beyond`](Self::wait_beyond), or until `called`: who makes that true calls
+    /// [`wake`](Self::wake) afterwards.
+    pub(crate) fn wait_beyond_or(
+        &self,
+        level: Level,
+        seq: Seq,
+        timeout: Option<Duration>,
+        called: impl Fn() -> bool,
+    ) -> Wait {
+        let look = || {
+            let reached = self.look(level, seq);
+            reached.or_else(|| called().then_some(Wait::Called))
+        };
+        if let Some(wait) = look() {
             return wait;
         }
         let deadline = timeout.map(Deadline::after);
         self.waiter_count.fetch_add(1, Ordering::SeqCst);
         let mut guard = self.waiting.lock();
         let wait = loop {
-            if let Some(wait) = self.look(level, seq) {
+            if let Some(wait) = look() {
                 break wait;
             }
             // A wake-up may be for another: the watermark was raised, but not far enough for us.

@@ -125,7 +125,7 @@ pub(crate) fn compact_if_due(
     core: &Core,
     turn: &Turn,
     how: &CompactOptions,
-    held_seq: Option<Seq>,
+    held_seq: impl FnOnce() -> Result<Option<Seq>>,
     between: &mut Between<'_>,
 ) -> Result<Option<CompactReport>> {
     let entries = core.manifest().snapshot().sealed;
@@ -137,7 +137,8 @@ pub(crate) fn compact_if_due(
     let Some(_mine) = turn.take(false) else {
         return Ok(None);
     };
-    Compaction::new(core, how, held_seq).run(between).map(Some)
+    let report = Compaction::new(core, how, held_seq()?).run(between)?;
+    Ok(Some(report))
 }
 
 struct Compaction<'a> {
@@ -255,7 +256,7 @@ impl<'a> Compaction<'a> {
             }
             let durable_seq = core.durable_seq();
             // DURABILITY: after this commit the new segments are the log, before it the old ones.
-            let committed = core.commit(Op::Compact, |manifest| {
+            let committed = core.commit(Op::Compact, None, |manifest| {
                 let old = |entry: &SealedEntry| ids.contains(&entry.id);
                 let at = manifest.sealed.iter().position(old).unwrap_or(0);
                 manifest.sealed.retain(|entry| !old(entry));
@@ -308,7 +309,7 @@ impl<'a> Compaction<'a> {
             .collect();
         let _no_other_change = self.core.hold_segments();
         self.core.check_usable(Op::Compact)?;
-        self.core.commit(Op::Compact, |manifest| {
+        self.core.commit(Op::Compact, None, |manifest| {
             for entry in &mut manifest.sealed {
                 entry.compacted |= clean.contains(&entry.id);
             }

@@ -11,7 +11,8 @@ pub enum ErrorKind {
     /// The disk is full. Nothing of the append is in the log; the same handle appends again once
     /// there is room.
     NoSpace,
-    /// Another handle or process writes to this log. [`Error::holder`](super::Error::holder) names it.
+    /// Another handle or process writes to this log, [`Error::holder`](super::Error::holder) names it; or
+    /// the cursor has another consumer.
     Locked,
     /// Bytes that were durable do not verify. See [`Error::defect_found`](super::Error::defect_found); `cairn verify` lists all.
     Damaged,
@@ -23,6 +24,12 @@ pub enum ErrorKind {
     TooLarge,
     /// A conditional append met another next number. [`Error::next_seq`](super::Error::next_seq) is the actual one.
     SeqMismatch,
+    /// A producer's append was made before, so long ago that its seq is no longer known. Nothing was
+    /// appended.
+    Duplicate,
+    /// A producer with a newer epoch took over. [`Error::newest_epoch`](super::Error::newest_epoch)
+    /// is its epoch. Nothing was appended.
+    Fenced,
     /// An earlier sync failed, so this handle takes no more appends. Reopen the log.
     Poisoned,
     /// The sync of this very append failed, or the commit of this trim or rewind: it may or may not
@@ -35,7 +42,7 @@ pub enum ErrorKind {
     /// The codec could not turn a value into bytes, or verified bytes into a value. The log is as it
     /// was, and other records read.
     Codec,
-    /// There is no log here and the options say not to create one.
+    /// There is no log here and the options say not to create one; or no cursor of this name.
     NotFound,
 }
 
@@ -61,6 +68,7 @@ pub enum Op {
     Encode,
     Decode,
     Backup,
+    Consume,
 }
 
 impl fmt::Display for Op {
@@ -83,6 +91,7 @@ impl fmt::Display for Op {
             Self::Encode => "encode",
             Self::Decode => "decode",
             Self::Backup => "backup",
+            Self::Consume => "consume",
         })
     }
 }

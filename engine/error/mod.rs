@@ -27,6 +27,10 @@ enum Cause {
         expected: Seq,
         actual: Seq,
     },
+    Epoch {
+        stated: u32,
+        newest: u32,
+    },
     Limit {
         what: &'static str,
         bytes: u64,
@@ -98,6 +102,14 @@ impl Error {
             ErrorKind::SeqMismatch,
             Op::Append,
             Cause::Next { expected, actual },
+        )
+    }
+
+    pub(crate) fn fenced(stated: u32, newest: u32) -> Self {
+        Self::new(
+            ErrorKind::Fenced,
+            Op::Append,
+            Cause::Epoch { stated, newest },
         )
     }
 
@@ -192,6 +204,15 @@ impl Error {
             _ => None,
         }
     }
+
+    /// The epoch of the producer that took over, for `Fenced`.
+    #[must_use]
+    pub fn newest_epoch(&self) -> Option<u32> {
+        match self.0.cause {
+            Cause::Epoch { newest, .. } => Some(newest),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -204,6 +225,12 @@ impl fmt::Display for Cause {
             Self::Resume(seq) => write!(f, "it was trimmed, the log now begins at seq {seq}"),
             Self::Next { expected, actual } => {
                 write!(f, "expected next seq {expected}, it is {actual}")
+            }
+            Self::Epoch { stated, newest } => {
+                write!(
+                    f,
+                    "epoch {stated} of the producer has ended, its newest is {newest}"
+                )
             }
             Self::Limit {
                 what,

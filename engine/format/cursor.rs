@@ -7,13 +7,18 @@ use crate::{
     types::{LogId, Seq},
 };
 
-/// The size of a cursor file without the name, in bytes.
-pub const CURSOR_BYTES: usize = 72;
+/// The size of a cursor file without the name and the pending records, in bytes.
+pub const CURSOR_BYTES: usize = 88;
+/// The size of the entry of one pending record in bytes.
+pub const PENDING_BYTES: usize = 16;
 /// The longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+/// The most pending records.
+pub const PENDING_MAX: usize = 4096;
 const MAGIC: [u8; 8] = *b"CAIRNCUR";
 const SEED: u32 = 0x4355_5253;
 const HOLDS: u32 = 1;
+const ACKED: u32 = 1;
 
 /// A cursor as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,26 +29,47 @@ pub struct CursorFile {
     pub id: u64,
     /// The next seq that its consumer has not acknowledged.
     pub seq: Seq,
+    /// Moves that ride on records below are accounted for; the last one on a record from here on wins.
+    pub as_of_seq: Seq,
     /// Counts the moves.
     pub generation: u64,
     /// When it last moved, in milliseconds since 1970.
     pub updated_ms: i64,
     /// Whether retention keeps what it has not passed.
     pub holds: bool,
-    /// Its name, UTF-8, 1 to 255 bytes.
+    /// Its name, UTF-8 without control characters, 1 to 255 bytes.
     pub name: String,
+    /// What a queue has handed out, or knows to be done out of order; in the order of the seqs.
+    pub pending: Vec<Pending>,
+}
+
+/// A record at or above the cursor's position that a queue has handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its number.
+    pub seq: Seq,
+    /// How often it was handed out.
+    pub delivery_count: u32,
+    /// Whether it is done.
+    pub acked: bool,
+}
+
+/// Whether a cursor may have this name.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
 impl CursorFile {
     /// The cursor as stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        debug_assert!(
-            (1..=NAME_BYTES_MAX).contains(&self.name.len()),
-            "name limit not checked"
-        );
+        debug_assert!(is_name(&self.name), "name not checked");
+        debug_assert!(self.pending.len() <= PENDING_MAX, "limit not checked");
         let name_bytes = u16::try_from(self.name.len()).unwrap_or(u16::MAX);
-        let mut out = Vec::with_capacity(CURSOR_BYTES + self.name.len());
+        let pending_count = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
+        let mut out =
+            Vec::with_capacity(CURSOR_BYTES + self.name.len() + self.pending.len() * PENDING_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&name_bytes.to_le_bytes());
@@ -51,12 +77,22 @@ impl CursorFile {
         out.extend_from_slice(&self.log_id.0);
         out.extend_from_slice(&self.id.to_le_bytes());
         out.extend_from_slice(&self.seq.to_le_bytes());
+        out.extend_from_slice(&self.as_of_seq.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.updated_ms.to_le_bytes());
         out.extend_from_slice(&(if self.holds { HOLDS } else { 0 }).to_le_bytes());
-        let crc = checksum::crc32c(checksum::crc32c(SEED, &out), self.name.as_bytes());
-        out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&pending_count.to_le_bytes());
+        out.extend_from_slice(&[0; 8]); // reserved, and the checksum once all else is there
         out.extend_from_slice(self.name.as_bytes());
+        for pending in &self.pending {
+            out.extend_from_slice(&pending.seq.to_le_bytes());
+            out.extend_from_slice(&pending.delivery_count.to_le_bytes());
+            out.extend_from_slice(&(if pending.acked { ACKED } else { 0 }).to_le_bytes());
+        }
+        let crc = crc(&out).to_le_bytes();
+        if let Some(slot) = out.get_mut(84..CURSOR_BYTES) {
+            slot.copy_from_slice(&crc);
+        }
         out
     }
 
@@ -67,33 +103,68 @@ impl CursorFile {
     pub fn decode(file: &[u8]) -> Result<Self, Defect> {
         let head: &[u8; CURSOR_BYTES] = fixed(file)?;
         check_preamble(head, MAGIC)?;
-        let name = file.get(CURSOR_BYTES..).unwrap_or_default();
-        let needed_bytes = u64::from(u16_at(head, 10));
-        if name.len() as u64 != needed_bytes {
-            let available_bytes = name.len() as u64;
+        let (name_bytes, pending_count) = (u16_at(head, 10), u32_at(head, 76));
+        let needed_bytes = CURSOR_BYTES as u64
+            + u64::from(name_bytes)
+            + u64::from(pending_count) * PENDING_BYTES as u64;
+        let available_bytes = file.len() as u64;
+        if available_bytes != needed_bytes {
             return Err(Defect::Truncated {
                 needed_bytes,
                 available_bytes,
             });
         }
-        let stored = u32_at(head, 68);
-        let computed = checksum::crc32c(checksum::crc32c(SEED, &at::<68>(head, 0)), name);
+        let (stored, computed) = (u32_at(head, 84), crc(file));
         if stored != computed {
             return Err(Defect::BadChecksum { stored, computed });
         }
         check_version(u16_at(head, 8), u32_at(head, 12))?;
-        let name = std::str::from_utf8(name).map_err(|_| Defect::Malformed("cursor name"))?;
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(Defect::Malformed("cursor name"));
-        }
-        Ok(Self {
+        let (name, pending) = file
+            .get(CURSOR_BYTES..)
+            .and_then(|rest| rest.split_at_checked(name_bytes.into()))
+            .unwrap_or_default();
+        let name = std::str::from_utf8(name).ok().filter(|name| is_name(name));
+        let cursor = Self {
             log_id: LogId(at(head, 16)),
             id: u64_at(head, 32),
             seq: u64_at(head, 40),
-            generation: u64_at(head, 48),
-            updated_ms: i64_at(head, 56),
-            holds: u32_at(head, 64) & HOLDS != 0,
-            name: name.to_owned(),
-        })
+            as_of_seq: u64_at(head, 48),
+            generation: u64_at(head, 56),
+            updated_ms: i64_at(head, 64),
+            holds: u32_at(head, 72) & HOLDS != 0,
+            name: name.ok_or(Defect::Malformed("cursor name"))?.to_owned(),
+            pending: pending
+                .chunks_exact(PENDING_BYTES)
+                .map(Pending::read)
+                .collect(),
+        };
+        let mut floor = Some(cursor.seq);
+        for pending in &cursor.pending {
+            if floor.is_none_or(|floor| pending.seq < floor) {
+                return Err(Defect::Malformed("cursor: pending records"));
+            }
+            floor = pending.seq.checked_add(1);
+        }
+        if cursor.pending.len() > PENDING_MAX {
+            return Err(Defect::Malformed("cursor: pending records"));
+        }
+        Ok(cursor)
     }
+}
+
+impl Pending {
+    fn read(bytes: &[u8]) -> Self {
+        Self {
+            seq: u64_at(bytes, 0),
+            delivery_count: u32_at(bytes, 8),
+            acked: u32_at(bytes, 12) & ACKED != 0,
+        }
+    }
+}
+
+/// Over everything but the checksum itself, which stands behind the fixed part.
+fn crc(file: &[u8]) -> u32 {
+    let head = file.get(..84).unwrap_or_default();
+    let rest = file.get(CURSOR_BYTES..).unwrap_or_default();
+    checksum::crc32c(checksum::crc32c(SEED, head), rest)
 }

@@ -15,6 +15,7 @@ pub mod footer;
 pub mod header;
 pub mod manifest;
 pub mod names;
+pub mod producers;
 pub mod record;
 pub mod watermark;
 
@@ -23,10 +24,11 @@ pub use checksum::crc32c;
 pub use footer::{Footer, IndexEntry};
 pub use header::SegmentHeader;
 pub use manifest::Manifest;
+pub use producers::ProducersFile;
 pub use record::{Producer, RecordRef};
 pub use watermark::WatermarkFile;
 
-use crate::error::Defect;
+use crate::{error::Defect, types::LogId};
 
 /// The version of the format that this library writes, and the newest that it reads.
 pub const VERSION: u16 = 1;
@@ -99,6 +101,18 @@ fn check_crc(bytes: &[u8], seed: u32, stored: u32) -> Result<(), Defect> {
     } else {
         Err(Defect::BadChecksum { stored, computed })
     }
+}
+
+/// Checks that a file belongs to this log.
+pub(crate) fn check_log_id(expected: LogId, found: LogId) -> Result<(), Defect> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Defect::WrongIdentity {
+        field: "log id",
+        expected: u64_at(&expected.0, 0),
+        found: u64_at(&found.0, 0),
+    })
 }
 
 /// Checks version and required features; done after the checksum, so that damage is called damage.

@@ -18,6 +18,10 @@ pub const RESERVE: &str = "RESERVE";
 pub const WATERMARK: &str = "WATERMARK";
 /// The mark of a backup that is being made; without a manifest beside it, it is none.
 pub const BACKUP: &str = "BACKUP";
+/// What the log remembers of its producers.
+pub const PRODUCERS: &str = "PRODUCERS";
+/// The producers being written.
+pub const PRODUCERS_NEW: &str = "PRODUCERS.new";
 /// The directory of the bytes that recovery or repair cut.
 pub const QUARANTINE: &str = "quarantine";
 /// The directory of the cursor files.
@@ -29,15 +33,43 @@ pub fn segment(id: SegmentId) -> String {
     format!("{:020}.seg", id.0)
 }
 
+/// The name of a cursor's file in its directory: its id in 20 decimal digits and `.cur`.
+#[must_use]
+pub fn cursor(id: u64) -> String {
+    format!("{id:020}.cur")
+}
+
+/// The name of a cursor's file that is being written.
+#[must_use]
+pub fn cursor_new(id: u64) -> String {
+    format!("{id:020}.new")
+}
+
+/// The id in a cursor file's name, if it is one in exactly our form.
+#[must_use]
+pub fn parse_cursor(name: &str) -> Option<u64> {
+    parse(name, ".cur")
+}
+
+/// The id in the name of a cursor's file that is being written.
+#[must_use]
+pub fn parse_cursor_new(name: &str) -> Option<u64> {
+    parse(name, ".new")
+}
+
 /// The id in a segment file's name, if it is one in exactly our form.
 #[must_use]
 pub fn parse_segment(name: &str) -> Option<SegmentId> {
-    let digits = name.strip_suffix(".seg")?;
+    parse(name, ".seg").map(SegmentId)
+}
+
+fn parse(name: &str, suffix: &str) -> Option<u64> {
+    let digits = name.strip_suffix(suffix)?;
     let all_digits = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let id = if all_digits {
+    let id: u64 = if all_digits {
         digits.parse().ok()?
     } else {
         return None;
     };
-    (id != 0).then_some(SegmentId(id))
+    (id != 0).then_some(id)
 }

@@ -27,7 +27,7 @@ pub struct Producer {
     pub id: u64,
     /// The producer's incarnation; a higher one fences off the lower ones.
     pub epoch: u32,
-    /// The producer's own number for the record.
+    /// The producer's own number for the append; all records of it carry the same.
     pub number: u64,
 }
 

@@ -56,7 +56,7 @@ impl Log {
         mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
     ) -> Result<CompactReport> {
         let inner = &self.inner;
-        let held_seq = (inner.keeper.held)()?;
+        let held_seq = self.held_seq()?;
         let mut between = |at: &CompactProgress, pause| {
             self.pause(pause)?;
             progress(at)
@@ -70,7 +70,7 @@ impl Log {
     /// # Errors
     /// As [`trim`](Self::trim).
     pub fn retain(&self, limits: &Retention) -> Result<RetainReport> {
-        let held_seq = (self.inner.keeper.held)()?;
+        let held_seq = self.held_seq()?;
         retain::retain(self.inner.appender.core(), limits, held_seq)
     }
 

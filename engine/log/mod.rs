@@ -4,9 +4,10 @@ mod keep;
 mod tools;
 
 use crate::{
-    append::{AppendOptions, Appender, NewRecord, Ticket, Upkeep},
+    append::{AppendOptions, Appender, Core, NewRecord, Ticket, Upkeep},
     catalog::{CatalogCell, Level, Watermark},
     compact::{self, Turn},
+    cursor::Cursors,
     error::{Error, ErrorKind, Op, Result},
     observe::Stats,
     options::{Durability, Options},
@@ -50,6 +51,7 @@ struct Inner {
     keeper: Arc<Keeper>,
     catalog: Arc<CatalogCell>,
     watermark: Arc<Watermark>,
+    cursors: Arc<Cursors>,
     recovery: Recovery,
     log_id: LogId,
     /// The process that opened the log: a forked child must not write when it drops its copy.
@@ -80,9 +82,10 @@ impl Log {
         let (parts, recovery, lock) = recover::open(&dir, options)?;
         let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
         let log_id = parts.log_id;
+        let cursors = Arc::new(Cursors::open(&dir, log_id)?);
         let keeper = Arc::new(Keeper {
             turn: Turn::default(),
-            held: Box::new(|| Ok(None)),
+            cursors: cursors.clone(),
         });
         let wanted = parts.options.compaction.is_some() || parts.options.retention.is_some();
         let upkeep = wanted.then(|| keeper.clone() as Arc<dyn Upkeep>);
@@ -91,6 +94,7 @@ impl Log {
             keeper,
             catalog,
             watermark,
+            cursors,
             recovery,
             log_id,
             process_id: std::process::id(),
@@ -141,7 +145,8 @@ impl Log {
     ///
     /// # Errors
     /// As [`append_batch`](Self::append_batch); `SeqMismatch` if the expected seq is not the next;
-    /// `InvalidInput` for a tombstone without a key.
+    /// `InvalidInput` for a tombstone without a key; `Duplicate` and `Fenced` as a
+    /// [producer](AppendOptions::producer) may be told.
     pub fn append_records(
         &self,
         records: &[NewRecord<'_>],
@@ -261,6 +266,30 @@ impl Log {
             dirty_bytes: compact::dirty_bytes(&inner.appender.core().manifest().snapshot().sealed),
             queued_bytes: inner.appender.queued_bytes(),
         }
+    }
+
+    /// The lowest position of a cursor that holds back retention; `None` if none does.
+    ///
+    /// # Errors
+    /// `Damaged` with its place if a cursor does not verify: it may hold back what is not known. `Io`.
+    pub fn held_seq(&self) -> Result<Option<Seq>> {
+        self.inner.cursors.held_seq(self.core())
+    }
+
+    pub(crate) fn cursor_files(&self) -> &Cursors {
+        &self.inner.cursors
+    }
+
+    pub(crate) fn appender(&self) -> &Appender {
+        &self.inner.appender
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        self.inner.appender.core()
+    }
+
+    pub(crate) fn watermark(&self) -> &Watermark {
+        &self.inner.watermark
     }
 
     /// Closes the log for all its clones: everything appended becomes durable, and the end is named

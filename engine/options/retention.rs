@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Which sealed segments are dropped from the head: whole ones only, and only while a limit is passed.
 ///
-/// A cursor that [holds](crate::Log) keeps what its consumer has not acknowledged,
+/// A cursor that [holds](crate::ConsumerOptions::holds) keeps what its consumer has not acknowledged,
 /// up to [`held_bytes_max`](Self::held_bytes_max).
 ///
 /// ```

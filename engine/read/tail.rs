@@ -100,7 +100,7 @@ impl TailReader {
             }
             match self.wait(timeout)? {
                 Wait::Reached => {}
-                Wait::TimedOut => return Ok(None),
+                Wait::TimedOut | Wait::Called => return Ok(None),
                 Wait::Ended => {
                     self.done = true;
                     return self.reader.watermark.failure().map_or(Ok(None), Err);

@@ -4,7 +4,7 @@ mod end;
 
 use end::{End, find_end};
 
-use super::look::{Facts, HeaderFact, ManifestFact, UnnamedFact, UnsealedFact};
+use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
 use crate::{
     error::{Defect, Place},
     format::{
@@ -72,21 +72,12 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
         ManifestFact::Missing => return without_manifest(facts),
         ManifestFact::Invalid(defect) => {
             return Plan::Refuse {
-                damage: vec![file_damage("MANIFEST", *defect)],
+                damage: vec![file_damage(names::MANIFEST, *defect)],
             };
         }
         ManifestFact::Valid(manifest) => manifest,
     };
-    let mut damage: Vec<Damage> = facts
-        .sealed_defects
-        .iter()
-        .map(|(id, first_seq, next_seq, defect)| Damage {
-            place: Place::in_segment(*id, 0).with_seq(*first_seq),
-            defect: *defect,
-            first_seq: *first_seq,
-            next_seq: *next_seq,
-        })
-        .collect();
+    let mut damage = damaged_files(facts);
     let (remove, unexplained) = judge_unnamed(facts, manifest);
     damage.extend(unexplained);
     let end = match find_end(facts, manifest) {
@@ -138,6 +129,23 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
     Plan::Carry { carry, remove }
 }
 
+/// The files that are not as they were named: sealed segments, and the ledger, without which repeats
+/// of appends would be taken for new ones.
+fn damaged_files(facts: &Facts) -> Vec<Damage> {
+    let sealed = facts.sealed_defects.iter();
+    let sealed = sealed.map(|(id, first_seq, next_seq, defect)| Damage {
+        place: Place::in_segment(*id, 0).with_seq(*first_seq),
+        defect: *defect,
+        first_seq: *first_seq,
+        next_seq: *next_seq,
+    });
+    let ledger = match &facts.producers {
+        ProducersFact::Invalid(defect) => Some(file_damage(names::PRODUCERS, *defect)),
+        ProducersFact::Missing | ProducersFact::Valid(_) => None,
+    };
+    sealed.chain(ledger).collect()
+}
+
 /// Without a manifest only an interrupted creation is harmless: it left nothing that was ever told.
 fn without_manifest(facts: &Facts) -> Plan {
     if facts.leftovers.contains(&names::BACKUP) {
@@ -145,10 +153,11 @@ fn without_manifest(facts: &Facts) -> Plan {
             damage: vec![file_damage(names::BACKUP, Defect::UnfinishedBackup)],
         };
     }
-    // The reserve is written after the first commit has returned.
-    if facts.reserve || !facts.unnamed.iter().all(is_of_creation) {
+    // The reserve and the ledger are written after the first commit has returned.
+    let committed = facts.reserve || facts.producers != ProducersFact::Missing;
+    if committed || !facts.unnamed.iter().all(is_of_creation) {
         return Plan::Refuse {
-            damage: vec![file_damage("MANIFEST", Defect::MissingFile)],
+            damage: vec![file_damage(names::MANIFEST, Defect::MissingFile)],
         };
     }
     Plan::Create {
@@ -207,8 +216,14 @@ fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
         let scan = fact.scan.as_ref().map_or(0, |scan| scan.durable_seq);
         header.max(scan).max(fact.witness.durable_seq)
     };
+    // The ledger is stored once everything that it tells of is durable.
+    let ledger_seq = match &facts.producers {
+        ProducersFact::Valid(file) => file.as_of_seq,
+        ProducersFact::Missing | ProducersFact::Invalid(_) => 0,
+    };
     let unsealed = facts.tail.iter().chain(&facts.spare).map(of);
-    unsealed.chain([manifest.durable_seq]).max().unwrap_or(0)
+    let stated = [manifest.durable_seq, ledger_seq];
+    unsealed.chain(stated).max().unwrap_or(0)
 }
 
 /// Whether the log was closed in order exactly here.

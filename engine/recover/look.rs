@@ -1,8 +1,12 @@
 //! Look: gathers what is on disk. Never writes, never judges.
 
 use crate::{
+    append::Ledger,
     error::{Defect, Error, Op, Place, Result},
-    format::{Manifest, SegmentContext, SegmentHeader, header::HEADER_BYTES, names},
+    format::{
+        Manifest, ProducersFile, SegmentContext, SegmentHeader, check_log_id, header::HEADER_BYTES,
+        names,
+    },
     segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
     types::{SegmentId, Seq},
     vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
@@ -14,6 +18,14 @@ use std::{collections::BTreeMap, io, sync::Arc};
 pub(crate) enum ManifestFact {
     Missing,
     Valid(Box<Manifest>),
+    Invalid(Defect),
+}
+
+/// The file of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ProducersFact {
+    Missing,
+    Valid(Box<ProducersFile>),
     Invalid(Defect),
 }
 
@@ -53,6 +65,7 @@ pub(crate) struct UnnamedFact {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) manifest: ManifestFact,
+    pub(crate) producers: ProducersFact,
     /// The sealed segments whose file is missing, or shorter than its frames.
     pub(crate) sealed_defects: Vec<(SegmentId, Seq, Seq, Defect)>,
     pub(crate) tail: Option<UnsealedFact>,
@@ -63,6 +76,16 @@ pub(crate) struct Facts {
     pub(crate) reserve: bool,
     /// Whether readers were told of a watermark. What it says is of no account here.
     pub(crate) watermark: bool,
+}
+
+impl Facts {
+    /// The ledger of producers as it is stored, in a log of which this segment is the tail.
+    pub(crate) fn ledger(&self, tail_id: SegmentId) -> Ledger {
+        match &self.producers {
+            ProducersFact::Valid(file) => Ledger::of(file, tail_id),
+            ProducersFact::Missing | ProducersFact::Invalid(_) => Ledger::default(),
+        }
+    }
 }
 
 /// Looks at a directory.
@@ -83,13 +106,15 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         .filter_map(|entry| Some((names::parse_segment(&entry.name)?, entry)))
         .collect();
     let manifest = manifest_fact(dir, op, names.contains_key(names::MANIFEST))?;
+    let listed = names.contains_key(names::PRODUCERS);
     let mut facts = Facts {
+        producers: producers_fact(dir, op, listed, &manifest)?,
         manifest,
         sealed_defects: Vec::new(),
         tail: None,
         spare: None,
         unnamed: Vec::new(),
-        leftovers: [names::MANIFEST_NEW, names::BACKUP]
+        leftovers: [names::MANIFEST_NEW, names::PRODUCERS_NEW, names::BACKUP]
             .into_iter()
             .filter(|name| names.contains_key(name))
             .collect(),
@@ -149,6 +174,31 @@ fn manifest_fact(dir: &Dir, op: Op, listed: bool) -> Result<ManifestFact> {
     Ok(match Manifest::decode(&bytes) {
         Ok(manifest) => ManifestFact::Valid(Box::new(manifest)),
         Err(defect) => ManifestFact::Invalid(defect),
+    })
+}
+
+fn producers_fact(
+    dir: &Dir,
+    op: Op,
+    listed: bool,
+    manifest: &ManifestFact,
+) -> Result<ProducersFact> {
+    if !listed {
+        return Ok(ProducersFact::Missing);
+    }
+    let bytes = dir
+        .read(names::PRODUCERS)
+        .map_err(|error| Error::io(op, error).at(Place::file(names::PRODUCERS)))?;
+    let decoded = ProducersFile::decode(&bytes).and_then(|file| match manifest {
+        ManifestFact::Valid(manifest) => {
+            check_log_id(manifest.log_id, file.log_id)?;
+            Ok(file)
+        }
+        _ => Ok(file),
+    });
+    Ok(match decoded {
+        Ok(file) => ProducersFact::Valid(Box::new(file)),
+        Err(defect) => ProducersFact::Invalid(defect),
     })
 }
 

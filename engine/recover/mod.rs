@@ -10,12 +10,14 @@
 
 mod act;
 mod decide;
+mod ledger;
 mod look;
 mod report;
 
-pub(crate) use act::keep;
+pub(crate) use act::{keep, keep_file};
 pub(crate) use decide::{Damage, Plan, decide};
-pub(crate) use look::{Facts, HeaderFact, ManifestFact, UnsealedFact, look};
+pub(crate) use ledger::ledger;
+pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
 pub use report::{CutBytes, Recovery, Verdict};
 
 use crate::{
@@ -67,12 +69,13 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         }
         (Plan::Resume { remove, clean }, Some(manifest)) => {
             let certain = *clean && remove.is_empty();
-            let ready = act::resume(dir, manifest, facts.reserve, certain)?;
+            let ledger = facts.ledger(manifest.tail.id);
+            let ready = act::resume(dir, manifest, ledger, facts.reserve, certain)?;
             (ready, remove)
         }
         (Plan::Carry { carry, remove }, Some(manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            let ready = act::carry(dir, &options, manifest, carry, facts.reserve)?;
+            let ready = act::carry(dir, &options, manifest, carry, &facts)?;
             (ready, remove)
         }
         (_, None) => return Err(act::not_found(dir)),
@@ -136,7 +139,13 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
 pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<()> {
     // A reader cuts nothing, so it need not refuse what recovery would.
     let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
-    match plan(dir, &reading)?.1 {
+    let (facts, _) = plan(dir, &reading)?;
+    // Nor does it need to know who appended what.
+    let facts = Facts {
+        producers: ProducersFact::Missing,
+        ..facts
+    };
+    match decide(&facts, OnAmbiguousTail::Cut) {
         Plan::Create { .. } => Err(not_found(Op::Open, dir)),
         refused @ Plan::Refuse { .. } => Err(refused
             .refusal()
@@ -202,6 +211,7 @@ fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
         manifest: ready.manifest,
         writer: ready.writer,
         spare: ready.spare,
+        ledger: ready.ledger,
     }
 }
 

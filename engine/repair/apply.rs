@@ -11,7 +11,7 @@ use crate::{
     },
     manifest::ManifestStore,
     options::Options,
-    recover::{self, CutBytes, Facts, HeaderFact, UnsealedFact},
+    recover::{self, CutBytes, Facts, HeaderFact, ProducersFact, UnsealedFact},
     segment::{Found, Identity, Range, Source, Window, nonzero_end, open_damaged},
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
@@ -37,6 +37,7 @@ impl Repair<'_> {
             self.options,
             self.manifest.log_id,
             self.first_free_id(),
+            self.facts.ledger(self.manifest.tail.id),
         );
         let mut sealed: Vec<SealedEntry> = Vec::new();
         for entry in &self.manifest.sealed {
@@ -50,6 +51,9 @@ impl Repair<'_> {
         }
         // The unsealed end is written anew as a whole: nothing is appended behind old bytes.
         let mut end_seq = self.manifest.durable_seq.max(self.manifest.tail.base_seq);
+        if let ProducersFact::Valid(file) = &self.facts.producers {
+            end_seq = end_seq.max(file.as_of_seq);
+        }
         for fact in &unsealed {
             end_seq = end_seq.max(self.copy_unsealed(fact, &mut copies)?);
         }
@@ -173,9 +177,10 @@ impl Repair<'_> {
 
     fn commit(&self, mut copies: Copies<'_>, sealed: Vec<SealedEntry>, end_seq: Seq) -> Result<()> {
         let (tail, spare, next_id) = copies.end(end_seq)?;
+        let ledger = copies.ledger(end_seq, tail.tail.id);
         let store = ManifestStore::new(self.dir.clone(), self.manifest.clone(), self.facts.reserve);
         // DURABILITY: after this commit the repaired log is in force.
-        store.commit(Op::Repair, |manifest| {
+        store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.sealed = sealed;
             let context = tail.tail.context;
             manifest.tail = TailEntry {
@@ -191,6 +196,13 @@ impl Repair<'_> {
             manifest.durable_seq = end_seq;
             manifest.durable_end = tail.summary.end;
             manifest.clean = true;
-        })
+        })?;
+        if ledger.is_none() && self.facts.producers != ProducersFact::Missing {
+            let at = |error| Error::io(Op::Repair, error).at(Place::file(names::PRODUCERS));
+            self.dir.remove_if_there(names::PRODUCERS).map_err(at)?;
+            // DURABILITY: after this line the ledger that does not verify is out of the log for good.
+            self.dir.sync().map_err(at)?;
+        }
+        Ok(())
     }
 }

@@ -17,14 +17,14 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::names,
     options::Options,
-    recover::{self, CutBytes, ManifestFact},
+    recover::{self, CutBytes, ManifestFact, ProducersFact},
     segment::{Piece, Range as FrameRange, Window, salvage as walk},
     types::{SegmentId, Seq},
     verify::{self, Finding, FindingKind},
     vfs::Dir,
 };
 use apply::Repair;
-use std::ops::Range;
+use std::{ops::Range, path::PathBuf};
 
 /// What a repair may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +47,8 @@ impl RepairOptions {
         self
     }
 
-    /// Whether records that were durable and do not verify any more may be given up. Default: no.
+    /// Whether records that were durable and do not verify any more may be given up, or what was known
+    /// of producers. Default: no.
     #[must_use]
     pub fn accept_loss(mut self, accept: bool) -> Self {
         self.accept_loss = accept;
@@ -69,6 +70,9 @@ pub struct RepairReport {
     pub kept: Vec<CutBytes>,
     /// Segments that were, or would be, written anew from what verifies.
     pub rewritten: Vec<SegmentId>,
+    /// Where the ledger of producers is kept that did not verify, relative to the log's directory. The
+    /// repaired log knows of its producers only what the records say that were written anew.
+    pub ledger_kept_in: Option<PathBuf>,
 }
 
 /// Repairs a log: see [`Options::repair`].
@@ -98,6 +102,7 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
         lost,
         kept: Vec::new(),
         rewritten: dedup(rewritten.collect()),
+        ledger_kept_in: None,
         findings: found.findings,
     };
     let Some(worst) = report.findings.iter().find(damage) else {
@@ -113,7 +118,7 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
         return Ok(report);
     }
     if !how.accept_loss {
-        let note = "records would be lost, which has to be accepted";
+        let note = "what was durable would be lost, which has to be accepted";
         return Err(Error::note(ErrorKind::Damaged, Op::Repair, note).at(worst.place.clone()));
     }
     let facts = recover::look(dir, Op::Repair)?;
@@ -124,6 +129,9 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
             Error::note(ErrorKind::Damaged, Op::Repair, note).at(Place::file(names::MANIFEST))
         );
     };
+    if let ProducersFact::Invalid(_) = &facts.producers {
+        report.ledger_kept_in = Some(recover::keep_file(dir, names::PRODUCERS)?);
+    }
     let damaged = report.rewritten.clone();
     report.kept = Repair {
         dir,

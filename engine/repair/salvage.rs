@@ -3,6 +3,7 @@
 
 use super::{records, writer::Copies};
 use crate::{
+    append::Ledger,
     error::{Defect, Error, ErrorKind, Op, Place, Result},
     format::{
         Manifest, RecordRef, SegmentHeader,
@@ -205,7 +206,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         );
     }
     let log_id = new_log_id(to);
-    let mut copies = Copies::new(to, options, log_id, SegmentId(1));
+    let mut copies = Copies::new(to, options, log_id, SegmentId(1), Ledger::default());
     let mut report = SalvageReport {
         record_count: 0,
         gaps: Vec::new(),
@@ -234,6 +235,7 @@ fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) ->
     let sealed = copies.finish_segment()?;
     let head_seq = sealed.first().map_or(next_seq, |first| first.base_seq);
     let (tail, spare, next_segment_id) = copies.end(next_seq)?;
+    let ledger = copies.ledger(next_seq, tail.tail.id);
     let context = tail.tail.context;
     let first = Manifest {
         log_id,
@@ -254,7 +256,7 @@ fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) ->
     };
     let store = ManifestStore::new(to.clone(), first, false);
     // DURABILITY: after this commit the new log exists.
-    store.commit(Op::Salvage, |manifest| {
+    store.commit_with(Op::Salvage, ledger.as_deref(), |manifest| {
         manifest.spare = Some(SpareEntry {
             id: spare.id,
             salt: spare.salt,

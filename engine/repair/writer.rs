@@ -2,7 +2,7 @@
 
 use super::records;
 use crate::{
-    append::{Spare, create_spare},
+    append::{Ledger, Spare, create_spare},
     error::{Error, Op, Place, Result},
     format::{RecordRef, SegmentContext, SegmentHeader, manifest::SealedEntry, names},
     options::Options,
@@ -22,6 +22,8 @@ pub(super) struct Copies<'a> {
     finished: Vec<SealedEntry>,
     /// Records below are in the log already: order is kept whatever a file claims.
     floor_seq: Seq,
+    /// Who appended what, learned from the records that it does not account for yet.
+    ledger: Ledger,
 }
 
 impl<'a> Copies<'a> {
@@ -30,6 +32,7 @@ impl<'a> Copies<'a> {
         options: &'a Options,
         log_id: LogId,
         next_id: SegmentId,
+        ledger: Ledger,
     ) -> Self {
         Self {
             dir,
@@ -39,6 +42,7 @@ impl<'a> Copies<'a> {
             builder: None,
             finished: Vec::new(),
             floor_seq: 0,
+            ledger,
         }
     }
 
@@ -99,6 +103,7 @@ impl<'a> Copies<'a> {
 
     pub(super) fn add(&mut self, record: &RecordRef<'_>) -> Result<()> {
         self.raise_floor(record.seq + 1);
+        self.ledger.add_record(record);
         if self
             .builder
             .as_ref()
@@ -134,6 +139,11 @@ impl<'a> Copies<'a> {
     pub(super) fn finish_segment(&mut self) -> Result<Vec<SealedEntry>> {
         self.seal()?;
         Ok(std::mem::take(&mut self.finished))
+    }
+
+    /// The ledger of all that is in the log by now, with this tail; none if it knows nobody.
+    pub(super) fn ledger(&self, next_seq: Seq, tail_id: SegmentId) -> Option<Vec<u8>> {
+        (self.ledger).to_file(self.log_id, next_seq, next_seq, tail_id)
     }
 
     /// An empty tail and a spare, and everything written so far durable under its name.

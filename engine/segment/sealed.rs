@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::Defect,
     format::{
-        Footer, SegmentHeader,
+        Footer, SegmentHeader, check_log_id,
         footer::FOOTER_BYTES,
         header::{HEADER_BYTES, Origin},
         manifest::SealedEntry,
@@ -42,7 +42,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Compares with a header that verified.
     pub(crate) fn check(&self, header: &SegmentHeader) -> Result<(), Defect> {
-        check_log(self.log_id, header.log_id)?;
+        check_log_id(self.log_id, header.log_id)?;
         for (field, expected, found) in [
             ("segment id", self.id, header.id.0),
             ("salt", self.salt, header.salt),
@@ -58,19 +58,6 @@ impl Identity {
         }
         Ok(())
     }
-}
-
-/// Whether something belongs to the log that it is read for.
-pub(crate) fn check_log(expected: LogId, found: LogId) -> Result<(), Defect> {
-    let first_half = |id: LogId| u64::from_le_bytes(id.0.first_chunk().copied().unwrap_or([0; 8]));
-    if found == expected {
-        return Ok(());
-    }
-    Err(Defect::WrongIdentity {
-        field: "log id",
-        expected: first_half(expected),
-        found: first_half(found),
-    })
 }
 
 /// A sealed segment, open for reading.

@@ -5,12 +5,14 @@ use cairnlog::format::{crc32c, cursor::CursorFile};
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     look(bytes);
     let mut sealed = bytes.to_vec();
-    if sealed.len() >= 72 {
+    if sealed.len() >= 88 {
         sealed[..8].copy_from_slice(b"CAIRNCUR");
-        let name_bytes = u16::try_from(sealed.len() - 72).unwrap_or(u16::MAX);
+        let name_bytes = u16::from(sealed[10]).min((sealed.len() - 88) as u16);
+        let pending_count = (sealed.len() - 88 - usize::from(name_bytes)) / 16;
         sealed[10..12].copy_from_slice(&name_bytes.to_le_bytes());
-        let crc = crc32c(crc32c(0x4355_5253, &sealed[..68]), &sealed[72..]);
-        sealed[68..72].copy_from_slice(&crc.to_le_bytes());
+        sealed[76..80].copy_from_slice(&(pending_count as u32).to_le_bytes());
+        let crc = crc32c(crc32c(0x4355_5253, &sealed[..84]), &sealed[88..]);
+        sealed[84..88].copy_from_slice(&crc.to_le_bytes());
         look(&sealed);
     }
 });

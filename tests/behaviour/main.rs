@@ -1,6 +1,7 @@
 //! What an application may rely on, question by question, mostly on the real file system.
 
 mod errors;
+mod producers;
 mod reopen;
 mod threads;
 mod trim_rewind;

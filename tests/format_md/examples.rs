@@ -2,10 +2,11 @@
 
 use super::blocks::{Block, blocks, file};
 use cairnlog::format::batch::Records;
-use cairnlog::format::cursor::CursorFile;
+use cairnlog::format::cursor::{CursorFile, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{Origin, Predecessor};
 use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::producers::{AppendEntry, ProducerEntry, ProducersFile};
 use cairnlog::format::record::{self, Producer, RecordParts};
 use cairnlog::format::{
     BatchHeader, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c,
@@ -119,6 +120,7 @@ pub fn check(spec: &str) -> Outcome {
             "record" => record(&args, name, &mut seen)?,
             "footer" => footer(&args, name, &seen)?,
             "manifest" => manifest(&args)?,
+            "producers" => producers(&args)?,
             "cursor" => cursor(&args)?,
             "watermark" => watermark(&args)?,
             other => return Err(format!("an example of what? {other}")),
@@ -398,15 +400,53 @@ fn manifest(args: &Args) -> Outcome {
     )
 }
 
+fn producers(args: &Args) -> Outcome {
+    let small = |number: u64| u32::try_from(number).map_err(|_| "a small number");
+    let ([id, epoch], [number, first_seq, count]) =
+        (&args.numbers("producer")?[..], &args.numbers("append")?[..])
+    else {
+        return Err("two numbers make a producer, three an append".into());
+    };
+    let append = AppendEntry {
+        number: *number,
+        first_seq: *first_seq,
+        count: small(*count)?,
+    };
+    let producer = ProducerEntry {
+        id: *id,
+        epoch: small(*epoch)?,
+        forgotten: None,
+        appends: vec![append],
+    };
+    let file = ProducersFile {
+        log_id: log_id(args)?,
+        as_of_seq: args.number("as_of_seq")?,
+        end_seq: args.number("end_seq")?,
+        tail_id: SegmentId(args.number("tail")?),
+        producers: vec![producer],
+    };
+    same("producers", &args.block.bytes, &file.encode())?;
+    let decoded = well(ProducersFile::decode(&args.block.bytes))?;
+    same("producers", file, decoded)
+}
+
 fn cursor(args: &Args) -> Outcome {
+    let numbers = args.numbers("pending")?;
+    let pending = numbers.chunks_exact(3).map(|it| Pending {
+        seq: it[0],
+        delivery_count: it[1] as u32,
+        acked: it[2] == 1,
+    });
     let cursor = CursorFile {
         log_id: log_id(args)?,
         id: args.number("id")?,
         seq: args.number("seq")?,
+        as_of_seq: args.number("as_of_seq")?,
         generation: args.number("generation")?,
         updated_ms: args.number("updated_ms")?,
         holds: args.flag("holds")?,
         name: String::from_utf8_lossy(args.bytes("name").ok_or("no name")?).into_owned(),
+        pending: pending.collect(),
     };
     same("cursor", &args.block.bytes, &cursor.encode())?;
     same(
@@ -487,5 +527,19 @@ pub fn check_agreement(spec: &str) -> Outcome {
         (tail.id, tail.salt, tail.base_seq),
     )?;
     same("log id", [sealed.log_id, tail.log_id], [manifest.log_id; 2])?;
-    same("what follows in segment 2", tail.base_seq, entry.next_seq)
+    same("what follows in segment 2", tail.base_seq, entry.next_seq)?;
+    let ledger = well(ProducersFile::decode(&file(&found, "PRODUCERS")))?;
+    let cursor = well(CursorFile::decode(&file(&found, "cursor")))?;
+    same(
+        "log id",
+        [ledger.log_id, cursor.log_id],
+        [manifest.log_id; 2],
+    )?;
+    let of_ledger = (ledger.as_of_seq, ledger.tail_id);
+    same("base of the tail", of_ledger, (tail.base_seq, tail.id))?;
+    same(
+        "what the cursor counts",
+        cursor.as_of_seq,
+        manifest.durable_seq,
+    )
 }

@@ -3,11 +3,14 @@
 use super::examples::number;
 use super::tables::{table, tables};
 use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX};
-use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile};
+use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile, PENDING_BYTES, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
 use cairnlog::format::manifest::{
     MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
+};
+use cairnlog::format::producers::{
+    APPEND_BYTES, AppendEntry, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
 };
 use cairnlog::format::record::{Producer, RECORD_BYTES_MIN, RecordParts, VALUE_BYTES_MAX, encode};
 use cairnlog::format::watermark::WATERMARK_BYTES;
@@ -44,7 +47,11 @@ pub fn check_layouts(spec: &str) -> Outcome {
         index_entry(),
         manifest(),
         sealed(),
+        producers(),
+        producer_entry(),
+        append_entry(),
         cursor(),
+        pending(),
         watermark(),
     ];
     if page.len() != code.len() {
@@ -350,9 +357,7 @@ fn manifest() -> Layout {
     });
     // One bit and one small count: their words are turned over, and proved by the example.
     for (name, range) in [("flags", 20..24), ("sealed_count", 80..84)] {
-        let bytes = layout.bytes.iter().enumerate();
-        let other = bytes.map(|(at, byte)| if range.contains(&at) { !byte } else { *byte });
-        layout.changed.push((name, other.collect()));
+        turn_over(&mut layout, name, range);
     }
     layout
 }
@@ -396,29 +401,145 @@ fn sealed() -> Layout {
     layout
 }
 
+fn no_producers() -> ProducersFile {
+    ProducersFile {
+        log_id: LogId([0; 16]),
+        as_of_seq: 0,
+        end_seq: 0,
+        tail_id: SegmentId(0),
+        producers: Vec::new(),
+    }
+}
+
+fn producers() -> Layout {
+    let mut layout = layout!(PRODUCERS_BYTES, no_producers(), ProducersFile::encode, {
+        "log_id": |it: &mut ProducersFile| it.log_id = LogId([1; 16]),
+        "as_of_seq": |it: &mut ProducersFile| it.as_of_seq = ALL,
+        "end_seq": |it: &mut ProducersFile| it.end_seq = ALL,
+        "tail_id": |it: &mut ProducersFile| it.tail_id = SegmentId(ALL),
+    });
+    for (name, range) in [("producer_count", 56..60), ("append_count", 60..64)] {
+        turn_over(&mut layout, name, range);
+    }
+    layout
+}
+
+fn no_producer() -> ProducerEntry {
+    ProducerEntry {
+        id: 0,
+        epoch: 0,
+        forgotten: None,
+        appends: Vec::new(),
+    }
+}
+
+fn producer_entry() -> Layout {
+    let encode = |it: &ProducerEntry| {
+        let producers = vec![it.clone()];
+        let file = ProducersFile {
+            producers,
+            ..no_producers()
+        };
+        file.encode()[PRODUCERS_BYTES..].to_vec()
+    };
+    let value = ProducerEntry {
+        forgotten: Some(0),
+        ..no_producer()
+    };
+    let mut layout = layout!(PRODUCER_BYTES, value, encode, {
+        "id": |it: &mut ProducerEntry| it.id = ALL,
+        "epoch": |it: &mut ProducerEntry| it.epoch = u32::MAX,
+        "forgotten_number": |it: &mut ProducerEntry| it.forgotten = Some(ALL),
+    });
+    for (name, range) in [("append_count", 12..16), ("flags", 24..28)] {
+        turn_over(&mut layout, name, range);
+    }
+    layout
+}
+
+fn append_entry() -> Layout {
+    let value = AppendEntry {
+        number: 0,
+        first_seq: 0,
+        count: 0,
+    };
+    let encode = |it: &AppendEntry| {
+        let producers = vec![ProducerEntry {
+            appends: vec![*it],
+            ..no_producer()
+        }];
+        let file = ProducersFile {
+            producers,
+            ..no_producers()
+        };
+        file.encode()[PRODUCERS_BYTES + PRODUCER_BYTES..].to_vec()
+    };
+    layout!(APPEND_BYTES, value, encode, {
+        "number": |it: &mut AppendEntry| it.number = ALL,
+        "first_seq": |it: &mut AppendEntry| it.first_seq = ALL,
+        "count": |it: &mut AppendEntry| it.count = u32::MAX,
+    })
+}
+
+/// A word of which the code sets only some bits: turned over, and proved by the example.
+fn turn_over(layout: &mut Layout, name: &'static str, range: Range<usize>) {
+    let bytes = layout.bytes.iter().enumerate();
+    let other = bytes.map(|(at, byte)| if range.contains(&at) { !byte } else { *byte });
+    layout.changed.push((name, other.collect()));
+}
+
+fn pending() -> Layout {
+    let value = Pending {
+        seq: 0,
+        delivery_count: 0,
+        acked: false,
+    };
+    let encode = |it: &Pending| {
+        let cursor = CursorFile {
+            pending: vec![*it],
+            ..plain_cursor()
+        };
+        cursor.encode()[CURSOR_BYTES + 1..].to_vec()
+    };
+    let mut layout = layout!(PENDING_BYTES, value, encode, {
+        "seq": |it: &mut Pending| it.seq = ALL,
+        "delivery_count": |it: &mut Pending| it.delivery_count = u32::MAX,
+    });
+    turn_over(&mut layout, "flags", 12..16);
+    layout
+}
+
 fn cursor() -> Layout {
-    let value = CursorFile {
+    let mut layout = layout!(CURSOR_BYTES, plain_cursor(), CursorFile::encode, {
+        "log_id": |it: &mut CursorFile| it.log_id = LogId([1; 16]),
+        "id": |it: &mut CursorFile| it.id = ALL,
+        "seq": |it: &mut CursorFile| it.seq = ALL,
+        "as_of_seq": |it: &mut CursorFile| it.as_of_seq = ALL,
+        "generation": |it: &mut CursorFile| it.generation = ALL,
+        "updated_ms": |it: &mut CursorFile| it.updated_ms = -1,
+    });
+    for (name, range) in [
+        ("name_bytes", 10..12),
+        ("flags", 72..76),
+        ("pending_count", 76..80),
+    ] {
+        turn_over(&mut layout, name, range);
+    }
+    layout
+}
+
+fn plain_cursor() -> CursorFile {
+    CursorFile {
         log_id: LogId([0; 16]),
         id: 0,
         seq: 0,
+        as_of_seq: 0,
         generation: 0,
         updated_ms: 0,
         holds: false,
         name: "n".into(),
-    };
-    let mut layout = layout!(CURSOR_BYTES, value, CursorFile::encode, {
-        "log_id": |it: &mut CursorFile| it.log_id = LogId([1; 16]),
-        "id": |it: &mut CursorFile| it.id = ALL,
-        "seq": |it: &mut CursorFile| it.seq = ALL,
-        "generation": |it: &mut CursorFile| it.generation = ALL,
-        "updated_ms": |it: &mut CursorFile| it.updated_ms = -1,
-    });
-    for (name, range) in [("name_bytes", 10..12), ("flags", 64..68)] {
-        let bytes = layout.bytes.iter().enumerate();
-        let other = bytes.map(|(at, byte)| if range.contains(&at) { !byte } else { *byte });
-        layout.changed.push((name, other.collect()));
+        pending: Vec::new(),
     }
-    layout
 }
 
 fn watermark() -> Layout {

@@ -5,10 +5,11 @@ use super::examples::number;
 use super::layouts::{CONTEXT, frame};
 use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX};
 use cairnlog::format::crc32c;
-use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX};
+use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX, PENDING_MAX};
 use cairnlog::format::footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_STEP_BYTES};
 use cairnlog::format::header::HEADER_BYTES;
 use cairnlog::format::manifest::MANIFEST_BYTES;
+use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
 
 type Outcome<T = ()> = Result<T, String>;
@@ -143,11 +144,16 @@ pub fn check_seeds(spec: &str) -> Outcome {
                 let (constant, ..) = row("Sealed entries")?;
                 pairs.push((word(84), sum(constant, MANIFEST_BYTES, bytes.len())));
             }
-            "cursor" => {
-                let name = bytes.get(CURSOR_BYTES..).unwrap_or_default();
+            "producers" | "cursor" => {
+                let fixed_bytes = if block.tag == "cursor" {
+                    CURSOR_BYTES
+                } else {
+                    PRODUCERS_BYTES
+                };
+                let rest = bytes.get(fixed_bytes..).unwrap_or_default();
                 pairs.push((
                     word(end),
-                    sum(constant, from, end).map(|sum| crc32c(sum, name)),
+                    sum(constant, from, end).map(|sum| crc32c(sum, rest)),
                 ));
             }
             "watermark" => pairs.push((word(end), sum(constant, from, end))),
@@ -199,6 +205,7 @@ pub fn check_limits(spec: &str) -> Outcome {
         format!("{days} days around its beginning "),
         format!("{most} "),
         format!("{} bytes NAME_BYTES_MAX", grouped(NAME_BYTES_MAX)),
+        format!("{} PENDING_MAX", grouped(PENDING_MAX)),
         format!("{} bytes INDEX_STEP_BYTES", grouped(INDEX_STEP_BYTES)),
     ];
     let rows = table(spec, &["Limit", "Value", "Constant"])?;

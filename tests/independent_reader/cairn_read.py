@@ -12,7 +12,8 @@ from collections import namedtuple
 
 HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24, 80, 144, 64
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
-MANIFEST, ENTRIES = 0x4D414E49, 0x4D454E54
+MANIFEST, ENTRIES, PRODUCERS = 0x4D414E49, 0x4D454E54, 0x50524F44
+LEDGER_BYTES, PRODUCER_BYTES, APPEND_BYTES, CURSOR_EPOCH = 72, 32, 24, 0xFFFFFFFF
 LIVE, COPY = 1, 2
 
 
@@ -138,6 +139,36 @@ def record(body, at, batch, salt, expected):
     return {"seq": seq, "ts": time, "key": key, "value": value, "producer": producer}, at
 
 
+def ledger(data, log_id):
+    """The seq below which the ledger of producers accounts for every append, all of it durable."""
+    if len(data) < LEDGER_BYTES or data[:8] != b"CAIRNPRO":
+        raise Defect("producers: no magic")
+    version, _, required, of_log, as_of, end, _, producers, appends, _, checksum = \
+        struct.unpack_from("<HHI16sQQQIIII", data, 8)
+    lists = data[LEDGER_BYTES:]
+    if len(lists) != producers * PRODUCER_BYTES + appends * APPEND_BYTES:
+        raise Defect("producers: length of the lists")
+    if crc(crc(PRODUCERS, data[:LEDGER_BYTES - 4]), lists) != checksum:
+        raise Defect("producers: checksum")
+    if version != 1 or required:
+        raise Defect("producers: a later version")
+    at, last, wrong = producers * PRODUCER_BYTES, None, of_log != log_id or end > as_of
+    for number in range(producers):
+        one, epoch, count, forgotten, flags = struct.unpack_from("<QIIQI", lists, number * 32)
+        key, before, floor = (epoch == CURSOR_EPOCH, one), forgotten if flags & 1 else -1, 0
+        wrong |= last is not None and key <= last or at + count * APPEND_BYTES > len(lists)
+        last = key
+        for at in range(at, at + count * APPEND_BYTES, APPEND_BYTES) if not wrong else ():
+            named, first, records = struct.unpack_from("<QQI", lists, at)
+            wrong |= records == 0 or first < floor or first + records > as_of
+            wrong |= named <= before and epoch != CURSOR_EPOCH
+            before, floor = named, first + records
+        at += APPEND_BYTES if count else 0
+    if wrong or at != len(lists):
+        raise Defect("producers: they contradict themselves")
+    return as_of
+
+
 def batch_at(data, offset, head, expected, end, gaps):
     """A whole batch, its end and the seq expected next; or a Defect."""
     if offset + BATCH_BYTES > end:
@@ -182,7 +213,7 @@ def witness(data, start, head):
 
 class Reader:
     def __init__(self, directory):
-        self.directory, self.log = directory, None
+        self.directory, self.log, self.ledger_seq = directory, None, 0
         self.verdict, self.next_seq, self.defects = "clean", 0, []
 
     def defect(self, verdict, segment, offset, what):
@@ -236,7 +267,7 @@ class Reader:
             raise Defect(tail.id, 0, str(why))
         x, self.next_seq, why = self.walk(data, head, len(data))
         order = in_order(data, x, head.salt, self.next_seq)
-        attested = [self.log.durable_seq]
+        attested = [self.log.durable_seq, self.ledger_seq]
         if begun:
             if begun.base_seq < self.next_seq:
                 raise Defect(spare.id, 0, "it begins before the end of the tail")
@@ -278,6 +309,12 @@ class Reader:
         try:
             self.log = manifest((self.directory / "MANIFEST").read_bytes())
             self.unnamed()
+            stored = self.directory / "PRODUCERS"
+            if stored.exists():
+                try:
+                    self.ledger_seq = ledger(stored.read_bytes(), self.log.log_id)
+                except Defect as wrong:
+                    self.defect("damaged", None, 0, wrong)
             for part in [*self.log.sealed, None]:
                 try:
                     self.sealed(part) if part else self.chain()
@@ -285,6 +322,8 @@ class Reader:
                     self.defect("damaged", *wrong.args)
         except FileNotFoundError:
             self.unnamed()
+            if (self.directory / "PRODUCERS").exists():
+                self.defect("damaged", None, 0, "there is no manifest")
         except Defect as why:
             self.defect("damaged", None, 0, why)
         last = {"verdict": self.verdict, "next_seq": self.next_seq, "defects": self.defects}

@@ -20,8 +20,8 @@ pub(super) use wait::Alarm;
 use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, WatermarkFile, names},
-    segment::{Tail, check_log},
+    format::{Manifest, WatermarkFile, check_log_id, names},
+    segment::Tail,
     sync::{Arc, Mutex},
     types::Seq,
     vfs::Dir,
@@ -165,7 +165,7 @@ impl Follower {
         if manifest == known.manifest {
             return Ok(false);
         }
-        check_log(known.manifest.log_id, manifest.log_id)
+        check_log_id(known.manifest.log_id, manifest.log_id)
             .map_err(|defect| Error::defect(Op::Read, Place::file(names::MANIFEST), defect))?;
         known.manifest = manifest;
         Ok(true)

@@ -2,7 +2,7 @@
 
 use super::{Ready, Scanned, blank_spare, io_at, remove, scan_unsealed};
 use crate::{
-    append::create_spare,
+    append::{Ledger, create_spare},
     error::{Op, Place, Result},
     format::{
         Manifest, SegmentHeader,
@@ -12,10 +12,10 @@ use crate::{
     },
     manifest::ManifestStore,
     options::Options,
-    recover::decide::Carry,
+    recover::{decide::Carry, look::Facts},
     segment::{Builder, Fault, Limits, Scan, Source, Window, copy_header, scan, write_footer},
     types::SegmentId,
-    vfs::{Access, Dir},
+    vfs::Dir,
 };
 
 /// Leaves an unclean end behind: what is proven is sealed where it stands, the records behind it are
@@ -25,7 +25,7 @@ pub(crate) fn carry(
     options: &Options,
     manifest: Manifest,
     carry: &Carry,
-    reserve: bool,
+    facts: &Facts,
 ) -> Result<Ready> {
     let (mut sealed, mut next_id) = (Vec::new(), manifest.next_segment_id);
     let mut id = || {
@@ -42,14 +42,10 @@ pub(crate) fn carry(
     );
 
     // Each is scanned once, up to what is proven; copying goes on from there.
+    let mut ledger = facts.ledger(manifest.tail.id);
     let mut proven = Vec::new();
     for source in sources {
-        proven.push(scan_unsealed(
-            dir,
-            source,
-            carry.proven_seq,
-            Access::ReadWrite,
-        )?);
+        proven.push(scan_unsealed(dir, source, carry.proven_seq, &mut ledger)?);
     }
     let holds = |source: &&Scanned| source.scan.summary.next_seq > source.header.base_seq;
     let mut predecessor = None;
@@ -69,10 +65,13 @@ pub(crate) fn carry(
         durable_seq: carry.proven_seq,
         ..copy_header(dir, manifest.log_id, id(), base_seq)
     };
+    // As of the new tail's base, or further if an earlier tail's base was there already.
+    let as_of_seq = ledger.next_seq().max(base_seq);
+    let stored = ledger.to_file(manifest.log_id, as_of_seq, as_of_seq, header.id);
     let place = Place::file(names::segment(header.id));
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;
     for source in &proven {
-        copy_survivors(source, carry, &mut builder)?;
+        copy_survivors(source, carry, &mut builder, &mut ledger)?;
     }
     let writer = builder.into_tail().map_err(io_at(place))?;
     let spare = match manifest
@@ -90,9 +89,9 @@ pub(crate) fn carry(
     dir.sync().map_err(io_at(Place::file(dir.path())))?;
 
     let old_spare = manifest.spare.map(|entry| entry.id);
-    let store = ManifestStore::new(dir.clone(), manifest, reserve);
+    let store = ManifestStore::new(dir.clone(), manifest, facts.reserve);
     let context = writer.tail.context;
-    store.commit(Op::Open, |manifest| {
+    store.commit_with(Op::Open, stored.as_deref(), |manifest| {
         manifest.sealed.extend(sealed.iter().copied());
         manifest.tail = TailEntry {
             id: writer.tail.id,
@@ -118,12 +117,18 @@ pub(crate) fn carry(
         manifest: store,
         writer,
         spare: Some(spare),
+        ledger,
     })
 }
 
 /// Writes the records of an unsealed segment that lie behind what is proven into the new one, batch by
 /// batch.
-fn copy_survivors(found: &Scanned, carry: &Carry, builder: &mut Builder) -> Result<()> {
+fn copy_survivors(
+    found: &Scanned,
+    carry: &Carry,
+    builder: &mut Builder,
+    ledger: &mut Ledger,
+) -> Result<()> {
     let context = found.header.context();
     let limits = Limits {
         file_end: found.file_end,
@@ -141,6 +146,7 @@ fn copy_survivors(found: &Scanned, carry: &Carry, builder: &mut Builder) -> Resu
             let add = || {
                 records
                     .into_iter()
+                    .inspect(|record| ledger.add_record(record))
                     .try_for_each(|record| builder.add(&record, carry.proven_seq))?;
                 builder.end_batch()
             };

@@ -8,7 +8,7 @@ use crate::{
     types::SegmentId,
     vfs::{Access, Dir, VfsFile, read_full_at, write_all_at},
 };
-use std::io;
+use std::{io, path::PathBuf};
 
 /// Copies the bytes that will be cut into `quarantine/`, durably.
 pub(crate) fn keep(dir: &Dir, cut: &[(SegmentId, u64, u64)]) -> Result<Vec<CutBytes>> {
@@ -20,7 +20,8 @@ pub(crate) fn keep(dir: &Dir, cut: &[(SegmentId, u64, u64)]) -> Result<Vec<CutBy
         let file = dir
             .open(&names::segment(*id), Access::Read)
             .map_err(io_at(Place::in_segment(*id, *offset)))?;
-        let name = free_name(&quarantine, *id, *offset).map_err(io_at(at("")))?;
+        let name = |attempt: u32| format!("{:020}-{offset:010}-{attempt}.cut", id.0);
+        let name = free_name(&quarantine, name).map_err(io_at(at("")))?;
         copy_range(&*file, *offset, *end, &quarantine, &name).map_err(io_at(at(&name)))?;
         kept.push(CutBytes {
             segment: *id,
@@ -36,14 +37,28 @@ pub(crate) fn keep(dir: &Dir, cut: &[(SegmentId, u64, u64)]) -> Result<Vec<CutBy
     Ok(kept)
 }
 
+/// Copies a whole file that will be replaced into `quarantine/`, durably; gives where.
+pub(crate) fn keep_file(dir: &Dir, name: &str) -> Result<PathBuf> {
+    let quarantine = dir.child(names::QUARANTINE);
+    let kept_in = |name: &str| -> PathBuf { [names::QUARANTINE, name].iter().collect() };
+    let fail = |name: &str| io_at(Place::file(kept_in(name)));
+    let content = dir.read(name).map_err(io_at(Place::file(name)))?;
+    quarantine.create().map_err(fail(""))?;
+    let free = |attempt: u32| format!("{name}-{attempt}.cut");
+    let free = free_name(&quarantine, free).map_err(fail(""))?;
+    quarantine.write_new(&free, &content).map_err(fail(&free))?;
+    // DURABILITY: after this line the copy survives under its name in quarantine.
+    quarantine.sync().map_err(fail(""))?;
+    Ok(kept_in(&free))
+}
+
 /// An earlier attempt, interrupted, may have kept the same bytes; nothing there is overwritten.
-fn free_name(quarantine: &Dir, id: SegmentId, offset: u64) -> io::Result<String> {
+fn free_name(quarantine: &Dir, name: impl Fn(u32) -> String) -> io::Result<String> {
     let taken: Vec<String> = quarantine
         .list()?
         .into_iter()
         .map(|entry| entry.name)
         .collect();
-    let name = |attempt: u32| format!("{:020}-{offset:010}-{attempt}.cut", id.0);
     let mut attempt = 0;
     while taken.contains(&name(attempt)) {
         attempt += 1;

@@ -6,14 +6,15 @@ mod carry;
 mod keep;
 
 pub(super) use carry::carry;
-pub(crate) use keep::keep;
+pub(crate) use keep::{keep, keep_file};
 
 use super::decide::{FIRST_SPARE, FIRST_TAIL};
 use crate::{
-    append::{Spare, create_spare},
+    append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
         Manifest, SegmentHeader,
+        batch::Records,
         header::HEADER_BYTES,
         manifest::{SpareEntry, TailEntry},
         names,
@@ -36,6 +37,7 @@ pub(super) struct Ready {
     pub(super) manifest: ManifestStore,
     pub(super) writer: TailWriter,
     pub(super) spare: Option<Spare>,
+    pub(super) ledger: Ledger,
 }
 
 fn io_at(place: Place) -> impl FnOnce(io::Error) -> Error {
@@ -86,6 +88,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         manifest,
         writer,
         spare: Some(spare),
+        ledger: Ledger::default(),
     })
 }
 
@@ -98,10 +101,11 @@ struct Scanned {
     scan: Scan,
 }
 
-fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, access: Access) -> Result<Scanned> {
+/// Scans it and enters what it holds into the ledger.
+fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) -> Result<Scanned> {
     let place = || Place::in_segment(id, 0);
     let file = dir
-        .open(&names::segment(id), access)
+        .open(&names::segment(id), Access::ReadWrite)
         .map_err(io_at(place()))?;
     let file_end = file.len().map_err(io_at(place()))?;
     let mut head = [0; HEADER_BYTES];
@@ -114,8 +118,14 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, access: Access) -> Re
         until_seq,
     };
     let mut window = Window::new(Source::File(file.clone()));
-    let scan = scan(&mut window, &header.context(), summary, limits, |_, _| {})
-        .map_err(|fault| fault.into_error(Op::Open, id))?;
+    let context = header.context();
+    let scan = scan(&mut window, &context, summary, limits, |batch, body| {
+        let records = Records::new(body, context, *batch).flatten();
+        records
+            .into_iter()
+            .for_each(|record| ledger.add_record(&record));
+    });
+    let scan = scan.map_err(|fault| fault.into_error(Op::Open, id))?;
     Ok(Scanned {
         id,
         header,
@@ -142,8 +152,14 @@ fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
 /// Goes on behind an end that is in order. Unless the log was closed here (`certain`), the manifest
 /// may be one that an interrupted commit left visible and not durable: then it is committed again
 /// before anything is built on it or removed by it.
-pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool, certain: bool) -> Result<Ready> {
-    let found = scan_unsealed(dir, manifest.tail.id, Seq::MAX, Access::ReadWrite)?;
+pub(super) fn resume(
+    dir: &Dir,
+    manifest: Manifest,
+    mut ledger: Ledger,
+    reserve: bool,
+    certain: bool,
+) -> Result<Ready> {
+    let found = scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?;
     let context = found.header.context();
     let tail = Arc::new(Tail::new(found.id, context, found.file, found.file_end));
     let writer = TailWriter::new(tail, found.scan.summary, found.scan.index);
@@ -160,6 +176,7 @@ pub(super) fn resume(dir: &Dir, manifest: Manifest, reserve: bool, certain: bool
         manifest: store,
         writer,
         spare,
+        ledger,
     })
 }
 

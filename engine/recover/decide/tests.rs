@@ -5,7 +5,7 @@ mod cases;
 use super::*;
 use crate::{
     format::{
-        SegmentHeader,
+        ProducersFile, SegmentHeader,
         header::Predecessor,
         manifest::{SpareEntry, TailEntry},
     },
@@ -112,9 +112,21 @@ fn unclean() -> Facts {
         spare: Some(blank(SPARE)),
         unnamed: Vec::new(),
         leftovers: Vec::new(),
+        producers: ProducersFact::Missing,
         reserve: true,
         watermark: false,
     }
+}
+
+/// A ledger that is complete below this seq.
+fn ledger(as_of_seq: Seq) -> ProducersFact {
+    ProducersFact::Valid(Box::new(ProducersFile {
+        log_id: LogId([7; 16]),
+        as_of_seq,
+        end_seq: as_of_seq,
+        tail_id: TAIL,
+        producers: Vec::new(),
+    }))
 }
 
 fn with_manifest(edit: impl FnOnce(&mut Manifest)) -> Facts {
@@ -201,11 +213,10 @@ fn words(plan: &Plan) -> String {
         }
         Plan::Refuse { damage } => {
             let each = damage.iter().map(|one| {
-                let file = one.place.path.clone().unwrap_or_default();
-                let place = one
-                    .place
-                    .segment
-                    .map_or(file.display().to_string(), |id| id.to_string());
+                let place = match (one.place.segment, &one.place.path) {
+                    (Some(id), _) => id.to_string(),
+                    (None, path) => path.clone().unwrap_or_default().display().to_string(),
+                };
                 format!(" {place} {}..{}", one.first_seq, one.next_seq)
             });
             format!("refuse{}", each.collect::<String>())

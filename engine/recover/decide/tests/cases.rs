@@ -177,6 +177,34 @@ fn files_that_are_missing_or_not_what_they_should_be() {
 }
 
 #[test]
+fn the_ledger_of_producers() {
+    let with = |producers: ProducersFact| Facts {
+        producers,
+        ..unclean()
+    };
+    decides(
+        "it is of the tail's base",
+        &with(ledger(BASE)),
+        "carry 109..110",
+    );
+    decides(
+        "it attests the end: a seal was under way",
+        &with(ledger(110)),
+        "carry 110..110",
+    );
+    decides(
+        "it attests more than there is",
+        &with(ledger(112)),
+        "refuse 5 110..112",
+    );
+    decides(
+        "it does not verify",
+        &with(ProducersFact::Invalid(BAD)),
+        "refuse PRODUCERS 0..0",
+    );
+}
+
+#[test]
 fn files_that_no_manifest_names() {
     let with = |fact: UnnamedFact| Facts {
         unnamed: vec![fact],
@@ -218,6 +246,7 @@ fn no_manifest() {
         spare: None,
         unnamed,
         leftovers: Vec::new(),
+        producers: ProducersFact::Missing,
         reserve: false,
         watermark: false,
     };
@@ -252,6 +281,11 @@ fn no_manifest() {
         &with(vec![unnamed(3, invalid, false)]),
         "refuse MANIFEST 0..0",
     );
+    let facts = Facts {
+        producers: ledger(0),
+        ..with(vec![first()])
+    };
+    decides("producers were stored once", &facts, "refuse MANIFEST 0..0");
     let facts = Facts {
         reserve: true,
         ..with(vec![first()])

@@ -1,0 +1,252 @@
+//! The journeys of consuming: a cursor with a consumer reads on where it left off, and a queue deals
+//! the records out to many workers.
+//!
+//! Rooms: `options` what can be asked for, `position` a cursor in use, `consumer` one reader, `queue`
+//! and `lease` many.
+//!
+//! INVARIANTS: a record is given again until it was acknowledged; what is acknowledged is durable
+//! when the call returns; records appended together with a move are in the log if and only if the
+//! cursor has moved.
+//!
+//! Called by applications; calls `Log`, whose client it is, and cursor.
+
+mod consumer;
+mod lease;
+mod options;
+mod position;
+mod queue;
+
+pub use consumer::Consumer;
+pub use lease::Lease;
+pub use options::{ConsumerOptions, CursorInfo, QueueOptions, Start};
+pub use queue::Queue;
+
+use crate::{
+    cursor::{self, Standing},
+    error::{Error, ErrorKind, Op, Place, Result},
+    format::{
+        cursor::{CursorFile, is_name},
+        names,
+    },
+    log::Log,
+    options::Options,
+    recover,
+    types::Seq,
+    vfs::Dir,
+};
+use position::Position;
+use std::path::Path;
+
+impl Log {
+    /// The consumer of this name: it reads on where it was acknowledged last, or from the head if the
+    /// name is new. A name is 1 to 255 bytes without control characters.
+    ///
+    /// ```
+    /// use cairnlog::Log;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// log.append_batch(["first", "second"])?;
+    /// let mut mailer = log.consumer("mailer")?;
+    /// let record = mailer.try_next()?.expect("there is one");
+    /// mailer.ack(record.seq())?; // Durable: it is never given again.
+    /// drop(mailer);
+    /// let mut mailer = log.consumer("mailer")?;
+    /// assert_eq!(&*mailer.try_next()?.expect("there is one"), b"second");
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Locked` if the name has a consumer already; `InvalidInput` for what is no name; `Damaged` with
+    /// the place if its cursor does not verify; `Poisoned`, `Closed`, `NoSpace`, `Io`.
+    pub fn consumer(&self, name: &str) -> Result<Consumer> {
+        self.consumer_with(name, &ConsumerOptions::new())
+    }
+
+    /// As [`consumer`](Self::consumer), saying where a new cursor starts and whether it holds.
+    ///
+    /// # Errors
+    /// As [`consumer`](Self::consumer); `InvalidInput` for a start beyond the end.
+    pub fn consumer_with(&self, name: &str, options: &ConsumerOptions) -> Result<Consumer> {
+        self.core().check_usable(Op::Consume)?;
+        let mut in_use = self.cursor_files().in_use();
+        let known = find(self.cursor_files().standings(self.core())?, name)?;
+        let is_new = known.is_none();
+        let mut file = match known {
+            Some(file) => file,
+            None => self.new_cursor(name, options)?,
+        };
+        if in_use.contains(&file.id) {
+            return Err(busy(file.id));
+        }
+        let holds = options.holds.unwrap_or(file.holds);
+        if is_new || holds != file.holds {
+            file.holds = holds;
+            self.store(&mut file)?;
+        }
+        in_use.insert(file.id);
+        drop(in_use);
+        Ok(Consumer::new(Position::new(self.clone(), file)))
+    }
+
+    fn new_cursor(&self, name: &str, options: &ConsumerOptions) -> Result<CursorFile> {
+        let ids = self.cursor_files().standings(self.core())?;
+        let last_id = ids.last().map_or(0, |standing| standing.id);
+        let refuse = |note| Error::note(ErrorKind::InvalidInput, Op::Consume, note);
+        if !is_name(name) {
+            let note = "a cursor's name is 1 to 255 bytes without control characters";
+            return Err(refuse(note));
+        }
+        let seq = match options.start {
+            Start::Head => self.head_seq(),
+            Start::End => self.durable_seq(),
+            Start::Seq(seq) => seq,
+        };
+        check_seq(self, seq)?;
+        Ok(CursorFile {
+            log_id: self.id(),
+            id: last_id
+                .checked_add(1)
+                .ok_or_else(|| refuse("no cursor id is left"))?,
+            seq,
+            as_of_seq: 0,
+            generation: 0,
+            updated_ms: 0,
+            holds: false,
+            name: name.to_owned(),
+            pending: Vec::new(),
+        })
+    }
+
+    /// Stores where a cursor is, as of now.
+    fn store(&self, file: &mut CursorFile) -> Result<()> {
+        file.as_of_seq = self.durable_seq();
+        file.generation += 1;
+        file.updated_ms = self.core().dir().vfs().unix_time_ms();
+        self.cursor_files().save(self.core(), file)
+    }
+
+    /// The cursors in the order in which they were created. One that does not verify is listed under
+    /// the name of its file, with what is wrong.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn cursors(&self) -> Result<Vec<CursorInfo>> {
+        let end_seq = self.durable_seq();
+        let standings = self.cursor_files().standings(self.core())?;
+        Ok(standings.into_iter().map(|it| info(it, end_seq)).collect())
+    }
+
+    /// Moves a cursor that nobody uses, back or forth; durable when it returns.
+    ///
+    /// # Errors
+    /// `NotFound`; `Locked` while it has a consumer; `InvalidInput` beyond the end; as
+    /// [`consumer`](Self::consumer).
+    pub fn set_cursor(&self, name: &str, seq: Seq) -> Result<()> {
+        check_seq(self, seq)?;
+        let in_use = self.cursor_files().in_use();
+        let known = find(self.cursor_files().standings(self.core())?, name)?;
+        let mut file = known.ok_or_else(|| unknown(name))?;
+        if in_use.contains(&file.id) {
+            return Err(busy(file.id));
+        }
+        file.seq = seq;
+        file.pending.clear();
+        self.store(&mut file)
+    }
+
+    /// Removes a cursor that nobody uses, by its name; one that does not verify, by its file's.
+    ///
+    /// # Errors
+    /// `NotFound`; `Locked` while it has a consumer; `Poisoned`, `Closed`, `Io`.
+    pub fn delete_cursor(&self, name: &str) -> Result<()> {
+        let in_use = self.cursor_files().in_use();
+        let standings = self.cursor_files().standings(self.core())?;
+        let is_it = |standing: &&Standing| match &standing.file {
+            Ok(file) => file.name == name,
+            Err(_) => names::cursor(standing.id) == name,
+        };
+        let found = standings.iter().find(is_it);
+        let id = found.ok_or_else(|| unknown(name))?.id;
+        if in_use.contains(&id) {
+            return Err(busy(id));
+        }
+        self.cursor_files().remove(self.core(), id)
+    }
+}
+
+impl Options {
+    /// The cursors of a log, without the lock and without writing anything: as
+    /// [`Log::cursors`], of what the disk attests to be durable.
+    ///
+    /// # Errors
+    /// As [`open_reader`](Self::open_reader).
+    pub fn cursors(&self, path: impl AsRef<Path>) -> Result<Vec<CursorInfo>> {
+        let dir = Dir::new(self.vfs.clone(), path.as_ref());
+        // First what is remembered, then the records that say more: never a gap between the two.
+        let (log_id, mut ledger) = recover::ledger(&dir)?;
+        let reader = self.open_reader(path)?;
+        let first = ledger.next_seq().max(reader.head_seq());
+        let mut scan = reader.scan(first..)?;
+        while let Some(record) = scan.next_ref() {
+            ledger.add_record(&record?);
+        }
+        let end_seq = reader.end_seq();
+        let moved = |id| ledger.moved(id, end_seq);
+        let standings = cursor::standings(&dir, log_id, moved)?;
+        Ok(standings.into_iter().map(|it| info(it, end_seq)).collect())
+    }
+}
+
+/// The cursor of a name. If there is none, and one does not verify, that may be it.
+fn find(standings: Vec<Standing>, name: &str) -> Result<Option<CursorFile>> {
+    let mut damaged = None;
+    for standing in standings {
+        match standing.into_file() {
+            Ok(file) if file.name == name => return Ok(Some(file)),
+            Ok(_) => {}
+            Err(error) => damaged = Some(error),
+        }
+    }
+    damaged.map_or(Ok(None), Err)
+}
+
+fn info(standing: Standing, end_seq: Seq) -> CursorInfo {
+    match standing.file {
+        Ok(file) => CursorInfo {
+            lag: end_seq.saturating_sub(file.seq),
+            seq: file.seq,
+            holds: file.holds,
+            updated_ms: file.updated_ms,
+            pending_count: file.pending.len(),
+            name: file.name,
+            defect: None,
+        },
+        Err(defect) => CursorInfo {
+            name: names::cursor(standing.id),
+            seq: 0,
+            lag: 0,
+            holds: false,
+            updated_ms: 0,
+            pending_count: 0,
+            defect: Some(defect),
+        },
+    }
+}
+
+fn check_seq(log: &Log, seq: Seq) -> Result<()> {
+    if seq <= log.durable_seq() {
+        return Ok(());
+    }
+    let note = "a cursor does not go beyond the durable end";
+    Err(Error::note(ErrorKind::InvalidInput, Op::Consume, note).at(Place::default().with_seq(seq)))
+}
+
+fn busy(id: u64) -> Error {
+    let note = "the cursor has a consumer already";
+    Error::note(ErrorKind::Locked, Op::Consume, note).at(cursor::place(id))
+}
+
+fn unknown(name: &str) -> Error {
+    let note = "there is no cursor of this name";
+    Error::note(ErrorKind::NotFound, Op::Consume, note).at(Place::file(name))
+}

@@ -1,0 +1,221 @@
+//! The cursors of a log: their files, who has one open, and where each stands.
+//!
+//! A file is replaced whole: write aside, sync, rename, sync the directory. A cursor that does not
+//! verify is an error for whoever asks for it; the log and the other cursors are as they were.
+//!
+//! INVARIANTS: files are replaced one at a time, and after a failed sync of their directory none is
+//! any more: a later sync would mean nothing. A cursor has one user at a time.
+//!
+//! Called by `Log` and consume; calls format, append for the ledger.
+
+use crate::{
+    append::Core,
+    error::{Defect, Error, ErrorKind, Op, Place, Result},
+    format::{check_log_id, cursor::CursorFile, names},
+    sync::{Mutex, MutexGuard},
+    types::{LogId, Seq},
+    vfs::Dir,
+};
+use std::{collections::BTreeSet, io, path::PathBuf};
+
+/// The cursors of an open log.
+#[derive(Debug)]
+pub(crate) struct Cursors {
+    dir: Dir,
+    log_id: LogId,
+    /// Who has a user. Held while one is looked for, so that nobody else finds it.
+    in_use: Mutex<BTreeSet<u64>>,
+    disk: Mutex<Disk>,
+}
+
+/// What the lock over all replacing guards.
+#[derive(Debug, Default)]
+struct Disk {
+    /// Whether the directory is there, durably.
+    ready: bool,
+    failed: Option<Error>,
+}
+
+/// One cursor as it stands.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) id: u64,
+    /// With the position where it stands; or why it cannot be told.
+    pub(crate) file: std::result::Result<CursorFile, Defect>,
+}
+
+impl Standing {
+    /// Its file, or the error of one that does not verify.
+    pub(crate) fn into_file(self) -> Result<CursorFile> {
+        let id = self.id;
+        let damaged = |defect| Error::defect(Op::Consume, place(id), defect);
+        self.file.map_err(damaged)
+    }
+}
+
+/// Where a cursor is kept.
+pub(crate) fn place(id: u64) -> Place {
+    let path: PathBuf = [names::CURSORS, &names::cursor(id)].iter().collect();
+    Place::file(path)
+}
+
+fn at(place: Place) -> impl FnOnce(io::Error) -> Error {
+    move |error| Error::io(Op::Consume, error).at(place)
+}
+
+/// All cursors in a log's directory. `moved` tells where an append has moved one last, and the seq of
+/// that append.
+pub(crate) fn standings(
+    dir: &Dir,
+    log_id: LogId,
+    moved: impl Fn(u64) -> Option<(Seq, Seq)>,
+) -> Result<Vec<Standing>> {
+    let dir = dir.child(names::CURSORS);
+    let mut found = Vec::new();
+    for id in list(&dir, names::parse_cursor)? {
+        let bytes = match dir.read(&names::cursor(id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Deleted meanwhile.
+            read => read.map_err(at(place(id)))?,
+        };
+        let file = decode(&bytes, log_id, id).map(|mut file| {
+            // A move that is in the file already tells nothing new.
+            if let Some((seq, at_seq)) = moved(id)
+                && at_seq >= file.as_of_seq
+            {
+                file.seq = seq;
+                file.pending.retain(|pending| pending.seq >= seq);
+            }
+            file
+        });
+        found.push(Standing { id, file });
+    }
+    found.sort_by_key(|standing| standing.id);
+    Ok(found)
+}
+
+fn decode(bytes: &[u8], log_id: LogId, id: u64) -> std::result::Result<CursorFile, Defect> {
+    let file = CursorFile::decode(bytes)?;
+    check_log_id(log_id, file.log_id)?;
+    if file.id != id {
+        return Err(Defect::WrongIdentity {
+            field: "cursor id",
+            expected: id,
+            found: file.id,
+        });
+    }
+    Ok(file)
+}
+
+/// The ids in the names that are of a kind; none if the directory is not there.
+fn list(dir: &Dir, parse: fn(&str) -> Option<u64>) -> Result<Vec<u64>> {
+    match dir.list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(at(Place::file(names::CURSORS))(error)),
+        Ok(listed) => Ok(listed
+            .iter()
+            .filter_map(|entry| parse(&entry.name))
+            .collect()),
+    }
+}
+
+impl Cursors {
+    /// Over the directory of a log that is ours, without what an interrupted write left there.
+    pub(crate) fn open(dir: &Dir, log_id: LogId) -> Result<Self> {
+        let dir = dir.child(names::CURSORS);
+        for id in list(&dir, names::parse_cursor_new)? {
+            let name = names::cursor_new(id);
+            dir.remove_if_there(&name).map_err(at(place(id)))?;
+        }
+        Ok(Self {
+            dir,
+            log_id,
+            in_use: Mutex::default(),
+            disk: Mutex::default(),
+        })
+    }
+
+    /// All cursors as they stand.
+    pub(crate) fn standings(&self, core: &Core) -> Result<Vec<Standing>> {
+        let durable_seq = core.durable_seq();
+        standings(core.dir(), self.log_id, |id| {
+            core.with_ledger(|ledger| ledger.moved(id, durable_seq))
+        })
+    }
+
+    /// The lowest position of a cursor that holds back retention, if one does.
+    pub(crate) fn held_seq(&self, core: &Core) -> Result<Option<Seq>> {
+        let mut held = None;
+        for standing in self.standings(core)? {
+            let file = standing.into_file()?;
+            if file.holds {
+                held = Some(held.map_or(file.seq, |seq: Seq| seq.min(file.seq)));
+            }
+        }
+        Ok(held)
+    }
+
+    /// Who has a user; nobody gets one or loses one meanwhile.
+    pub(crate) fn in_use(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.in_use.lock()
+    }
+
+    /// Replaces a cursor's file; durable when it returns.
+    pub(crate) fn save(&self, core: &Core, file: &CursorFile) -> Result<()> {
+        let bytes = file.encode();
+        let (name, new_name) = (names::cursor(file.id), names::cursor_new(file.id));
+        let mut disk = self.lock_disk(core)?;
+        self.prepare(core, &mut disk)?;
+        // Whatever goes wrong here, no name leads to it, and the next attempt writes another file.
+        self.dir
+            .remove_if_there(&new_name)
+            .and_then(|()| self.dir.write_new(&new_name, &bytes))
+            .map_err(at(place(file.id)))?;
+        // DURABILITY: after this line the cursor stands where the file says.
+        let replaced = (self.dir.rename(&new_name, &name)).and_then(|()| self.dir.sync());
+        disk.tell(replaced.map_err(at(place(file.id))))
+    }
+
+    /// Removes a cursor's file, durably.
+    pub(crate) fn remove(&self, core: &Core, id: u64) -> Result<()> {
+        let mut disk = self.lock_disk(core)?;
+        let removed = self.dir.remove_if_there(&names::cursor(id));
+        removed.map_err(at(place(id)))?;
+        // DURABILITY: after this line the cursor is gone for good.
+        let synced = self.dir.sync();
+        disk.tell(synced.map_err(at(place(id))))?;
+        core.with_ledger(|ledger| ledger.forget_cursor(id));
+        Ok(())
+    }
+
+    /// The right to change files, as long as the log takes appends.
+    fn lock_disk(&self, core: &Core) -> Result<MutexGuard<'_, Disk>> {
+        core.check_usable(Op::Consume)?;
+        let disk = self.disk.lock();
+        match &disk.failed {
+            Some(error) => Err(error.consequence(ErrorKind::Poisoned, Op::Consume)),
+            None => Ok(disk),
+        }
+    }
+
+    /// Sees to it that the directory is there, and stays.
+    fn prepare(&self, core: &Core, disk: &mut Disk) -> Result<()> {
+        if !disk.ready {
+            let created = self.dir.create();
+            created.map_err(at(Place::file(names::CURSORS)))?;
+            // DURABILITY: after this line the directory of the cursors survives.
+            core.sync_dir(Op::Consume)?;
+            disk.ready = true;
+        }
+        Ok(())
+    }
+}
+
+impl Disk {
+    /// Remembers a failure after which it is unknown what is durable.
+    fn tell(&mut self, outcome: Result<()>) -> Result<()> {
+        if let Err(error) = &outcome {
+            self.failed = Some(error.clone());
+        }
+        outcome
+    }
+}
