@@ -3,7 +3,7 @@
 use crate::{
     exit::{Failure, In, Outcome},
     open, output,
-    show::{self, ShowArgs},
+    show::{self, EndArgs, ShowArgs},
 };
 use cairnlog::{Reader, Seq};
 use clap::Args;
@@ -39,12 +39,14 @@ pub struct CatArgs {
     since: Option<i64>,
     #[command(flatten)]
     show: ShowArgs,
+    #[command(flatten)]
+    end: EndArgs,
 }
 
 pub fn run(args: &CatArgs) -> Outcome {
     let mut show = args.show.start()?;
     let reader = args
-        .show
+        .end
         .reader(open::read_only(&args.dir)?, args.to.is_some());
     let range = range(args, &reader)?;
     let mut scan = reader.scan(range).in_log(&args.dir)?;

@@ -1,6 +1,6 @@
 //! How the tool ends: one place for every exit code, every error line and every hint.
 
-use cairnlog::{Error, ErrorKind};
+use cairnlog::{Defect, Error, ErrorKind, Op};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -111,12 +111,21 @@ impl Failure {
         };
         let dir = quoted(dir);
         Some(match error.kind() {
+            ErrorKind::Damaged if error.defect_found() == Some(Defect::UnfinishedBackup) => {
+                format!("remove {dir} and back up again")
+            }
             ErrorKind::Damaged => format!(
                 "`cairn verify {dir}` lists all that does not verify, `cairn repair {dir}` what can \
                  be done about it"
             ),
             ErrorKind::Locked => {
-                "reading needs no lock: cat, tail, stat and verify work meanwhile".into()
+                "its holder alone can change the log or back it up; --wait waits for \
+                                  it, and what only reads needs no lock: cat, tail, stat, verify, \
+                                  cursor list"
+                    .into()
+            }
+            ErrorKind::NotFound if error.op() == Op::Consume => {
+                format!("`cairn cursor list {dir}` shows which there are")
             }
             ErrorKind::NotFound => format!("`cairn append {dir}` creates a log there"),
             ErrorKind::NoSpace => {

@@ -2,7 +2,11 @@
 //! all exit codes, `output` what commands share when they show something.
 
 mod append;
+mod backup;
 mod cat;
+mod compact;
+mod consume;
+mod cursor;
 mod demo;
 mod exit;
 mod input;
@@ -12,6 +16,7 @@ mod output;
 mod pipeline;
 mod repair;
 mod replay;
+mod retain;
 mod show;
 mod stat;
 mod tail;
@@ -64,6 +69,21 @@ enum Command {
     /// Drop the records at and above a seq
     #[command(after_long_help = trim::REWIND_EXAMPLES)]
     Rewind(trim::TrimArgs),
+    /// Drop records for which a newer one of the same key exists
+    #[command(after_long_help = compact::EXAMPLES)]
+    Compact(compact::CompactArgs),
+    /// Drop whole segments that pass a limit of size, age or seq
+    #[command(after_long_help = retain::EXAMPLES)]
+    Retain(retain::RetainArgs),
+    /// Make a copy that is a log itself, and verify it
+    #[command(after_long_help = backup::EXAMPLES)]
+    Backup(backup::BackupArgs),
+    /// List, move or delete cursors: how far each consumer has come
+    #[command(after_long_help = cursor::EXAMPLES)]
+    Cursor(cursor::CursorArgs),
+    /// Print the records from a cursor on, and acknowledge them
+    #[command(after_long_help = consume::EXAMPLES)]
+    Consume(consume::ConsumeArgs),
     /// Run a history of operations from a text file
     #[command(after_long_help = format!("{}\n\n{}", replay::GRAMMAR, replay::EXAMPLES))]
     Replay(replay::ReplayArgs),
@@ -101,6 +121,11 @@ fn main() -> ExitCode {
         Command::Salvage(args) => repair::salvage(&args),
         Command::Trim(args) => trim::trim(&args),
         Command::Rewind(args) => trim::rewind(&args),
+        Command::Compact(args) => compact::run(&args),
+        Command::Retain(args) => retain::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Cursor(args) => cursor::run(&args),
+        Command::Consume(args) => consume::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoWriter(args) => demo::run_writer(&args),

@@ -1,7 +1,7 @@
 //! Opening logs: what is the same for every command, the note about recovery included.
 
 use crate::exit::{In, Outcome};
-use cairnlog::{Log, Options, ReadMode, Reader, Verdict};
+use cairnlog::{CursorInfo, Log, Options, ReadMode, Reader, Verdict};
 use clap::Args;
 use std::{
     path::{Path, PathBuf},
@@ -13,9 +13,16 @@ use std::{
 pub struct WriterArgs {
     /// The directory of the log
     pub dir: PathBuf,
-    /// How long to wait for another writer to let go of the log, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = seconds)]
-    pub wait: f64,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// The argument of every command that needs the lock.
+#[derive(Args, Debug)]
+pub struct WaitArgs {
+    /// How long to wait for another writer to let go of the log, such as 10s
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
+    pub wait: Duration,
 }
 
 impl WriterArgs {
@@ -31,25 +38,44 @@ impl WriterArgs {
 
     /// Opens the log for writing.
     pub fn open_quietly(&self, options: Options) -> Outcome<Log> {
-        let wait = Duration::try_from_secs_f64(self.wait).unwrap_or(Duration::MAX);
-        options.lock_timeout(wait).open(&self.dir).in_log(&self.dir)
+        let options = options.lock_timeout(self.wait.wait);
+        options.open(&self.dir).in_log(&self.dir)
     }
 }
 
-/// A reader of the log, whoever writes it: takes no lock, writes nothing.
+/// How to open a log that has to be there, to look after it.
 ///
 /// Positional reads: a failing disk gives an error instead of a signal, and memory stays flat however
 /// much is read.
-pub fn read_only(dir: &Path) -> Outcome<Reader> {
-    let options = Options::new().read_mode(ReadMode::Positional);
-    options.open_reader(dir).in_log(dir)
+pub fn existing() -> Options {
+    Options::new().create(false).read_mode(ReadMode::Positional)
 }
 
-pub fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds >= 0.0 => Ok(seconds),
-        _ => Err("a number of seconds, 0 or more, was expected".to_owned()),
-    }
+/// A reader of the log, whoever writes it: takes no lock, writes nothing.
+pub fn read_only(dir: &Path) -> Outcome<Reader> {
+    existing().open_reader(dir).in_log(dir)
+}
+
+/// The cursors of the log, whoever writes it: takes no lock, writes nothing.
+pub fn cursors(dir: &Path) -> Outcome<Vec<CursorInfo>> {
+    read_only(dir)?; // That there is no log is told in the same words everywhere.
+    existing().cursors(dir).in_log(dir)
+}
+
+/// A time span: `90` or `90s`, `15min`, `24h`, `7d`, `0.5`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_seconds = match &text[digits.len()..] {
+        "" | "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3_600.0),
+        "d" => Some(86_400.0),
+        _ => None,
+    };
+    let number = digits.parse::<f64>().ok();
+    let seconds = number.zip(unit_seconds).map(|(number, unit)| number * unit);
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "a time span such as 90s, 15min, 24h or 7d was expected".to_owned())
 }
 
 /// A size in bytes: `4096`, `64K`, `16M`, `1G`, with or without `iB` behind.
@@ -94,9 +120,34 @@ mod tests {
     }
 
     #[test]
-    fn waits() {
-        assert_eq!(seconds("0.5"), Ok(0.5));
-        assert!(seconds("-1").is_err());
-        assert!(seconds("NaN").is_err());
+    fn durations() {
+        for (text, seconds) in [
+            ("0", 0.0),
+            ("0.5", 0.5),
+            ("90s", 90.0),
+            ("15min", 900.0),
+            ("15m", 900.0),
+            ("1.5h", 5_400.0),
+            ("7d", 604_800.0),
+        ] {
+            assert_eq!(
+                duration(text),
+                Ok(Duration::from_secs_f64(seconds)),
+                "{text}"
+            );
+        }
+        for wrong in [
+            "",
+            "s",
+            "-1",
+            "NaN",
+            "inf",
+            "5 s",
+            "3w",
+            "1h30m",
+            "99999999999999999999d",
+        ] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

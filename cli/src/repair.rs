@@ -2,7 +2,8 @@
 
 use crate::{
     exit::{self, Failure, In, Outcome},
-    open, output,
+    open::WaitArgs,
+    output,
     verify::{finding_json, tell_finding},
 };
 use cairnlog::{ErrorKind, FindingKind, Options, RepairOptions, RepairReport};
@@ -12,7 +13,6 @@ use serde_json::{Value, json};
 use std::{
     io::{self, Write},
     path::PathBuf,
-    time::Duration,
 };
 
 pub const REPAIR_EXAMPLES: &str = "\
@@ -42,9 +42,8 @@ pub struct RepairArgs {
     /// Give up the records that do not verify any more
     #[arg(long)]
     accept_loss: bool,
-    /// How long to wait for a writer to let go of the log, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0, value_parser = open::seconds)]
-    wait: f64,
+    #[command(flatten)]
+    wait: WaitArgs,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -54,9 +53,9 @@ pub fn repair(args: &RepairArgs) -> Outcome {
     let how = RepairOptions::new()
         .apply(args.apply)
         .accept_loss(args.accept_loss);
-    let wait = Duration::try_from_secs_f64(args.wait).unwrap_or(Duration::MAX);
     let progress = output::turning("repair");
-    let report = Options::new().lock_timeout(wait).repair(&args.dir, how);
+    let options = Options::new().lock_timeout(args.wait.wait);
+    let report = options.repair(&args.dir, how);
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
     if args.json {

@@ -1,4 +1,4 @@
-//! How records are shown: raw, as JSON, as hex; the same for `cat` and `tail`.
+//! How records are shown: raw, as JSON, as hex; the same for `cat`, `tail` and `consume`.
 
 use crate::{
     append::{Separator, separator},
@@ -28,6 +28,11 @@ pub struct ShowArgs {
     /// behind it (raw only): exact, whatever the record holds
     #[arg(long)]
     length_prefixed: bool,
+}
+
+/// The argument that says how far records are shown.
+#[derive(Args, Debug)]
+pub struct EndArgs {
     /// Also records at the end that nothing on disk proves to be durable yet
     #[arg(long)]
     unproven: bool,
@@ -66,7 +71,9 @@ impl ShowArgs {
             time: (0, output::time(0)),
         })
     }
+}
 
+impl EndArgs {
     /// The reader that these arguments ask for. On standard error: what it leaves out.
     pub fn reader(&self, reader: cairnlog::Reader, quiet: bool) -> cairnlog::Reader {
         let whole = reader.clone().including_written();

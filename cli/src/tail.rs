@@ -3,11 +3,14 @@
 use crate::{
     exit::{In, Outcome},
     open, output,
-    show::{self, Show, ShowArgs},
+    show::{self, EndArgs, Show, ShowArgs},
 };
-use cairnlog::{Reader, Seq};
+use cairnlog::{Reader, Seq, TailReader};
 use clap::Args;
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 pub const EXAMPLES: &str = "\
 Following takes no lock and does not hold the writer up: the system wakes it when the writer tells that
@@ -30,15 +33,17 @@ pub struct TailArgs {
     follow: bool,
     #[command(flatten)]
     show: ShowArgs,
+    #[command(flatten)]
+    end: EndArgs,
 }
 
 pub fn run(args: &TailArgs) -> Outcome {
     let mut show = args.show.start()?;
-    let reader = args.show.reader(open::read_only(&args.dir)?, args.follow);
+    let reader = args.end.reader(open::read_only(&args.dir)?, args.follow);
     let mut out = output::raw();
     let first = last(args, &reader)?;
     if args.follow {
-        return follow(args, &mut show, &mut out, &reader, first);
+        return follow(&args.dir, &mut show, &mut out, reader.tail(first), u64::MAX);
     }
     let mut scan = reader.scan(first..).in_log(&args.dir)?;
     while let Some(record) = scan.next_ref() {
@@ -47,24 +52,25 @@ pub fn run(args: &TailArgs) -> Outcome {
     Ok(out.flush()?)
 }
 
-/// Shows what there is from a seq on, and what comes, until interrupted.
-fn follow(
-    args: &TailArgs,
+/// Shows what there is, and what comes, until interrupted or so many were shown.
+pub fn follow(
+    dir: &Path,
     show: &mut Show<'_>,
     out: &mut impl Write,
-    reader: &Reader,
-    first: Seq,
+    mut tail: TailReader,
+    max: u64,
 ) -> Outcome {
-    let mut tail = reader.tail(first);
+    let mut left = max;
     // A follower that falls behind the head gets an error, never silence.
-    while !tail.is_finished() {
-        let mut next = tail.try_next().in_log(&args.dir)?;
+    while left > 0 && !tail.is_finished() {
+        let mut next = tail.try_next().in_log(dir)?;
         if next.is_none() {
             out.flush()?;
-            next = tail.next().transpose().in_log(&args.dir)?;
+            next = tail.next().transpose().in_log(dir)?;
         }
         if let Some(record) = next {
             show.record(out, &show::lend(&record))?;
+            left -= 1;
         }
     }
     Ok(out.flush()?)

@@ -5,7 +5,7 @@ use crate::{
     open::{self, WriterArgs},
     output,
 };
-use cairnlog::{Log, Options, Seq};
+use cairnlog::{Log, Seq};
 use clap::Args;
 use serde_json::json;
 use std::io::Write;
@@ -64,7 +64,7 @@ fn run(
         let reader = open::read_only(dir)?.including_written();
         (reader.head_seq(), reader.end_seq())
     } else {
-        let log = args.writer.open(Options::new().create(false))?;
+        let log = args.writer.open(open::existing())?;
         let seqs = (log.head_seq(), log.next_seq());
         drop(&log).in_log(dir)?;
         log.close().in_log(dir)?;

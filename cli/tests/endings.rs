@@ -115,7 +115,7 @@ fn a_second_writer_is_refused_by_the_holders_id_or_waits() {
         .says("hint:");
     scratch.run(&["trim", "log", "1"]).ends_with(1);
     scratch.run(&["stat", "log"]).ok();
-    let waiting = scratch.spawn(&["append", "log", "--wait", "10"]);
+    let waiting = scratch.spawn(&["append", "log", "--wait", "10s"]);
     drop(stdin);
     holder.wait().expect("it ended");
     let waited = waiting.wait_with_output().expect("it ended");

@@ -19,9 +19,7 @@ pub(super) fn scope(entries: &[SealedEntry], how: &CompactOptions, now_ms: i64) 
 
 /// Bytes of frames in segments with keys that were never compacted.
 pub(crate) fn dirty_bytes(entries: &[SealedEntry]) -> u64 {
-    let dirty = entries
-        .iter()
-        .filter(|entry| !entry.compacted && entry.keyed_count > 0);
+    let dirty = entries.iter().filter(|entry| entry.is_dirty());
     dirty.map(|entry| entry.frames_end).sum()
 }
 

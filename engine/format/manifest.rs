@@ -233,6 +233,12 @@ impl Manifest {
 }
 
 impl SealedEntry {
+    /// Whether compaction may find something to drop: it has keys and was never compacted.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        !self.compacted && self.keyed_count > 0
+    }
+
     fn encode(&self) -> [u8; SEALED_BYTES] {
         let mut out = [0; SEALED_BYTES];
         let fields = [

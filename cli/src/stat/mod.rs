@@ -1,15 +1,17 @@
-//! `cairn stat`: a picture of the log.
+//! `cairn stat`: a picture of the log: what there is, and that for scripts. `draw` shows it to people.
+
+mod draw;
 
 use crate::{
+    cursor,
     exit::{About, Failure, In, Outcome},
     open, output,
 };
 use cairnlog::{
-    Inspected, Options, SegmentId, Seq,
+    CursorInfo, Inspected, Options, SegmentId, Seq,
     format::{Manifest, SegmentHeader, names},
 };
 use clap::Args;
-use owo_colors::OwoColorize;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -21,6 +23,8 @@ use std::{
 pub const EXAMPLES: &str = "\
 Each column of the bar is a share of the log's bytes; neighbouring segments differ in shade, and dots
 are space allocated ahead. Takes no lock and writes nothing.
+
+Dirty is what `cairn compact` may shrink: sealed segments with keys that were never compacted.
 
 Examples:
   cairn stat orders.log
@@ -37,11 +41,6 @@ pub struct StatArgs {
     #[arg(long)]
     all: bool,
 }
-
-/// Columns of the bar.
-const COLUMNS: u64 = 64;
-/// Segments listed without `--all`: so many at the start, and at the end.
-const LISTED: usize = 12;
 
 /// A segment file.
 struct Segment {
@@ -62,6 +61,8 @@ struct Picture {
     proven_seq: Seq,
     next_seq: Seq,
     quarantine_bytes: u64,
+    /// The cursors; none if they cannot be told.
+    cursors: Option<Vec<CursorInfo>>,
 }
 
 pub fn run(args: &StatArgs) -> Outcome {
@@ -120,6 +121,7 @@ fn look(dir: &Path) -> Outcome<Picture> {
         proven_seq: reader.end_seq(),
         next_seq,
         quarantine_bytes: bytes_in(&dir.join(names::QUARANTINE)),
+        cursors: open::existing().cursors(dir).ok(),
     })
 }
 
@@ -189,6 +191,16 @@ impl Picture {
         straddling.map(|part| head_seq - part.seqs.start).sum()
     }
 
+    /// Bytes of frames in sealed segments, and those of them that are dirty.
+    fn sealed_bytes(&self) -> (u64, u64) {
+        let sealed = &self.manifest.sealed;
+        let dirty = sealed.iter().filter(|entry| entry.is_dirty());
+        (
+            sealed.iter().map(|entry| entry.frames_end).sum(),
+            dirty.map(|entry| entry.frames_end).sum(),
+        )
+    }
+
     fn file_bytes(&self) -> u64 {
         self.segments.iter().map(|part| part.file_bytes).sum()
     }
@@ -207,6 +219,10 @@ impl Picture {
                 "newest_timestamp_ms": part.newest_ms,
             })
         };
+        let (sealed_bytes, dirty_bytes) = self.sealed_bytes();
+        let cursors = self.cursors.as_ref();
+        let cursors: Option<Vec<Value>> =
+            cursors.map(|cursors| cursors.iter().map(cursor::cursor_json).collect());
         json!({
             "log_id": self.manifest.log_id.to_string(),
             "created_ms": self.manifest.created_ms,
@@ -217,108 +233,11 @@ impl Picture {
             "next_seq": self.next_seq,
             "record_count": self.record_count(),
             "file_bytes": self.file_bytes(),
+            "sealed_bytes": sealed_bytes,
+            "dirty_bytes": dirty_bytes,
             "quarantine_bytes": self.quarantine_bytes,
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
+            "cursors": cursors,
         })
-    }
-
-    fn draw(&self, out: &mut impl Write, args: &StatArgs) -> io::Result<()> {
-        let manifest = &self.manifest;
-        writeln!(
-            out,
-            "{}  log {}, created {}",
-            args.dir.display().bold(),
-            manifest.log_id,
-            output::time(manifest.created_ms)
-        )?;
-        let records = output::counted(self.record_count() - self.hidden_count(), "record");
-        write!(
-            out,
-            "{records}, seq {}..{}",
-            manifest.head_seq, self.next_seq
-        )?;
-        if manifest.clean {
-            writeln!(out, ", closed in order")?;
-        } else if self.proven_seq < self.next_seq {
-            let unproven = self.next_seq - self.proven_seq;
-            let records = output::counted(unproven, "record");
-            writeln!(
-                out,
-                ", open or not closed, {records} at the end not proven durable"
-            )?;
-        } else {
-            writeln!(out, ", open or not closed")?;
-        }
-        write!(out, "{} in files", output::bytes(self.file_bytes()))?;
-        if self.hidden_count() > 0 {
-            let hidden = output::counted(self.hidden_count(), "trimmed record");
-            write!(out, ", {hidden} still in them")?;
-        }
-        if self.quarantine_bytes > 0 {
-            write!(
-                out,
-                ", {} in quarantine",
-                output::bytes(self.quarantine_bytes)
-            )?;
-        }
-        writeln!(out, "\n\n  {}\n", self.bar())?;
-        self.table(out, args)
-    }
-
-    /// The files of the log side by side, a column for a share of the bytes.
-    fn bar(&self) -> String {
-        let total = self.file_bytes().max(1);
-        let mut bar = String::new();
-        for column in 0..COLUMNS {
-            let start = u128::from(total) * u128::from(column) / u128::from(COLUMNS);
-            let mut left = u64::try_from(start).unwrap_or(u64::MAX);
-            for (number, part) in self.segments.iter().enumerate() {
-                if left >= part.file_bytes {
-                    left -= part.file_bytes;
-                    continue;
-                }
-                bar += &match (left < part.frame_bytes, number % 2) {
-                    (true, 0) => "█".cyan().to_string(),
-                    (true, _) => "▓".blue().to_string(),
-                    // The footer of a sealed segment is no free space.
-                    (false, 0) if part.state == "sealed" => "█".cyan().to_string(),
-                    (false, _) if part.state == "sealed" => "▓".blue().to_string(),
-                    (false, _) => "·".dimmed().to_string(),
-                };
-                break;
-            }
-        }
-        bar
-    }
-
-    fn table(&self, out: &mut impl Write, args: &StatArgs) -> io::Result<()> {
-        let head = format!(
-            "{:>8}  {:<6}  {:>23}  {:>11}  {:>10}  {:>10}  newest",
-            "segment", "state", "seq", "records", "frames", "file"
-        );
-        writeln!(out, "{}", head.dimmed())?;
-        let count = self.segments.len();
-        for (number, part) in self.segments.iter().enumerate() {
-            if !args.all && number >= LISTED && number + LISTED < count {
-                if number == LISTED {
-                    let more = count - 2 * LISTED;
-                    writeln!(out, "{:>8}  {} more (--all lists them)", "…", more)?;
-                }
-                continue;
-            }
-            writeln!(
-                out,
-                "{:>8}  {:<6}  {:>23}  {:>11}  {:>10}  {:>10}  {}",
-                part.id.0,
-                part.state,
-                format!("{}..{}", part.seqs.start, part.seqs.end),
-                output::count(part.record_count),
-                output::bytes(part.frame_bytes),
-                output::bytes(part.file_bytes),
-                part.newest_ms
-                    .map_or("-".to_owned(), |time| format!("{} ago", output::age(time)))
-            )?;
-        }
-        Ok(())
     }
 }

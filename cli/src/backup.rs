@@ -1,0 +1,67 @@
+//! `cairn backup`: a copy of the log that is a log itself.
+
+use crate::{
+    exit::{In, Outcome},
+    open::{self, WriterArgs},
+    output,
+};
+use cairnlog::BackupOptions;
+use clap::Args;
+use serde_json::json;
+use std::{io::Write, path::PathBuf};
+
+pub const EXAMPLES: &str = "\
+The backup is a log with the same id, seqs and cursors, and was read and verified in full before this
+ends. Sealed segments are shared by hard links where the file system allows it.
+
+It opens the log for writing, so no other process may have it open. An application backs up its own
+log while it goes on appending, by `Log::backup`.
+
+Examples:
+  cairn backup orders.log backup.log
+  cairn backup orders.log elsewhere.log --copy";
+
+#[derive(Args, Debug)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    writer: WriterArgs,
+    /// The directory for the backup, new or empty
+    to: PathBuf,
+    /// Copy every byte, so that damage to a file of the one is none of the other
+    #[arg(long)]
+    copy: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &BackupArgs) -> Outcome {
+    let dir = &args.writer.dir;
+    let log = args.writer.open(open::existing())?;
+    let progress = output::turning("backup");
+    let how = BackupOptions::new().copy(args.copy);
+    let report = log.backup_with(&args.to, &how);
+    progress.finish_and_clear();
+    let report = report.in_log(dir)?;
+    log.close().in_log(dir)?;
+    if args.json {
+        return Ok(output::json(&json!({
+            "head_seq": report.head_seq,
+            "next_seq": report.next_seq,
+            "linked_count": report.linked_count,
+            "copied_count": report.copied_count,
+            "frame_bytes": report.frame_bytes,
+        }))?);
+    }
+    let mut out = output::raw();
+    writeln!(
+        out,
+        "backed up seq {}..{}, {}, verified: {} shared, {} copied",
+        report.head_seq,
+        report.next_seq,
+        output::bytes(report.frame_bytes),
+        output::counted(report.linked_count, "segment"),
+        output::count(report.copied_count)
+    )?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,151 @@
+//! `cairn compact`: keeps the newest record of each key.
+
+use crate::{
+    exit::{In, Outcome},
+    open::{self, WriterArgs},
+    output,
+};
+use cairnlog::{CompactOptions, CompactReport, KeyMatch, Stats};
+use clap::Args;
+use serde_json::json;
+use std::{
+    io::Write,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+pub const EXAMPLES: &str = "\
+Keeps the newest record of each key and every record without one. Seqs, order, payloads and times stay
+as they are. Only sealed segments are compacted; --rotate seals the one that is being written first.
+
+It can be interrupted or killed at any moment: every commit swaps whole segments, so the old ones or
+the new ones are the log, and what was half written is removed when the log is next opened for
+writing. Run again, it goes on where it ended.
+
+Examples:
+  cairn compact orders.log
+  cairn compact orders.log --rotate --tombstone-age 7d --rate none
+  cairn compact orders.log --memory 16M --hashed --json";
+
+#[derive(Args, Debug)]
+pub struct CompactArgs {
+    #[command(flatten)]
+    writer: WriterArgs,
+    /// How long a tombstone stays at least, such as 24h, so that who follows the log sees it
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = open::duration)]
+    tombstone_age: Duration,
+    /// Memory for telling keys apart, at least 1M; more keys than fit take several passes
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = open::size)]
+    memory: u64,
+    /// Bytes to read and write in a second, together, or `none`: as fast as it can
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = rate)]
+    rate: Rate,
+    /// Tell keys apart by a hash of 128 bits: less memory for long keys
+    #[arg(long)]
+    hashed: bool,
+    /// Seal the segment that is being written first, so that it is compacted too
+    #[arg(long)]
+    rotate: bool,
+    /// The size of new segments in bytes: smaller ones are joined up to it
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = open::size)]
+    segment_bytes: u64,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Bytes in a second, if they are bounded.
+#[derive(Clone, Copy, Debug)]
+struct Rate(Option<u64>);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    match text {
+        "none" => Ok(Rate(None)),
+        text => match open::size(text)? {
+            0 => Err("at a rate of 0 nothing would ever happen".to_owned()),
+            bytes => Ok(Rate(Some(bytes))),
+        },
+    }
+}
+
+pub fn run(args: &CompactArgs) -> Outcome {
+    let dir = &args.writer.dir;
+    let how = CompactOptions::new()
+        .tombstone_age_min(args.tombstone_age)
+        .memory_bytes_max(usize::try_from(args.memory).unwrap_or(usize::MAX))
+        .rate_bytes_per_s(args.rate.0)
+        .keys(if args.hashed {
+            KeyMatch::Hashed
+        } else {
+            KeyMatch::Exact
+        });
+    let options = open::existing().segment_bytes(args.segment_bytes);
+    let log = args.writer.open(options)?;
+    if args.rotate {
+        log.rotate().in_log(dir)?;
+    }
+    let started = Instant::now();
+    let progress = output::progress("compact", None);
+    let report = log.compact_with(&how, |at| {
+        progress.set_position(at.read_bytes + at.written_bytes);
+        ControlFlow::Continue(())
+    });
+    progress.finish_and_clear();
+    let report = report.in_log(dir)?;
+    let stats = log.stats();
+    log.close().in_log(dir)?;
+    tell(args, &report, &stats, started.elapsed())
+}
+
+fn tell(args: &CompactArgs, report: &CompactReport, stats: &Stats, elapsed: Duration) -> Outcome {
+    if args.json {
+        return Ok(output::json(&json!({
+            "segments_before": report.segments_before,
+            "segments_after": report.segments_after,
+            "bytes_before": report.bytes_before,
+            "bytes_after": report.bytes_after,
+            "dropped_count": report.dropped_count,
+            "kept_count": report.kept_count,
+            "read_bytes": report.progress.read_bytes,
+            "written_bytes": report.progress.written_bytes,
+            "pass_count": report.progress.pass_count,
+            "elapsed_ms": elapsed.as_millis() as u64,
+        }))?);
+    }
+    let mut out = output::raw();
+    let time = output::duration(elapsed);
+    if report.segments_before > 0 {
+        writeln!(
+            out,
+            "compacted {} into {}, {} into {}: dropped {}, kept {}, in {time}",
+            output::counted(report.segments_before, "segment"),
+            output::count(report.segments_after),
+            output::bytes(report.bytes_before),
+            output::bytes(report.bytes_after),
+            output::counted(report.dropped_count, "record"),
+            output::count(report.kept_count)
+        )?;
+    } else if stats.sealed_bytes == 0 {
+        writeln!(
+            out,
+            "compact: no segment is sealed yet; --rotate seals the one that is being written"
+        )?;
+    } else {
+        let sealed = output::bytes(stats.sealed_bytes);
+        writeln!(out, "compact: nothing to drop in {sealed}, in {time}")?;
+    }
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rate;
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("none").map(|rate| rate.0), Ok(None));
+        assert_eq!(rate("4M").map(|rate| rate.0), Ok(Some(4 << 20)));
+        assert!(rate("0").is_err());
+        assert!(rate("fast").is_err());
+    }
+}

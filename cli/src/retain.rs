@@ -1,0 +1,90 @@
+//! `cairn retain`: drops whole segments that pass a limit.
+
+use crate::{
+    exit::{In, Outcome},
+    open::{self, WriterArgs},
+    output,
+};
+use cairnlog::{Retention, Seq};
+use clap::{ArgGroup, Args};
+use serde_json::json;
+use std::{io::Write, time::Duration};
+
+pub const EXAMPLES: &str = "\
+Drops sealed segments from the head, whole ones only, as long as one of the limits is passed. What a
+cursor that holds has not passed stays, up to --held-bytes; `cairn cursor list` shows which hold.
+
+Examples:
+  cairn retain orders.log --bytes 10G
+  cairn retain orders.log --age 7d --held-bytes 1G
+  cairn retain orders.log --seq 500 --json";
+
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("limit").args(["bytes", "age", "seq"]).multiple(true).required(true))]
+pub struct RetainArgs {
+    #[command(flatten)]
+    writer: WriterArgs,
+    /// The most bytes of frames to keep, such as 10G
+    #[arg(long, value_name = "SIZE", value_parser = open::size)]
+    bytes: Option<u64>,
+    /// How old the youngest record of a segment may become, such as 7d
+    #[arg(long, value_name = "DURATION", value_parser = open::duration)]
+    age: Option<Duration>,
+    /// Records below this seq may go
+    #[arg(long, value_name = "SEQ")]
+    seq: Option<Seq>,
+    /// The most bytes that cursors hold back; by default there is no bound
+    #[arg(long, value_name = "SIZE", value_parser = open::size)]
+    held_bytes: Option<u64>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RetainArgs {
+    fn limits(&self) -> Retention {
+        let mut limits = Retention::new();
+        if let Some(bytes) = self.bytes {
+            limits = limits.bytes_max(bytes);
+        }
+        if let Some(age) = self.age {
+            limits = limits.age_max(age);
+        }
+        if let Some(seq) = self.seq {
+            limits = limits.seq_min(seq);
+        }
+        if let Some(bytes) = self.held_bytes {
+            limits = limits.held_bytes_max(bytes);
+        }
+        limits
+    }
+}
+
+pub fn run(args: &RetainArgs) -> Outcome {
+    let dir = &args.writer.dir;
+    let log = args.writer.open(open::existing())?;
+    let report = log.retain(&args.limits()).in_log(dir)?;
+    log.close().in_log(dir)?;
+    if args.json {
+        return Ok(output::json(&json!({
+            "segment_count": report.segment_count,
+            "record_count": report.record_count,
+            "frame_bytes": report.frame_bytes,
+            "head_seq": report.head_seq,
+        }))?);
+    }
+    let mut out = output::raw();
+    if report.segment_count == 0 {
+        writeln!(out, "retain: dropped nothing")?;
+    } else {
+        writeln!(
+            out,
+            "retain: dropped {} with {}, {}; the log begins at seq {}",
+            output::counted(report.segment_count, "segment"),
+            output::counted(report.record_count, "record"),
+            output::bytes(report.frame_bytes),
+            report.head_seq
+        )?;
+    }
+    Ok(out.flush()?)
+}
