@@ -17,10 +17,28 @@ use crate::{
     sync::{Arc, MutexGuard},
     types::Seq,
 };
-use std::{collections::VecDeque, ops::Range, time::Duration};
+use std::{collections::VecDeque, ops::Range, task::Waker, time::Duration};
 
 /// The seqs of an append, and what to wait on, if anything.
 pub(super) type Queued = (Range<Seq>, Option<Arc<Completion>>);
+
+/// What became of an attempt to queue records.
+pub(super) enum Attempt<'a> {
+    Queued(Queued),
+    /// First something has to happen.
+    Wait(MutexGuard<'a, State>, For),
+}
+
+/// What an append has to wait for before it is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The end of the log is being changed.
+    End,
+    /// The queue is full.
+    Room,
+    /// The next segment is not prepared.
+    Segment,
+}
 
 /// What the queue's lock guards.
 #[derive(Debug)]
@@ -61,6 +79,17 @@ pub(super) struct State {
     pub(super) idle_armed: bool,
     /// Threads that wait for `room`.
     pub(super) room_waiters: usize,
+    /// Tasks that wait for it.
+    pub(super) room_wakers: Vec<Waker>,
+    /// What tasks have asked the worker to do in their stead, and whether it takes no more.
+    #[cfg(feature = "async")]
+    pub(super) errands: VecDeque<super::later::Errand>,
+    #[cfg(feature = "async")]
+    pub(super) worker_ended: bool,
+    /// Why no room is made at present: the last write or the last attempt to prepare a segment failed.
+    pub(super) stuck: Option<Error>,
+    /// Whether somebody waits for preparing a segment to be tried again, back-off or not.
+    pub(super) try_now: bool,
 }
 
 impl State {
@@ -87,6 +116,13 @@ impl State {
             retry_at: None,
             idle_armed: false,
             room_waiters: 0,
+            room_wakers: Vec::new(),
+            #[cfg(feature = "async")]
+            errands: VecDeque::new(),
+            #[cfg(feature = "async")]
+            worker_ended: false,
+            stuck: None,
+            try_now: false,
         }
     }
 
@@ -108,7 +144,8 @@ impl State {
 }
 
 impl Core {
-    /// Checks, numbers and queues records. The completion is `None` if there is nothing to wait for.
+    /// Checks, numbers and queues records, waiting for room and for a segment as long as it takes. The
+    /// completion is `None` if there is nothing to wait for.
     pub(super) fn enqueue(
         &self,
         records: &[NewRecord<'_>],
@@ -116,13 +153,32 @@ impl Core {
         level: Durability,
     ) -> Result<Queued> {
         let body_bytes = self.check(records, how)?;
-        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
+        loop {
+            match self.attempt(state, records, how, level, body_bytes)? {
+                Attempt::Queued(queued) => return Ok(queued),
+                Attempt::Wait(waiting, why) => state = self.wait_for(waiting, why)?,
+            }
+        }
+    }
+
+    /// Numbers and queues records, if that is possible now.
+    pub(super) fn attempt<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+        level: Durability,
+        body_bytes: usize,
+    ) -> Result<Attempt<'a>> {
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let new_batch = loop {
-            state = self.wait_for_end(state);
+            if state.end_changes {
+                return Ok(Attempt::Wait(state, For::End));
+            }
             Self::check_open(&state, Op::Append)?;
             if let Some(repeat) = self.find_repeat(&mut state, how.producer, count, level)? {
-                return Ok(repeat);
+                return Ok(Attempt::Queued(repeat));
             }
             if let Some(expected) = how.expected_seq
                 && expected != state.next_seq
@@ -130,12 +186,11 @@ impl Core {
                 return Err(Error::seq_mismatch(expected, state.next_seq));
             }
             if count == 0 {
-                return Ok((state.next_seq..state.next_seq, None));
+                return Ok(Attempt::Queued((state.next_seq..state.next_seq, None)));
             }
             let queued = state.queued_bytes;
             if queued > 0 && queued + body_bytes > self.options.queue_bytes_max {
-                state = self.wait_for_room(state)?;
-                continue;
+                return Ok(Attempt::Wait(state, For::Room));
             }
             let (tail, end) = &state.plan;
             let shares = |group: &Group| {
@@ -153,8 +208,23 @@ impl Core {
             if end + needed as u64 <= self.options.segment_bytes {
                 break new_batch;
             }
-            state = self.plan_rotation(state)?;
+            if !self.plan_rotation(&mut state) {
+                return Ok(Attempt::Wait(state, For::Segment));
+            }
         };
+        self.push(state, records, how, level, new_batch)
+            .map(Attempt::Queued)
+    }
+
+    /// Encodes records that have their place into the last group.
+    fn push(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+        level: Durability,
+        new_batch: bool,
+    ) -> Result<Queued> {
         let first_seq = state.next_seq;
         let begin_at_ms = new_batch.then(|| self.dir.vfs().unix_time_ms());
         let Some(group) = state.back() else {
@@ -188,7 +258,7 @@ impl Core {
     }
 
     /// Limits, before anything is queued. Gives the size of the frames in bytes.
-    fn check(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<usize> {
+    pub(super) fn check(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<usize> {
         let limit = self.options.record_limit();
         let mut body_bytes = 0;
         for record in records {
@@ -231,6 +301,18 @@ impl Core {
         }
     }
 
+    fn wait_for<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        why: For,
+    ) -> Result<MutexGuard<'a, State>> {
+        match why {
+            For::End => Ok(self.wait_for_end(state)),
+            For::Room => self.wait_for_room(state),
+            For::Segment => self.wait_for_segment(state),
+        }
+    }
+
     /// Back-pressure: waits until the queue is shorter, working it off if nobody else does.
     fn wait_for_room<'a>(
         &'a self,
@@ -259,27 +341,32 @@ impl Core {
         state
     }
 
-    /// Plans the next group into the next segment, which has to be prepared by then.
-    fn plan_rotation<'a>(
+    /// Has the next segment prepared.
+    fn wait_for_segment<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, State>,
     ) -> Result<MutexGuard<'a, State>> {
+        // It is once the one before is sealed, and that once its successor is begun: what is queued
+        // has to be written first.
+        if state.queue.is_empty() && state.leading {
+            return self.wait_for_room(state);
+        }
+        let queued = state.queue.back().map(|group| group.done.clone());
+        drop(state);
+        if let Some(done) = queued {
+            let mut state = self.state.lock();
+            while done.reached(Durability::Written).is_none() {
+                state = self.wait_for_room(state)?;
+            }
+        }
+        self.maintain(Op::Rotate)?;
+        Ok(self.state.lock())
+    }
+
+    /// Plans the next group into the next segment; false if that is not prepared.
+    fn plan_rotation(&self, state: &mut State) -> bool {
         let Some(spare) = state.spare.take() else {
-            // The next segment is prepared once the one before is sealed, and that once its
-            // successor is begun: what is queued has to be written first.
-            if state.queue.is_empty() && state.leading {
-                return self.wait_for_room(state);
-            }
-            let queued = state.queue.back().map(|group| group.done.clone());
-            drop(state);
-            if let Some(done) = queued {
-                let mut state = self.state.lock();
-                while done.reached(Durability::Written).is_none() {
-                    state = self.wait_for_room(state)?;
-                }
-            }
-            self.maintain(Op::Rotate)?;
-            return Ok(self.state.lock());
+            return false;
         };
         let header = SegmentHeader {
             origin: Origin::Live,
@@ -297,9 +384,9 @@ impl Core {
         state.plan = (tail.clone(), HEADER_BYTES as u64);
         state.queued_bytes += HEADER_BYTES;
         let mut group = Group::new(tail, Some(header), 0, next_seq, buffer);
-        group.ledger = self.freeze(&state, next_seq, next_seq, spare.id);
+        group.ledger = self.freeze(state, next_seq, next_seq, spare.id);
         state.queue.push_back(group);
-        Ok(state)
+        true
     }
 
     /// Queues the wish that everything so far be durable; `None` if it is.
@@ -326,8 +413,10 @@ impl Core {
             return Ok(()); // Nothing was put into it yet.
         }
         while state.plan.0.id == tail_id {
-            state = self.plan_rotation(state)?;
-            Self::check_open(&state, Op::Rotate)?;
+            if !self.plan_rotation(&mut state) {
+                state = self.wait_for_segment(state)?;
+                Self::check_open(&state, Op::Rotate)?;
+            }
         }
         let done = state.back().map(|group| {
             group.wants = stronger(group.wants, Durability::Written);

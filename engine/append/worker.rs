@@ -89,12 +89,19 @@ impl Core {
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
         loop {
             let now = self.dir.vfs().monotonic();
+            if std::mem::take(&mut self.state.lock().try_now) {
+                agenda.maintain_after = Duration::ZERO;
+            }
             if now >= agenda.maintain_after
                 && self.maintenance_is_due()
                 && let Err(error) = self.maintain(Op::Rotate)
             {
                 // An append that needs the segment meets the same error and is told it, too.
                 self.note(&error);
+                let mut state = self.state.lock();
+                state.stuck = Some(error);
+                self.make_room(&mut state);
+                drop(state);
                 agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
             }
             let (tail, wanted) = {
@@ -122,7 +129,17 @@ impl Core {
             }
             self.sync_if_due();
             let mut state = self.state.lock();
+            #[cfg(feature = "async")]
+            if let Some(errand) = state.next_errand() {
+                drop(state);
+                errand.run();
+                continue;
+            }
             if state.stop_worker {
+                #[cfg(feature = "async")]
+                {
+                    state.worker_ended = true;
+                }
                 return ControlFlow::Break(());
             }
             if !state.leading && self.write_is_due(&state) {
@@ -156,7 +173,7 @@ impl Core {
         let old = state
             .buffered_since
             .is_some_and(|at| now >= at + self.options.buffer_interval);
-        let full = state.queued_bytes >= self.options.buffer_bytes;
+        let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
         state
             .queue
             .front()

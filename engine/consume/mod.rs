@@ -15,11 +15,15 @@ mod lease;
 mod options;
 mod position;
 mod queue;
+#[cfg(feature = "async")]
+mod stream;
 
 pub use consumer::Consumer;
 pub use lease::Lease;
 pub use options::{ConsumerOptions, CursorInfo, QueueOptions, Start};
 pub use queue::Queue;
+#[cfg(feature = "async")]
+pub use stream::ConsumerStream;
 
 use crate::{
     cursor::{self, Standing},
