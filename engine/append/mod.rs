@@ -27,6 +27,7 @@ mod publish;
 mod queue;
 mod record;
 mod repeat;
+mod room;
 #[cfg(feature = "async")]
 mod sink;
 mod ticket;

@@ -88,39 +88,7 @@ impl Core {
     /// is being closed.
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
         loop {
-            let now = self.dir.vfs().monotonic();
-            if std::mem::take(&mut self.state.lock().try_now) {
-                agenda.maintain_after = Duration::ZERO;
-            }
-            if now >= agenda.maintain_after
-                && self.maintenance_is_due()
-                && let Err(error) = self.maintain(Op::Rotate)
-            {
-                // An append that needs the segment meets the same error and is told it, too.
-                self.note(&error);
-                let mut state = self.state.lock();
-                state.stuck = Some(error);
-                self.make_room(&mut state);
-                drop(state);
-                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
-            }
-            let (tail, wanted) = {
-                let state = self.state.lock();
-                (state.plan.0.clone(), self.allocation_is_wanted(&state))
-            };
-            if wanted
-                && now >= agenda.maintain_after
-                && let Err(error) = self.allocate_ahead(&tail)
-            {
-                event!(warn, "allocation ahead failed",);
-                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
-                if tail.sync_failed() {
-                    // It may have been frames that this sync lost, not only zeros.
-                    let place = Place::in_segment(tail.id, tail.written_end());
-                    let error = Error::io(Op::Sync, error).at(place);
-                    self.poison(&mut self.state.lock(), None, &error);
-                }
-            }
+            self.prepare(agenda);
             if self.watermark_is_due()
                 && let Some(done) = self.enqueue_watermark()
             {
@@ -160,6 +128,41 @@ impl Core {
                     self.work.wait_for(&mut state, deadline - now);
                 }
                 None => self.work.wait(&mut state),
+            }
+        }
+    }
+
+    /// Seals and prepares segments, and allocates space, if that is due and did not fail just now.
+    fn prepare(&self, agenda: &mut Agenda) {
+        let now = self.dir.vfs().monotonic();
+        if std::mem::take(&mut self.state.lock().try_now) {
+            agenda.maintain_after = Duration::ZERO;
+        }
+        if now < agenda.maintain_after {
+            return;
+        }
+        if self.maintenance_is_due()
+            && let Err(error) = self.maintain(Op::Rotate)
+        {
+            // An append that needs the segment meets the same error and is told it, too.
+            self.note(&error);
+            let mut state = self.state.lock();
+            state.stuck = Some(error);
+            self.make_room(&mut state);
+            agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+        }
+        let (tail, wanted) = {
+            let state = self.state.lock();
+            (state.plan.0.clone(), self.allocation_is_wanted(&state))
+        };
+        if wanted && let Err(error) = self.allocate_ahead(&tail) {
+            event!(warn, "allocation ahead failed",);
+            agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+            if tail.sync_failed() {
+                // It may have been frames that this sync lost, not only zeros.
+                let place = Place::in_segment(tail.id, tail.written_end());
+                let error = Error::io(Op::Sync, error).at(place);
+                self.poison(&mut self.state.lock(), None, &error);
             }
         }
     }

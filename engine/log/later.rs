@@ -58,6 +58,7 @@ impl Log {
     pub async fn sync_async(&self) -> Result<Seq> {
         let core = self.inner.appender.shared().clone();
         let shared = core.clone();
+        // DURABILITY: after this line everything appended before the call survives.
         core.later(move || shared.sync()).await
     }
 
