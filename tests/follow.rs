@@ -229,7 +229,7 @@ impl Told {
             }
             ("durable", [next]) => drop(self.durable.fetch_max(*next, Ordering::SeqCst)),
             ("compacted", [count]) => {
-                drop(self.compacted_count.fetch_add(*count, Ordering::SeqCst));
+                self.compacted_count.fetch_add(*count, Ordering::SeqCst);
             }
             ("trims", [head]) => drop(self.heads.lock().unwrap().insert(*head)),
             ("rewinds", [from, to]) => self.dropped.lock().unwrap().push(*from..*to),
