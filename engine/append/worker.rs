@@ -48,15 +48,17 @@ pub(crate) trait Upkeep: Debug + Send + Sync {
 struct Agenda {
     maintain_after: Duration,
     upkeep_after: Duration,
+    /// It panicked, and would again.
+    upkeep_ended: bool,
 }
 
 impl Core {
     fn work(&self) {
         let mut agenda = Agenda::default();
         while self.duties(&mut agenda, None).is_continue() {
-            if self.upkeep.is_some() && self.dir.vfs().monotonic() >= agenda.upkeep_after {
+            let due = self.dir.vfs().monotonic() >= agenda.upkeep_after;
+            if due && self.upkeep.is_some() && !agenda.upkeep_ended {
                 self.keep_up(&mut agenda);
-                agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
             }
         }
     }
@@ -70,12 +72,23 @@ impl Core {
         };
         // As long as there is something to do, whatever else is due comes in between.
         loop {
-            match upkeep.step(self, &mut between) {
-                Ok(true) if between(Duration::ZERO).is_continue() => {}
-                Ok(_) => return,
-                Err(error) => return self.note(&error),
+            let step = || upkeep.step(self, &mut between);
+            match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(Ok(true)) if between(Duration::ZERO).is_continue() => {}
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) => {
+                    self.note(&error);
+                    break;
+                }
+                Err(_) => {
+                    let note = "compaction or retention panicked";
+                    self.note(&Error::note(ErrorKind::Panicked, Op::Compact, note));
+                    agenda.upkeep_ended = true;
+                    return;
+                }
             }
         }
+        agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
     }
 
     /// Keeps an error of the background work for whoever asks, or closes.
@@ -116,7 +129,8 @@ impl Core {
             }
             state.idle_armed = self.watermark_deadline(&state).is_some();
             let now = self.dir.vfs().monotonic();
-            let upkeep = self.upkeep.as_ref().map(|_| agenda.upkeep_after);
+            let wanted = self.upkeep.is_some() && !agenda.upkeep_ended;
+            let upkeep = wanted.then_some(agenda.upkeep_after);
             let leave = until.or(upkeep);
             if leave.is_some_and(|at| at <= now) {
                 return ControlFlow::Continue(());
