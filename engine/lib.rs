@@ -60,9 +60,15 @@ mod upkeep;
 mod verify;
 pub mod vfs;
 
+#[cfg(feature = "async")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+pub use append::AppendSink;
 pub use append::{AppendOptions, NewRecord, Ticket};
 pub use backup::{BackupOptions, BackupReport};
 pub use compact::{CompactProgress, CompactReport};
+#[cfg(feature = "async")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+pub use consume::ConsumerStream;
 pub use consume::{Consumer, ConsumerOptions, CursorInfo, Lease, Queue, QueueOptions, Start};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::Producer;
@@ -73,6 +79,9 @@ pub use options::{
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use read::{Reader, Record, Scan, TailReader};
+#[cfg(feature = "async")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+pub use read::{ScanStream, TailStream};
 pub use recover::{CutBytes, Recovery, Verdict};
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
 pub use retain::RetainReport;

@@ -5,7 +5,7 @@
 //! knows what it must be. The writer tells through a pipe what it is about to drop, and the reader
 //! what it shows; both are killed at random moments, again and again.
 
-use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord, Reader, Seq};
+use cairnlog::{AppendOptions, CompactOptions, ErrorKind, Log, NewRecord, Reader, Seq};
 use std::{
     collections::BTreeSet,
     env,
@@ -34,6 +34,11 @@ fn payload(seq: Seq) -> Vec<u8> {
         b'a' + (seq % 26) as u8,
     );
     text
+}
+
+/// Two of three records have one of seven keys: compaction leaves the newest of each.
+fn key(seq: Seq) -> Option<[u8; 1]> {
+    (!seq.is_multiple_of(3)).then_some([(seq * 5 % 7) as u8])
 }
 
 /// A cheap source of numbers, different for each seed.
@@ -89,7 +94,7 @@ fn writing_child() {
     loop {
         append(&log, 1 + dice.below(4));
         let next = log.next_seq();
-        // Everything else that a writer does. A compaction belongs here as well.
+        // Everything else that a writer does.
         match dice.below(60) {
             0 => log.rotate().unwrap(),
             1 => {
@@ -102,6 +107,11 @@ fn writing_child() {
                 say(&format!("rewinds {end} {next}"));
                 log.rewind(end).unwrap();
             }
+            3 => {
+                log.rotate().unwrap();
+                let report = log.compact(&CompactOptions::new().rate_bytes_per_s(None));
+                say(&format!("compacted {}", report.unwrap().dropped_count));
+            }
             _ => {}
         }
     }
@@ -110,7 +120,14 @@ fn writing_child() {
 fn append(log: &Log, count: u64) {
     let next = log.next_seq();
     let payloads: Vec<_> = (next..next + count).map(payload).collect();
-    let records: Vec<_> = payloads.iter().map(NewRecord::value).collect();
+    let keys: Vec<_> = (next..next + count).map(key).collect();
+    let mut records = Vec::new();
+    for (payload, key) in payloads.iter().zip(&keys) {
+        records.push(match key {
+            Some(key) => NewRecord::keyed(key, payload),
+            None => NewRecord::value(payload),
+        });
+    }
     let how = AppendOptions::new().expected_seq(next);
     log.append_records(&records, &how).unwrap();
     say(&format!("durable {}", next + count));
@@ -141,6 +158,7 @@ fn reading_child() {
                         "seq {}",
                         record.seq()
                     );
+                    assert_eq!(record.key(), key(record.seq()).as_ref().map(|key| &key[..]));
                     say(&format!("shows {}", record.seq()));
                     shown += 1;
                     if shown.is_multiple_of(64) {
@@ -161,7 +179,7 @@ fn reading_child() {
 fn look_around(reader: &Reader, seq: Seq) {
     match reader.get(seq) {
         Ok(Some(record)) => assert_eq!(record.to_vec(), payload(seq)),
-        Ok(None) => {} // Rewound.
+        Ok(None) => {} // Rewound, or compacted away.
         Err(error) => assert_eq!(error.kind(), ErrorKind::Trimmed, "{error}"),
     }
     let mut above = Seq::MAX;
@@ -188,6 +206,7 @@ struct Told {
     shown: AtomicU64,
     shown_count: AtomicU64,
     opened_count: AtomicU64,
+    compacted_count: AtomicU64,
     dropped: Mutex<Vec<Range<Seq>>>,
     heads: Mutex<BTreeSet<Seq>>,
 }
@@ -209,6 +228,9 @@ impl Told {
                 self.opened_count.fetch_add(1, Ordering::SeqCst);
             }
             ("durable", [next]) => drop(self.durable.fetch_max(*next, Ordering::SeqCst)),
+            ("compacted", [count]) => {
+                self.compacted_count.fetch_add(*count, Ordering::SeqCst);
+            }
             ("trims", [head]) => drop(self.heads.lock().unwrap().insert(*head)),
             ("rewinds", [from, to]) => self.dropped.lock().unwrap().push(*from..*to),
             _ => {}
@@ -223,7 +245,7 @@ impl Told {
                 assert!(*seq >= due, "seq {seq} was shown after {due}");
                 self.shown.fetch_max(seq + 1, Ordering::SeqCst);
                 self.shown_count.fetch_add(1, Ordering::SeqCst);
-                (seq + 1, (*seq > due).then_some(Gap::Rewound(due..*seq)))
+                (seq + 1, (*seq > due).then_some(Gap::Dropped(due..*seq)))
             }
             ("resumes", [seq]) => {
                 assert!(*seq > due);
@@ -237,10 +259,11 @@ impl Told {
     fn explains(&self, gap: &Gap) -> bool {
         match gap {
             Gap::Trimmed(head) => self.heads.lock().unwrap().contains(head),
-            Gap::Rewound(seqs) => {
+            Gap::Dropped(seqs) => {
                 let dropped = self.dropped.lock().unwrap();
-                seqs.clone()
-                    .all(|seq| dropped.iter().any(|range| range.contains(&seq)))
+                let rewound = |seq| dropped.iter().any(|range| range.contains(&seq));
+                // Compaction takes what has a newer record of its key, and there soon is one.
+                seqs.clone().all(|seq| key(seq).is_some() || rewound(seq))
             }
         }
     }
@@ -249,7 +272,8 @@ impl Told {
 #[derive(Debug)]
 enum Gap {
     Trimmed(Seq),
-    Rewound(Range<Seq>),
+    /// By a rewind or a compaction.
+    Dropped(Range<Seq>),
 }
 
 fn parse(line: &str) -> (&str, Vec<u64>) {
@@ -307,21 +331,28 @@ fn readers(dir: &Path, told: &Told, dice: &mut Dice) -> Vec<Gap> {
     gaps
 }
 
-/// The last reader comes to the end of the log, in time.
+/// The last reader comes to the end of the log, in time, and sees what this process does: of every key
+/// the newest record, and all that have none.
 fn catches_up(dir: &Path, told: &Told) {
     let log = Log::open(dir).unwrap();
     assert!(log.next_seq() >= told.shown.load(Ordering::SeqCst));
     append(&log, 1);
     let (last, started) = (log.next_seq() - 1, Instant::now());
     let mut tail = Reader::open(dir).unwrap().tail(log.head_seq());
+    let mut seen = BTreeSet::new();
     while tail.next_seq() <= last {
         let record = tail.next_timeout(DEADLINE).unwrap();
-        assert!(
-            record.is_some(),
-            "stuck at {}, the last is {last}",
-            tail.next_seq()
-        );
+        let stuck = || panic!("stuck at {}, the last is {last}", tail.next_seq());
+        seen.insert(record.unwrap_or_else(stuck).seq());
         assert!(started.elapsed() < DEADLINE);
+    }
+    let here: BTreeSet<Seq> = log.scan(..).unwrap().map(|it| it.unwrap().seq()).collect();
+    assert_eq!(seen, here);
+    let dropped = told.dropped.lock().unwrap();
+    let rewound = |seq: &Seq| dropped.iter().any(|range| range.contains(seq));
+    let keyless = (log.head_seq()..last).filter(|seq| key(*seq).is_none() && !rewound(seq));
+    for seq in keyless {
+        assert!(here.contains(&seq), "seq {seq} is gone");
     }
 }
 
@@ -358,6 +389,10 @@ fn is_what_a_reader_shows_right_whoever_is_killed() {
     assert!(
         gaps.iter().any(|gap| matches!(gap, Gap::Trimmed(_))),
         "no trim passed a reader"
+    );
+    assert!(
+        count(&told.compacted_count) > KILLS,
+        "nothing was compacted"
     );
 }
 

@@ -6,7 +6,8 @@
 #![cfg(cairn_shuttle)]
 
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options,
+    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer,
+    QueueOptions,
     format::WatermarkFile,
     vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
 };
@@ -406,5 +407,97 @@ fn appends_beside_a_rewind_go_where_they_belong() {
             .scan(..)
             .unwrap()
             .for_each(|record| drop(record.unwrap()));
+    });
+}
+
+/// Workers wait for records, for room and for what another gave back: whoever changes one of these has
+/// to wake them.
+#[test]
+fn waiting_workers_of_a_queue_miss_nothing() {
+    explore(|| {
+        let disk = SimFs::new(14);
+        let log = options(&disk).segment_bytes(4096).open("log").unwrap();
+        let how = QueueOptions::new().in_flight_max(1);
+        let queue = log.consumer("work").unwrap().into_queue(how).unwrap();
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                let (queue, log, done) = (queue.clone(), log.clone(), done.clone());
+                thread::spawn(move || {
+                    while let Some(lease) = queue.next().unwrap() {
+                        let seq = lease.record().seq();
+                        if (seq, lease.delivery_count()) == (1, 1) {
+                            continue; // Gives it back.
+                        }
+                        lease.ack().unwrap();
+                        let count = {
+                            let mut done = done.lock().unwrap();
+                            done.push(seq);
+                            done.len()
+                        };
+                        if count == 3 {
+                            log.close().unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        for number in 0..3u8 {
+            log.append([number]).unwrap();
+        }
+        workers.into_iter().for_each(|t| t.join().unwrap());
+        let mut done = done.lock().unwrap().clone();
+        done.sort_unstable();
+        assert_eq!(done, [0, 1, 2]);
+        assert_eq!(queue.seq(), 3);
+    });
+}
+
+#[test]
+fn acknowledgements_and_moves_of_one_cursor_do_not_undo_each_other() {
+    explore(|| {
+        let disk = SimFs::new(15);
+        let log = options(&disk).segment_bytes(4096).open("log").unwrap();
+        log.append_batch(["a", "b", "c"]).unwrap();
+        let consumer = Arc::new(log.consumer("till").unwrap());
+        let acks: Vec<_> = (0..2)
+            .map(|seq| {
+                let consumer = consumer.clone();
+                thread::spawn(move || consumer.ack(seq).unwrap())
+            })
+            .collect();
+        let bill = [NewRecord::value("bill")];
+        let moved = consumer.append(&bill, 2, &AppendOptions::new());
+        assert_eq!(moved.unwrap(), 3..4);
+        acks.into_iter().for_each(|t| t.join().unwrap());
+        assert_eq!(consumer.seq(), 3);
+        let after = options(&disk.reboot(16)).open("log").unwrap();
+        assert_eq!(after.consumer("till").unwrap().seq(), 3);
+    });
+}
+
+#[test]
+fn of_two_appends_of_one_name_one_is_the_repeat_of_the_other() {
+    explore(|| {
+        let disk = SimFs::new(17);
+        let log = options(&disk).open("log").unwrap();
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let log = log.clone();
+                thread::spawn(move || {
+                    let (id, epoch, number) = (1, 0, 0);
+                    let how = AppendOptions::new().producer(Producer { id, epoch, number });
+                    let seqs = log
+                        .append_records(&[NewRecord::value("once")], &how)
+                        .unwrap();
+                    assert!(log.durable_seq() >= seqs.end, "durable when it returns");
+                    seqs
+                })
+            })
+            .collect();
+        for thread in threads {
+            assert_eq!(thread.join().unwrap(), 0..1);
+        }
+        assert_eq!(log.next_seq(), 1);
     });
 }

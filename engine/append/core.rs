@@ -123,7 +123,7 @@ impl Core {
         state.plan = plan;
         state.leading = false;
         state.end_changes = false;
-        self.hand_on(&state);
+        self.hand_on(&mut state);
         result
     }
 

@@ -11,7 +11,7 @@ use crate::{
     sync::{Arc, MutexGuard},
     types::Seq,
 };
-use std::time::Duration;
+use std::{task::Waker, time::Duration};
 
 /// How long the worker leaves a full disk alone before it tries to write buffered records again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -58,7 +58,7 @@ impl Core {
                 Some(error)
             }
         };
-        self.hand_on(&state);
+        self.hand_on(&mut state);
         drop(state);
         if self.durable_seq() > durable_before {
             // Everybody was woken before, and the next leader may be on its way.
@@ -157,6 +157,7 @@ impl Core {
     fn settle(&self, state: &mut State, group: Group) {
         state.queued_bytes = state.queued_bytes.saturating_sub(group.buffer.len());
         state.retry_at = None;
+        state.stuck = None;
         if group.wants == Durability::Durable {
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);
@@ -176,6 +177,7 @@ impl Core {
     fn take_back(&self, state: &mut State, group: Group, error: &Error) {
         state.queue.push_front(group);
         state.retry_at = Some(self.dir.vfs().monotonic() + RETRY_AFTER);
+        state.stuck = Some(error.clone());
         let kept = state.queue.iter().take_while(|group| !group.owes).count();
         let dropped = state.queue.split_off(kept);
         for group in &mut state.queue {
@@ -228,20 +230,27 @@ impl Core {
                 .fail(error.consequence(ErrorKind::Poisoned, Op::Append));
         }
         state.queued_bytes = 0;
+        self.make_room(state);
         self.watermark
             .fail(error.consequence(ErrorKind::Poisoned, Op::Read));
     }
 
     /// Passes the lead to whoever waits: first a parked caller of the next group that has one, else
     /// the worker.
-    pub(super) fn hand_on(&self, state: &State) {
-        if state.room_waiters > 0 {
-            self.room.notify_all();
-        }
+    pub(super) fn hand_on(&self, state: &mut State) {
+        self.make_room(state);
         let asked = state.queue.iter().any(|group| group.done.ask_to_lead());
         if !asked && self.options.background && self.work_is_due(state) {
             self.work.notify_one();
         }
+    }
+
+    /// Wakes whoever waits for room, for a segment or for the end to stand still.
+    pub(super) fn make_room(&self, state: &mut State) {
+        if state.room_waiters > 0 {
+            self.room.notify_all();
+        }
+        state.room_wakers.drain(..).for_each(Waker::wake);
     }
 
     /// Lets the worker write what nobody waits for with a thread of its own.

@@ -73,7 +73,8 @@ impl Core {
         if let Some(spare) = spare {
             let mut state = self.state.lock();
             state.spare = Some(spare);
-            self.room.notify_all();
+            state.stuck = None;
+            self.make_room(&mut state);
         }
         Ok(true)
     }

@@ -18,6 +18,8 @@
 mod completion;
 mod core;
 mod group;
+#[cfg(feature = "async")]
+mod later;
 mod lead;
 mod ledger;
 mod maintain;
@@ -25,10 +27,15 @@ mod publish;
 mod queue;
 mod record;
 mod repeat;
+mod room;
+#[cfg(feature = "async")]
+mod sink;
 mod ticket;
 mod worker;
 
 pub use record::{AppendOptions, NewRecord};
+#[cfg(feature = "async")]
+pub use sink::AppendSink;
 pub use ticket::Ticket;
 
 pub(crate) use ledger::Ledger;
@@ -235,6 +242,11 @@ impl Appender {
         &self.core
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn shared(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// Closes in order: everything durable, segments sealed, the end named in the manifest. Further
     /// calls do nothing.
     pub(crate) fn close(&self) -> Result<()> {
@@ -257,6 +269,7 @@ impl Appender {
             .and(ended)
             .and(self.take_worker_error().map_or(Ok(()), Err));
         self.core.watermark.end();
+        self.core.make_room(&mut self.core.state.lock());
         event!(info, "closed", clean = closed.is_ok());
         closed
     }

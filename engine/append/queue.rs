@@ -7,20 +7,34 @@ use super::{AppendOptions, Core, Ledger, NewRecord, Spare, completion::Completio
 use crate::{
     catalog::Level,
     error::{Error, ErrorKind, Op, Result},
-    format::{
-        SegmentHeader,
-        batch::{BATCH_HEADER_BYTES, COUNT_MAX},
-        header::{HEADER_BYTES, Origin},
-    },
+    format::batch::{BATCH_HEADER_BYTES, COUNT_MAX},
     options::Durability,
     segment::Tail,
     sync::{Arc, MutexGuard},
     types::Seq,
 };
-use std::{collections::VecDeque, ops::Range, time::Duration};
+use std::{collections::VecDeque, ops::Range, task::Waker, time::Duration};
 
 /// The seqs of an append, and what to wait on, if anything.
 pub(super) type Queued = (Range<Seq>, Option<Arc<Completion>>);
+
+/// What became of an attempt to queue records.
+pub(super) enum Attempt<'a> {
+    Queued(Queued),
+    /// First something has to happen.
+    Wait(MutexGuard<'a, State>, For),
+}
+
+/// What an append has to wait for before it is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The end of the log is being changed.
+    End,
+    /// The queue is full.
+    Room,
+    /// The next segment is not prepared.
+    Segment,
+}
 
 /// What the queue's lock guards.
 #[derive(Debug)]
@@ -61,6 +75,17 @@ pub(super) struct State {
     pub(super) idle_armed: bool,
     /// Threads that wait for `room`.
     pub(super) room_waiters: usize,
+    /// Tasks that wait for it.
+    pub(super) room_wakers: Vec<Waker>,
+    /// What tasks have asked the worker to do in their stead, and whether it takes no more.
+    #[cfg(feature = "async")]
+    pub(super) errands: VecDeque<super::later::Errand>,
+    #[cfg(feature = "async")]
+    pub(super) worker_ended: bool,
+    /// Why no room is made at present: the last write or the last attempt to prepare a segment failed.
+    pub(super) stuck: Option<Error>,
+    /// Whether somebody waits for preparing a segment to be tried again, back-off or not.
+    pub(super) try_now: bool,
 }
 
 impl State {
@@ -87,10 +112,17 @@ impl State {
             retry_at: None,
             idle_armed: false,
             room_waiters: 0,
+            room_wakers: Vec::new(),
+            #[cfg(feature = "async")]
+            errands: VecDeque::new(),
+            #[cfg(feature = "async")]
+            worker_ended: false,
+            stuck: None,
+            try_now: false,
         }
     }
 
-    fn buffer(&mut self) -> Vec<u8> {
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
     }
 
@@ -108,7 +140,8 @@ impl State {
 }
 
 impl Core {
-    /// Checks, numbers and queues records. The completion is `None` if there is nothing to wait for.
+    /// Checks, numbers and queues records, waiting for room and for a segment as long as it takes. The
+    /// completion is `None` if there is nothing to wait for.
     pub(super) fn enqueue(
         &self,
         records: &[NewRecord<'_>],
@@ -116,13 +149,32 @@ impl Core {
         level: Durability,
     ) -> Result<Queued> {
         let body_bytes = self.check(records, how)?;
-        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let mut state = self.state.lock();
+        loop {
+            match self.attempt(state, records, how, level, body_bytes)? {
+                Attempt::Queued(queued) => return Ok(queued),
+                Attempt::Wait(waiting, why) => state = self.wait_for(waiting, why)?,
+            }
+        }
+    }
+
+    /// Numbers and queues records, if that is possible now.
+    pub(super) fn attempt<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+        level: Durability,
+        body_bytes: usize,
+    ) -> Result<Attempt<'a>> {
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let new_batch = loop {
-            state = self.wait_for_end(state);
+            if state.end_changes {
+                return Ok(Attempt::Wait(state, For::End));
+            }
             Self::check_open(&state, Op::Append)?;
             if let Some(repeat) = self.find_repeat(&mut state, how.producer, count, level)? {
-                return Ok(repeat);
+                return Ok(Attempt::Queued(repeat));
             }
             if let Some(expected) = how.expected_seq
                 && expected != state.next_seq
@@ -130,12 +182,11 @@ impl Core {
                 return Err(Error::seq_mismatch(expected, state.next_seq));
             }
             if count == 0 {
-                return Ok((state.next_seq..state.next_seq, None));
+                return Ok(Attempt::Queued((state.next_seq..state.next_seq, None)));
             }
             let queued = state.queued_bytes;
             if queued > 0 && queued + body_bytes > self.options.queue_bytes_max {
-                state = self.wait_for_room(state)?;
-                continue;
+                return Ok(Attempt::Wait(state, For::Room));
             }
             let (tail, end) = &state.plan;
             let shares = |group: &Group| {
@@ -153,8 +204,23 @@ impl Core {
             if end + needed as u64 <= self.options.segment_bytes {
                 break new_batch;
             }
-            state = self.plan_rotation(state)?;
+            if !self.plan_rotation(&mut state) {
+                return Ok(Attempt::Wait(state, For::Segment));
+            }
         };
+        self.push(state, records, how, level, new_batch)
+            .map(Attempt::Queued)
+    }
+
+    /// Encodes records that have their place into the last group.
+    fn push(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+        level: Durability,
+        new_batch: bool,
+    ) -> Result<Queued> {
         let first_seq = state.next_seq;
         let begin_at_ms = new_batch.then(|| self.dir.vfs().unix_time_ms());
         let Some(group) = state.back() else {
@@ -188,7 +254,7 @@ impl Core {
     }
 
     /// Limits, before anything is queued. Gives the size of the frames in bytes.
-    fn check(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<usize> {
+    pub(super) fn check(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<usize> {
         let limit = self.options.record_limit();
         let mut body_bytes = 0;
         for record in records {
@@ -231,77 +297,6 @@ impl Core {
         }
     }
 
-    /// Back-pressure: waits until the queue is shorter, working it off if nobody else does.
-    fn wait_for_room<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> Result<MutexGuard<'a, State>> {
-        if state.leading {
-            state.room_waiters += 1;
-            self.room.wait(&mut state);
-            state.room_waiters -= 1;
-            return Ok(state);
-        }
-        self.lead(state).map_or(Ok(()), Err)?;
-        Ok(self.state.lock())
-    }
-
-    /// Waits while the end of the log is being changed: where bytes go is not known meanwhile.
-    pub(super) fn wait_for_end<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> MutexGuard<'a, State> {
-        while state.end_changes {
-            state.room_waiters += 1;
-            self.room.wait(&mut state);
-            state.room_waiters -= 1;
-        }
-        state
-    }
-
-    /// Plans the next group into the next segment, which has to be prepared by then.
-    fn plan_rotation<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> Result<MutexGuard<'a, State>> {
-        let Some(spare) = state.spare.take() else {
-            // The next segment is prepared once the one before is sealed, and that once its
-            // successor is begun: what is queued has to be written first.
-            if state.queue.is_empty() && state.leading {
-                return self.wait_for_room(state);
-            }
-            let queued = state.queue.back().map(|group| group.done.clone());
-            drop(state);
-            if let Some(done) = queued {
-                let mut state = self.state.lock();
-                while done.reached(Durability::Written).is_none() {
-                    state = self.wait_for_room(state)?;
-                }
-            }
-            self.maintain(Op::Rotate)?;
-            return Ok(self.state.lock());
-        };
-        let header = SegmentHeader {
-            origin: Origin::Live,
-            log_id: self.log_id,
-            id: spare.id,
-            base_seq: state.next_seq,
-            salt: spare.salt,
-            base_timestamp_ms: self.dir.vfs().unix_time_ms(),
-            predecessor: None, // Filled in when it is written: only then is it final.
-            durable_seq: 0,
-        };
-        let tail = Tail::new(spare.id, header.context(), spare.file, spare.allocated);
-        let tail = Arc::new(tail);
-        let (next_seq, buffer) = (state.next_seq, state.buffer());
-        state.plan = (tail.clone(), HEADER_BYTES as u64);
-        state.queued_bytes += HEADER_BYTES;
-        let mut group = Group::new(tail, Some(header), 0, next_seq, buffer);
-        group.ledger = self.freeze(&state, next_seq, next_seq, spare.id);
-        state.queue.push_back(group);
-        Ok(state)
-    }
-
     /// Queues the wish that everything so far be durable; `None` if it is.
     pub(super) fn enqueue_sync(&self) -> Result<Option<Arc<Completion>>> {
         let mut state = self.wait_for_end(self.state.lock());
@@ -315,26 +310,6 @@ impl Core {
             group.wants = Durability::Durable;
             group.done.clone()
         }))
-    }
-
-    /// Plans a rotation now, whatever room the tail has left.
-    pub(super) fn rotate(&self) -> Result<()> {
-        let mut state = self.wait_for_end(self.state.lock());
-        Self::check_open(&state, Op::Rotate)?;
-        let tail_id = state.plan.0.id;
-        if state.plan.1 == HEADER_BYTES as u64 {
-            return Ok(()); // Nothing was put into it yet.
-        }
-        while state.plan.0.id == tail_id {
-            state = self.plan_rotation(state)?;
-            Self::check_open(&state, Op::Rotate)?;
-        }
-        let done = state.back().map(|group| {
-            group.wants = stronger(group.wants, Durability::Written);
-            group.done.clone()
-        });
-        drop(state);
-        done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))
     }
 
     /// Queues a watermark behind the last sync, if the tail has room for it.

@@ -48,15 +48,17 @@ pub(crate) trait Upkeep: Debug + Send + Sync {
 struct Agenda {
     maintain_after: Duration,
     upkeep_after: Duration,
+    /// It panicked, and would again.
+    upkeep_ended: bool,
 }
 
 impl Core {
     fn work(&self) {
         let mut agenda = Agenda::default();
         while self.duties(&mut agenda, None).is_continue() {
-            if self.upkeep.is_some() && self.dir.vfs().monotonic() >= agenda.upkeep_after {
+            let due = self.dir.vfs().monotonic() >= agenda.upkeep_after;
+            if due && self.upkeep.is_some() && !agenda.upkeep_ended {
                 self.keep_up(&mut agenda);
-                agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
             }
         }
     }
@@ -70,12 +72,23 @@ impl Core {
         };
         // As long as there is something to do, whatever else is due comes in between.
         loop {
-            match upkeep.step(self, &mut between) {
-                Ok(true) if between(Duration::ZERO).is_continue() => {}
-                Ok(_) => return,
-                Err(error) => return self.note(&error),
+            let step = || upkeep.step(self, &mut between);
+            match catch_unwind(AssertUnwindSafe(step)) {
+                Ok(Ok(true)) if between(Duration::ZERO).is_continue() => {}
+                Ok(Ok(_)) => break,
+                Ok(Err(error)) => {
+                    self.note(&error);
+                    break;
+                }
+                Err(_) => {
+                    let note = "compaction or retention panicked";
+                    self.note(&Error::note(ErrorKind::Panicked, Op::Compact, note));
+                    agenda.upkeep_ended = true;
+                    return;
+                }
             }
         }
+        agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
     }
 
     /// Keeps an error of the background work for whoever asks, or closes.
@@ -88,32 +101,7 @@ impl Core {
     /// is being closed.
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
         loop {
-            let now = self.dir.vfs().monotonic();
-            if now >= agenda.maintain_after
-                && self.maintenance_is_due()
-                && let Err(error) = self.maintain(Op::Rotate)
-            {
-                // An append that needs the segment meets the same error and is told it, too.
-                self.note(&error);
-                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
-            }
-            let (tail, wanted) = {
-                let state = self.state.lock();
-                (state.plan.0.clone(), self.allocation_is_wanted(&state))
-            };
-            if wanted
-                && now >= agenda.maintain_after
-                && let Err(error) = self.allocate_ahead(&tail)
-            {
-                event!(warn, "allocation ahead failed",);
-                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
-                if tail.sync_failed() {
-                    // It may have been frames that this sync lost, not only zeros.
-                    let place = Place::in_segment(tail.id, tail.written_end());
-                    let error = Error::io(Op::Sync, error).at(place);
-                    self.poison(&mut self.state.lock(), None, &error);
-                }
-            }
+            self.prepare(agenda);
             if self.watermark_is_due()
                 && let Some(done) = self.enqueue_watermark()
             {
@@ -122,7 +110,17 @@ impl Core {
             }
             self.sync_if_due();
             let mut state = self.state.lock();
+            #[cfg(feature = "async")]
+            if let Some(errand) = state.next_errand() {
+                drop(state);
+                errand.run();
+                continue;
+            }
             if state.stop_worker {
+                #[cfg(feature = "async")]
+                {
+                    state.worker_ended = true;
+                }
                 return ControlFlow::Break(());
             }
             if !state.leading && self.write_is_due(&state) {
@@ -131,7 +129,8 @@ impl Core {
             }
             state.idle_armed = self.watermark_deadline(&state).is_some();
             let now = self.dir.vfs().monotonic();
-            let upkeep = self.upkeep.as_ref().map(|_| agenda.upkeep_after);
+            let wanted = self.upkeep.is_some() && !agenda.upkeep_ended;
+            let upkeep = wanted.then_some(agenda.upkeep_after);
             let leave = until.or(upkeep);
             if leave.is_some_and(|at| at <= now) {
                 return ControlFlow::Continue(());
@@ -147,6 +146,41 @@ impl Core {
         }
     }
 
+    /// Seals and prepares segments, and allocates space, if that is due and did not fail just now.
+    fn prepare(&self, agenda: &mut Agenda) {
+        let now = self.dir.vfs().monotonic();
+        if std::mem::take(&mut self.state.lock().try_now) {
+            agenda.maintain_after = Duration::ZERO;
+        }
+        if now < agenda.maintain_after {
+            return;
+        }
+        if self.maintenance_is_due()
+            && let Err(error) = self.maintain(Op::Rotate)
+        {
+            // An append that needs the segment meets the same error and is told it, too.
+            self.note(&error);
+            let mut state = self.state.lock();
+            state.stuck = Some(error);
+            self.make_room(&mut state);
+            agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+        }
+        let (tail, wanted) = {
+            let state = self.state.lock();
+            (state.plan.0.clone(), self.allocation_is_wanted(&state))
+        };
+        if wanted && let Err(error) = self.allocate_ahead(&tail) {
+            event!(warn, "allocation ahead failed",);
+            agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+            if tail.sync_failed() {
+                // It may have been frames that this sync lost, not only zeros.
+                let place = Place::in_segment(tail.id, tail.written_end());
+                let error = Error::io(Op::Sync, error).at(place);
+                self.poison(&mut self.state.lock(), None, &error);
+            }
+        }
+    }
+
     /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
     fn write_is_due(&self, state: &State) -> bool {
         let now = self.dir.vfs().monotonic();
@@ -156,7 +190,7 @@ impl Core {
         let old = state
             .buffered_since
             .is_some_and(|at| now >= at + self.options.buffer_interval);
-        let full = state.queued_bytes >= self.options.buffer_bytes;
+        let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
         state
             .queue
             .front()

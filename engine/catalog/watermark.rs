@@ -13,7 +13,7 @@ use crate::{
     types::Seq,
 };
 use crossbeam_utils::CachePadded;
-use std::time::Duration;
+use std::{task::Waker, time::Duration};
 
 /// Which of the two watermarks bounds a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub(crate) struct Watermark {
     ended: AtomicBool,
     /// Why it ended, if not in order.
     failure: Mutex<Option<Error>>,
-    waiting: Mutex<()>,
+    /// Held to wait, and to wake; the tasks that wait without a thread.
+    waiting: Mutex<Vec<Waker>>,
     raised: Condvar,
 }
 
@@ -56,7 +57,7 @@ impl Watermark {
             waiter_count: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             failure: Mutex::new(None),
-            waiting: Mutex::new(()),
+            waiting: Mutex::new(Vec::new()),
             raised: Condvar::new(),
         }
     }
@@ -100,8 +101,31 @@ impl Watermark {
             return;
         }
         // Whoever counted itself and has looked is waiting by the time this lock is ours.
-        drop(self.waiting.lock());
+        let wakers = std::mem::take(&mut *self.waiting.lock());
         self.raised.notify_all();
+        if !wakers.is_empty() {
+            self.waiter_count.fetch_sub(1, Ordering::SeqCst);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Looks whether the watermark is beyond `seq`; if not, the waker is woken when it is raised next.
+    #[cfg(feature = "async")]
+    pub(crate) fn poll_beyond(&self, level: Level, seq: Seq, waker: &Waker) -> Option<Wait> {
+        if let Some(wait) = self.look(level, seq) {
+            return Some(wait);
+        }
+        {
+            let mut wakers = self.waiting.lock();
+            if wakers.is_empty() {
+                // All of them count as one.
+                self.waiter_count.fetch_add(1, Ordering::SeqCst);
+            }
+            if !wakers.iter().any(|known| known.will_wake(waker)) {
+                wakers.push(waker.clone());
+            }
+        }
+        self.look(level, seq)
     }
 
     fn look(&self, level: Level, seq: Seq) -> Option<Wait> {

@@ -29,6 +29,11 @@ impl Consumer {
         Self { position, tail }
     }
 
+    #[cfg(feature = "async")]
+    pub(super) fn into_parts(self) -> (Position, TailReader) {
+        (self.position, self.tail)
+    }
+
     /// Its cursor's name.
     #[must_use]
     pub fn name(&self) -> String {

@@ -15,11 +15,15 @@ mod lease;
 mod options;
 mod position;
 mod queue;
+#[cfg(feature = "async")]
+mod stream;
 
 pub use consumer::Consumer;
 pub use lease::Lease;
 pub use options::{ConsumerOptions, CursorInfo, QueueOptions, Start};
 pub use queue::Queue;
+#[cfg(feature = "async")]
+pub use stream::ConsumerStream;
 
 use crate::{
     cursor::{self, Standing},
@@ -70,7 +74,6 @@ impl Log {
         self.core().check_usable(Op::Consume)?;
         let mut in_use = self.cursor_files().in_use();
         let known = find(self.cursor_files().standings(self.core())?, name)?;
-        let is_new = known.is_none();
         let mut file = match known {
             Some(file) => file,
             None => self.new_cursor(name, options)?,
@@ -78,11 +81,10 @@ impl Log {
         if in_use.contains(&file.id) {
             return Err(busy(file.id));
         }
-        let holds = options.holds.unwrap_or(file.holds);
-        if is_new || holds != file.holds {
-            file.holds = holds;
-            self.store(&mut file)?;
-        }
+        file.holds = options.holds.unwrap_or(file.holds);
+        // Also if it was found as it is to be: that may be in the page cache only, after a sync that
+        // failed, and then a move that rides on records would be of a cursor that is not there.
+        self.store(&mut file)?;
         in_use.insert(file.id);
         drop(in_use);
         Ok(Consumer::new(Position::new(self.clone(), file)))

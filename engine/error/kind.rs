@@ -39,6 +39,9 @@ pub enum ErrorKind {
     Closed,
     /// An argument or option that cannot be honoured. Nothing was done.
     InvalidInput,
+    /// Background work panicked: code of the application, a filter for example, or a bug of this
+    /// library. It is not tried again before the log is opened anew; everything else goes on.
+    Panicked,
     /// The codec could not turn a value into bytes, or verified bytes into a value. The log is as it
     /// was, and other records read.
     Codec,

@@ -1,6 +1,8 @@
 //! `Log`: the handle. Every method is a few lines that call one journey.
 
 mod keep;
+#[cfg(feature = "async")]
+mod later;
 mod tools;
 
 use crate::{

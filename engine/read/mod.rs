@@ -13,11 +13,15 @@ mod follow;
 mod record;
 mod reverse;
 mod scan;
+#[cfg(feature = "async")]
+mod stream;
 mod tail;
 
 pub(crate) use follow::Follower;
 pub use record::Record;
 pub use scan::Scan;
+#[cfg(feature = "async")]
+pub use stream::{ScanStream, TailStream};
 pub use tail::TailReader;
 
 use crate::{

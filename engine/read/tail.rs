@@ -76,6 +76,12 @@ impl TailReader {
         self.done
     }
 
+    /// What has to pass its seq before there is more, once [`try_next`](Self::try_next) gave nothing.
+    #[cfg(feature = "async")]
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
     fn step(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {
         let outcome = self.look(timeout);
         self.done |= outcome.is_err();

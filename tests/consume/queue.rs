@@ -266,9 +266,10 @@ fn are_waiting_workers_woken_by_an_append_and_by_the_end() {
         })
         .collect();
     fill(&log, 60);
-    while queue.seq() < 60 {
+    while done.lock().unwrap().len() < 60 {
         std::thread::yield_now();
     }
+    assert_eq!(queue.seq(), 60);
     log.close().unwrap();
     workers
         .into_iter()

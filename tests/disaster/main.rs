@@ -2,8 +2,10 @@
 //!
 //! Everything here runs on the simulated disk and, but for `threads`, is the same on every run.
 
+mod app;
 mod backup;
 mod bitflip;
+mod consume;
 mod crash;
 mod fault;
 mod full;

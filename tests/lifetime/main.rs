@@ -4,6 +4,7 @@ mod compact;
 mod keyed;
 mod memory;
 mod retain;
+mod together;
 
 use cairnlog::{AppendOptions, CompactOptions, Log, NewRecord, Options, Seq};
 use std::{collections::BTreeMap, path::Path, time::Duration};

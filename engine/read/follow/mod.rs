@@ -39,10 +39,13 @@ const READS_MAX: usize = 3;
 pub(crate) struct Follower {
     dir: Dir,
     mapped: bool,
-    level: Level,
+    pub(super) level: Level,
     pub(super) catalog: Arc<CatalogCell>,
     pub(super) watermark: Arc<Watermark>,
     known: Mutex<Known>,
+    /// Keeps the thread that waits for streams.
+    #[cfg(feature = "async")]
+    pub(super) lookout: super::stream::Lookout,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,8 @@ impl Follower {
                 told: None,
                 shown: None,
             }),
+            #[cfg(feature = "async")]
+            lookout: super::stream::Lookout::default(),
             dir,
         };
         follower.look(true)?;
@@ -92,6 +97,8 @@ impl Follower {
                 chain: known.chain.apart(),
                 ..*known
             }),
+            #[cfg(feature = "async")]
+            lookout: super::stream::Lookout::default(),
         }
     }
 

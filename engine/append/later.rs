@@ -1,0 +1,143 @@
+//! Appending for tasks: nothing here blocks a thread on a sync, on a full queue or on a file.
+//!
+//! INVARIANT: whoever finds no room leaves a waker under the queue's lock, and whatever makes room
+//! takes it under the same lock: no task sleeps through. What a task cannot do without blocking the
+//! worker does for it, in order; when the log is closed the worker does what is left before it ends.
+
+use super::{
+    AppendOptions, Core, NewRecord, Ticket,
+    queue::{Attempt, For, State},
+};
+use crate::{
+    error::Result,
+    sync::{Arc, Mutex},
+};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+/// What a task has the worker do.
+pub(super) struct Errand(Box<dyn FnOnce() + Send>);
+
+impl Errand {
+    pub(super) fn run(self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Errand")
+    }
+}
+
+#[derive(Debug)]
+struct Outcome<T> {
+    value: Option<T>,
+    waker: Option<Waker>,
+}
+
+/// What became of something that the worker does for a task. Dropping it takes nothing back.
+#[derive(Debug)]
+#[must_use = "nobody is told what became of it"]
+pub struct Later<T> {
+    outcome: Arc<Mutex<Outcome<T>>>,
+}
+
+impl<T> Future for Later<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let mut outcome = self.outcome.lock();
+        match outcome.value.take() {
+            Some(value) => Poll::Ready(value),
+            None => {
+                outcome.waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Has the worker do something that blocks. Without a worker, or after it ended, it is done here.
+    pub(crate) fn later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Later<T> {
+        let (value, waker) = (None, None);
+        let outcome = Arc::new(Mutex::new(Outcome { value, waker }));
+        let told = outcome.clone();
+        let errand = Errand(Box::new(move || {
+            let value = work();
+            let mut told = told.lock();
+            told.value = Some(value);
+            let waker = told.waker.take();
+            drop(told);
+            waker.into_iter().for_each(Waker::wake);
+        }));
+        let mut state = self.state.lock();
+        if self.options.background && !state.worker_ended {
+            state.errands.push_back(errand);
+            drop(state);
+            self.nudge_worker();
+        } else {
+            drop(state);
+            errand.run();
+        }
+        Later { outcome }
+    }
+
+    /// Queues records if that is possible without waiting; else wakes the task when it may be. What
+    /// keeps room from being made is tried once more before it is told: `tried` says that it was.
+    pub(crate) fn poll_submit(
+        self: &Arc<Self>,
+        context: &Context<'_>,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+        tried: &mut bool,
+    ) -> Poll<Result<Ticket>> {
+        how.check()?;
+        let level = how.durability.unwrap_or(self.options.durability);
+        let body_bytes = self.check(records, how)?;
+        let attempt = self.attempt(self.state.lock(), records, how, level, body_bytes)?;
+        let (mut state, why) = match attempt {
+            Attempt::Queued((seqs, done)) => {
+                self.nudge_worker();
+                return Poll::Ready(Ok(Ticket::new(self.clone(), seqs, done, level)));
+            }
+            Attempt::Wait(state, why) => (state, why),
+        };
+        if !self.options.background {
+            // Without a worker the one who polls does the work.
+            drop(state);
+            let (seqs, done) = self.enqueue(records, how, level)?;
+            return Poll::Ready(Ok(Ticket::new(self.clone(), seqs, done, level)));
+        }
+        if why != For::End
+            && let Some(error) = state.stuck.clone()
+        {
+            if *tried {
+                return Poll::Ready(Err(error));
+            }
+            *tried = true;
+            (state.stuck, state.retry_at, state.try_now) = (None, None, true);
+        }
+        let waker = context.waker();
+        if !state.room_wakers.iter().any(|known| known.will_wake(waker)) {
+            state.room_wakers.push(waker.clone());
+        }
+        drop(state);
+        self.nudge_worker();
+        Poll::Pending
+    }
+}
+
+impl State {
+    pub(super) fn next_errand(&mut self) -> Option<Errand> {
+        self.errands.pop_front()
+    }
+}

@@ -1,0 +1,130 @@
+//! What an append waits for before it is queued: room in the queue, a segment to go to, an end of the
+//! log that stands still.
+
+use super::{
+    Core,
+    group::Group,
+    queue::{For, State, stronger},
+};
+use crate::{
+    error::{Op, Result},
+    format::{
+        SegmentHeader,
+        header::{HEADER_BYTES, Origin},
+    },
+    options::Durability,
+    segment::Tail,
+    sync::{Arc, MutexGuard},
+};
+
+impl Core {
+    pub(super) fn wait_for<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        why: For,
+    ) -> Result<MutexGuard<'a, State>> {
+        match why {
+            For::End => Ok(self.wait_for_end(state)),
+            For::Room => self.wait_for_room(state),
+            For::Segment => self.wait_for_segment(state),
+        }
+    }
+
+    /// Back-pressure: waits until the queue is shorter, working it off if nobody else does.
+    fn wait_for_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>> {
+        if state.leading {
+            state.room_waiters += 1;
+            self.room.wait(&mut state);
+            state.room_waiters -= 1;
+            return Ok(state);
+        }
+        self.lead(state).map_or(Ok(()), Err)?;
+        Ok(self.state.lock())
+    }
+
+    /// Waits while the end of the log is being changed: where bytes go is not known meanwhile.
+    pub(super) fn wait_for_end<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
+        while state.end_changes {
+            state.room_waiters += 1;
+            self.room.wait(&mut state);
+            state.room_waiters -= 1;
+        }
+        state
+    }
+
+    /// Has the next segment prepared.
+    fn wait_for_segment<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>> {
+        // It is once the one before is sealed, and that once its successor is begun: what is queued
+        // has to be written first.
+        if state.queue.is_empty() && state.leading {
+            return self.wait_for_room(state);
+        }
+        let queued = state.queue.back().map(|group| group.done.clone());
+        drop(state);
+        if let Some(done) = queued {
+            let mut state = self.state.lock();
+            while done.reached(Durability::Written).is_none() {
+                state = self.wait_for_room(state)?;
+            }
+        }
+        self.maintain(Op::Rotate)?;
+        Ok(self.state.lock())
+    }
+
+    /// Plans the next group into the next segment; false if that is not prepared.
+    pub(super) fn plan_rotation(&self, state: &mut State) -> bool {
+        let Some(spare) = state.spare.take() else {
+            return false;
+        };
+        let header = SegmentHeader {
+            origin: Origin::Live,
+            log_id: self.log_id,
+            id: spare.id,
+            base_seq: state.next_seq,
+            salt: spare.salt,
+            base_timestamp_ms: self.dir.vfs().unix_time_ms(),
+            predecessor: None, // Filled in when it is written: only then is it final.
+            durable_seq: 0,
+        };
+        let tail = Tail::new(spare.id, header.context(), spare.file, spare.allocated);
+        let tail = Arc::new(tail);
+        let (next_seq, buffer) = (state.next_seq, state.buffer());
+        state.plan = (tail.clone(), HEADER_BYTES as u64);
+        state.queued_bytes += HEADER_BYTES;
+        let mut group = Group::new(tail, Some(header), 0, next_seq, buffer);
+        group.ledger = self.freeze(state, next_seq, next_seq, spare.id);
+        state.queue.push_back(group);
+        true
+    }
+
+    /// Plans a rotation now, whatever room the tail has left.
+    pub(super) fn rotate(&self) -> Result<()> {
+        let mut state = self.wait_for_end(self.state.lock());
+        Self::check_open(&state, Op::Rotate)?;
+        let tail_id = state.plan.0.id;
+        if state.plan.1 == HEADER_BYTES as u64 {
+            return Ok(()); // Nothing was put into it yet.
+        }
+        while state.plan.0.id == tail_id {
+            if !self.plan_rotation(&mut state) {
+                state = self.wait_for_segment(state)?;
+                Self::check_open(&state, Op::Rotate)?;
+            }
+        }
+        let done = state.back().map(|group| {
+            group.wants = stronger(group.wants, Durability::Written);
+            group.done.clone()
+        });
+        drop(state);
+        done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))
+    }
+}

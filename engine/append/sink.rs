@@ -1,0 +1,134 @@
+//! Appending as a sink, with back-pressure.
+
+use super::{AppendOptions, Core, NewRecord, Ticket};
+use crate::{
+    error::{Error, Result},
+    sync::Arc,
+};
+use futures_sink::Sink;
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// Appends that may be on their way at once.
+const IN_FLIGHT_MAX: usize = 1024;
+
+/// Appends every item as a value; from [`Log::sink`](crate::Log::sink).
+///
+/// It takes an item when the queue has room for one, so a producer that runs ahead is slowed and
+/// memory stays bounded. Flushing waits until all items are at the level that was asked for; the first
+/// that failed is told by the call after. Dropping it takes nothing back: what it accepted is
+/// appended, for which the drop of an unflushed sink may wait for room for one item.
+///
+/// ```
+/// use cairnlog::{AppendOptions, Log};
+/// use futures_util::SinkExt;
+/// # let dir = tempfile::tempdir().unwrap();
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let log = Log::open(dir.path().join("log"))?;
+/// let mut sink = log.sink(AppendOptions::new());
+/// sink.feed("one").await?;
+/// sink.send("two").await?; // And flushed: both are durable.
+/// assert_eq!(log.durable_seq(), 2);
+/// # Ok::<(), cairnlog::Error>(()) }).unwrap();
+/// ```
+#[must_use = "a sink does nothing unless items are sent to it"]
+pub struct AppendSink<T: AsRef<[u8]>> {
+    core: Arc<Core>,
+    how: AppendOptions,
+    /// Accepted and not queued yet.
+    slot: Option<T>,
+    /// Whether a full disk was tried again for it.
+    tried: bool,
+    /// Queued, oldest first.
+    tickets: VecDeque<Ticket>,
+}
+
+// Nothing in it is pinned.
+impl<T: AsRef<[u8]>> Unpin for AppendSink<T> {}
+
+impl<T: AsRef<[u8]>> AppendSink<T> {
+    pub(crate) fn new(core: Arc<Core>, how: AppendOptions) -> Self {
+        Self {
+            core,
+            how,
+            slot: None,
+            tried: false,
+            tickets: VecDeque::new(),
+        }
+    }
+
+    fn poll_slot(&mut self, context: &Context<'_>) -> Poll<Result<()>> {
+        let Some(item) = &self.slot else {
+            return Poll::Ready(Ok(()));
+        };
+        let records = [NewRecord::value(item)];
+        let (core, how) = (&self.core, &self.how);
+        let ticket = ready!(core.poll_submit(context, &records, how, &mut self.tried));
+        // Refused or queued, it is accounted for.
+        (self.slot, self.tried) = (None, false);
+        self.tickets.push_back(ticket?);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the oldest until no more than `left` are on their way.
+    fn poll_tickets(&mut self, context: &mut Context<'_>, left: usize) -> Poll<Result<()>> {
+        while self.tickets.len() > left {
+            let Some(oldest) = self.tickets.front_mut() else {
+                break;
+            };
+            let outcome = ready!(Pin::new(oldest).poll(context));
+            self.tickets.pop_front();
+            outcome?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsRef<[u8]>> Sink<T> for AppendSink<T> {
+    type Error = Error;
+
+    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_slot(context))?;
+        self.poll_tickets(context, IN_FLIGHT_MAX - 1)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, item: T) -> Result<()> {
+        debug_assert!(self.slot.is_none(), "it was not asked whether it is ready");
+        self.slot = Some(item);
+        Ok(())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_slot(context))?;
+        self.poll_tickets(context, 0)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_flush(context)
+    }
+}
+
+impl<T: AsRef<[u8]>> Drop for AppendSink<T> {
+    fn drop(&mut self) {
+        if let Some(item) = self.slot.take() {
+            let level = self.how.durability.unwrap_or(self.core.options.durability);
+            let records = [NewRecord::value(&item)];
+            // It was never flushed, so nobody asks what becomes of it.
+            self.core.enqueue(&records, &self.how, level).ok();
+            self.core.nudge_worker();
+        }
+    }
+}
+
+impl<T: AsRef<[u8]>> fmt::Debug for AppendSink<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppendSink")
+            .field("in_flight", &self.tickets.len())
+            .finish_non_exhaustive()
+    }
+}

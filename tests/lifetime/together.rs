@@ -1,0 +1,163 @@
+//! Do the parts that keep a log in shape get along with those who use it?
+
+use super::{delete, now, open, options, put, shown};
+use cairnlog::{
+    AppendOptions, ConsumerOptions, ErrorKind, Log, NewRecord, Producer, Retention, Start,
+};
+use std::time::{Duration, Instant};
+
+fn fill(log: &Log, count: u64) {
+    for number in 0..count {
+        log.append(format!("{number:0100}")).unwrap();
+    }
+}
+
+/// A consumer that holds keeps what it has not acknowledged, up to what it may hold; beyond that it is
+/// told what it lost, and where to go on.
+#[test]
+fn how_much_does_a_dead_consumer_hold_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let holding = ConsumerOptions::new().start(Start::Head).holds(true);
+    let mut slow = log.consumer_with("slow", &holding).unwrap();
+    let free = log.consumer("free").unwrap();
+    fill(&log, 200);
+    slow.ack(99).unwrap();
+    let none = Retention::new().bytes_max(0);
+    assert!(
+        log.retain(&none).unwrap().head_seq <= 100,
+        "record 100 is held"
+    );
+    assert!(log.head_seq() > 80, "what it has passed is not");
+    assert_eq!(slow.try_next().unwrap().unwrap().seq(), 100);
+    // Holding is free as long as it is little.
+    let head_seq = log.head_seq();
+    let little = none.clone().held_bytes_max(log.stats().frame_bytes);
+    assert_eq!(log.retain(&little).unwrap().head_seq, head_seq);
+    let half_bytes = log.stats().frame_bytes / 2;
+    let head_seq = log
+        .retain(&none.held_bytes_max(half_bytes))
+        .unwrap()
+        .head_seq;
+    assert!(head_seq > 110 && head_seq < 190, "{head_seq}");
+    assert!(log.stats().frame_bytes <= half_bytes);
+    // What it began to read it may read to the end; then it is told.
+    drop(slow);
+    let mut slow = log.consumer("slow").unwrap();
+    let error = slow.try_next().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.resume_seq()),
+        (ErrorKind::Trimmed, Some(head_seq))
+    );
+    slow.seek(head_seq).unwrap();
+    assert_eq!(slow.try_next().unwrap().unwrap().seq(), head_seq);
+    drop(free);
+    assert_eq!(log.cursors().unwrap().len(), 2);
+}
+
+/// A tombstone whose time has come stays for who holds and has not seen it.
+#[test]
+fn does_a_tombstone_wait_for_a_consumer_that_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    put(&log, "a", "1");
+    let holding = ConsumerOptions::new().holds(true);
+    let mirror = log.consumer_with("mirror", &holding).unwrap();
+    mirror.ack(0).unwrap();
+    let tombstone = delete(&log, "a");
+    log.rotate().unwrap();
+    log.compact(&now()).unwrap();
+    assert_eq!(shown(&log).into_keys().collect::<Vec<_>>(), [tombstone]);
+    mirror.ack(tombstone).unwrap();
+    log.compact(&now()).unwrap();
+    assert!(shown(&log).is_empty());
+}
+
+/// What an append was is known after compaction has dropped its record, after retention has dropped its
+/// segment, and after reopening.
+#[test]
+fn is_a_repeat_known_when_its_record_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let by = |number| {
+        let (id, epoch) = (1, 1);
+        AppendOptions::new().producer(Producer { id, epoch, number })
+    };
+    let records = [NewRecord::keyed("key", "value")];
+    let log = open(dir.path());
+    let seqs = log.append_records(&records, &by(7)).unwrap();
+    put(&log, "key", "newer");
+    log.rotate().unwrap();
+    assert_eq!(log.compact(&now()).unwrap().dropped_count, 1);
+    assert!(log.get(seqs.start).unwrap().is_none());
+    assert_eq!(log.append_records(&records, &by(7)).unwrap(), seqs);
+    fill(&log, 100);
+    log.retain(&Retention::new().bytes_max(0)).unwrap();
+    assert!(log.head_seq() > seqs.end);
+    drop(log);
+    let log = open(dir.path());
+    let next_seq = log.next_seq();
+    assert_eq!(log.append_records(&records, &by(7)).unwrap(), seqs);
+    assert_eq!(
+        log.append_records(&records, &by(8)).unwrap().start,
+        next_seq
+    );
+}
+
+/// A filter that panics in the background worker is told, once there and else at close; the log goes on.
+#[test]
+fn is_a_panic_of_the_background_work_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let how = now().filter(|record| record.value != Some(b"bad"));
+    let panics = how.filter(|record| match record.value {
+        Some(b"bad") => panic!("on purpose"),
+        _ => true,
+    });
+    let options = options().background(true).compaction(panics);
+    let log = options.clone().open(dir.path().join("log")).unwrap();
+    put(&log, "a", "good");
+    put(&log, "a", "bad");
+    log.rotate().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let error = loop {
+        assert!(Instant::now() < deadline, "nothing was told");
+        if let Some(error) = log.worker_error() {
+            break error;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
+    assert_eq!(put(&log, "b", "1"), 2);
+    assert_eq!(shown(&log).len(), 3, "nothing was dropped");
+    log.close().unwrap();
+    drop(log);
+    // Who does not ask is told at the end.
+    let log = options.open(dir.path().join("log")).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(log.close().unwrap_err().kind(), ErrorKind::Panicked);
+}
+
+/// An error of the background work is kept, too: here a segment that does not verify.
+#[test]
+fn is_an_error_of_the_background_work_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    put(&log, "a", "first value");
+    put(&log, "a", "second");
+    log.rotate().unwrap();
+    log.close().unwrap();
+    drop(log);
+    let path = dir.path().join("log/00000000000000000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(5).position(|it| it == b"first").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let options = options().background(true).compaction(now());
+    let log = options.open(dir.path().join("log")).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let error = log.close().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.place().seq),
+        (ErrorKind::Damaged, Some(0)),
+        "{error}"
+    );
+}
