@@ -11,8 +11,8 @@ use serde_json::json;
 use std::{io::Write, path::PathBuf};
 
 pub const EXAMPLES: &str = "\
-The backup is a log with the same id, seqs and cursors, and was read and verified in full before this
-ends. Sealed segments are shared by hard links where the file system allows it.
+The backup is a log with the same id, seqs and cursors, and was read and verified in full before
+this ends. Sealed segments are shared by hard links where the file system allows it.
 
 It opens the log for writing, so no other process may have it open. An application backs up its own
 log while it goes on appending, by `Log::backup`.

@@ -15,8 +15,8 @@ use std::{
 };
 
 pub const EXAMPLES: &str = "\
-Keeps the newest record of each key and every record without one. Seqs, order, payloads and times stay
-as they are. Only sealed segments are compacted; --rotate seals the one that is being written first.
+Keeps the newest record of each key and every record without one. Seqs, order, payloads and times
+stay as they are. Only sealed segments are compacted; --rotate seals the one being written first.
 
 It can be interrupted or killed at any moment: every commit swaps whole segments, so the old ones or
 the new ones are the log, and what was half written is removed when the log is next opened for

@@ -14,9 +14,9 @@ use clap::Args;
 use std::io::Write;
 
 pub const EXAMPLES: &str = "\
-At least once: records are acknowledged after they were written to standard output, up to a thousand
-at a time. What was printed when it is killed, or when whoever reads the output goes away, and was not
-acknowledged yet is printed again by the next run. It cannot know what became of records behind a pipe.
+At least once: records are acknowledged after they were written to standard output, up to a
+thousand at a time. If it is killed, or whoever reads the output goes away, the next run prints
+again what was printed and not acknowledged. What became of records behind a pipe it cannot know.
 
 Acknowledging changes the log, so no other process may have it open for writing. --no-ack changes
 nothing, needs no lock, and shows beside a writer what is still to be consumed.

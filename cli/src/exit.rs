@@ -1,6 +1,6 @@
 //! How the tool ends: one place for every exit code, every error line and every hint.
 
-use cairnlog::{Defect, Error, ErrorKind, Op};
+use cairnlog::{Defect, Error, ErrorKind, Op, format::names};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -114,6 +114,9 @@ impl Failure {
             ErrorKind::Damaged if error.defect_found() == Some(Defect::UnfinishedBackup) => {
                 format!("remove {dir} and back up again")
             }
+            ErrorKind::Damaged if is_of_cursor(error) => format!(
+                "`cairn cursor list {dir}` lists it, `cairn cursor delete {dir} FILE` gives it up"
+            ),
             ErrorKind::Damaged => format!(
                 "`cairn verify {dir}` lists all that does not verify, `cairn repair {dir}` what can \
                  be done about it"
@@ -159,6 +162,12 @@ pub fn report(outcome: Outcome) -> ExitCode {
         anstream::eprintln!("  hint: {hint}");
     }
     ExitCode::from(failure.code())
+}
+
+/// Whether it is about the file of a cursor.
+fn is_of_cursor(error: &Error) -> bool {
+    let path = error.place().path.as_ref();
+    path.is_some_and(|path| path.starts_with(names::CURSORS))
 }
 
 /// A path as it can be pasted into a shell.

@@ -26,7 +26,7 @@ mod verify;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Append-only logs: append, read, verify and repair.
+/// Append-only logs: append, read, consume, verify, repair and keep in shape.
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, after_long_help = exit::HELP, max_term_width = 100)]
 struct Cli {

@@ -197,7 +197,8 @@ fn a_damaged_cursor_is_told_and_can_be_deleted() {
         .says("damaged")
         .says(&name);
     scratch.run(&["stat", "log"]).ok().says(&name);
-    scratch.run(&["consume", "log", "mailer"]).ends_with(3);
+    let run = scratch.run(&["consume", "log", "mailer"]);
+    run.ends_with(3).says("hint: `cairn cursor list log`");
     scratch.run(&["cursor", "delete", "log", &name]).ok();
     assert_eq!(
         scratch

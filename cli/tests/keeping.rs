@@ -4,6 +4,7 @@ mod common;
 use common::Scratch;
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::fs::MetadataExt,
@@ -134,20 +135,31 @@ fn a_compaction_that_is_killed_changes_nothing_that_counts() {
     let scratch = Scratch::new();
     keyed_log(&scratch, "log", 200);
     let (before, _) = state(&scratch, "log");
+    let mut killed_count = 0;
     for round in 0..4 {
-        let args = ["compact", "log", "--rate", "400K", "--segment-bytes", "16K"];
+        // It reads everything and then rewrites it: about a second, and each kill later than the last.
+        let args = ["compact", "log", "--rate", "2M", "--segment-bytes", "16K"];
         let mut child = scratch.spawn(&args);
-        thread::sleep(Duration::from_millis(20 + 60 * round));
+        thread::sleep(Duration::from_millis(50 + 250 * round));
+        killed_count += u64::from(child.try_wait().expect("a child").is_none());
         child.kill().expect("killed");
         child.wait().expect("it ended");
         assert_eq!(state(&scratch, "log").0, before);
         scratch.run(&["verify", "log"]).ok();
     }
+    assert!(killed_count > 0, "it was never killed at work");
     scratch
         .run(&["compact", "log", "--rotate"])
         .ok()
         .says("kept 100");
     assert_eq!(state(&scratch, "log"), (before, 100));
+    // Nothing is left of what was half written.
+    let files = fs::read_dir(scratch.path.join("log")).expect("readable");
+    let names = files.map(|file| file.expect("readable").file_name());
+    let is_segment = |name: &OsString| name.to_string_lossy().ends_with(".seg");
+    let stat = scratch.run(&["stat", "log", "--json"]).json();
+    let named = stat["segments"].as_array().map(Vec::len);
+    assert_eq!(Some(names.filter(is_segment).count()), named);
 }
 
 #[test]
