@@ -13,11 +13,7 @@ use crate::{
     append::Core,
     catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{
-        Manifest,
-        manifest::{SealedEntry, TailEntry},
-        names,
-    },
+    format::{Manifest, manifest::SealedEntry, names},
     manifest::ManifestStore,
     segment::{Builder, TailWriter, copy_below, copy_header},
     types::{SegmentId, Seq},
@@ -285,7 +281,6 @@ impl Backup<'_> {
         self.ledger(tail.tail.id)?;
         // DURABILITY: after this line every name in the copy survives; no manifest names them yet.
         self.to.sync().map_err(at_path(self.to, ""))?;
-        let context = tail.tail.context;
         let manifest = Manifest {
             head_seq: self.report.head_seq,
             next_segment_id: self.next_id,
@@ -293,11 +288,7 @@ impl Backup<'_> {
             durable_end: tail.summary.end,
             clean: false,
             sealed,
-            tail: TailEntry {
-                id: tail.tail.id,
-                salt: context.salt,
-                base_seq: context.base_seq,
-            },
+            tail: tail.tail.entry(),
             spare: None,
             ..of.clone()
         };

@@ -8,11 +8,7 @@
 use crate::{
     append::{Appender, Core},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{
-        SegmentHeader,
-        manifest::{SealedEntry, TailEntry},
-        names,
-    },
+    format::{SegmentHeader, manifest::SealedEntry, names},
     segment::{Builder, Sealed, TailWriter, View, copy_below, copy_header},
     sync::Arc,
     types::Seq,
@@ -137,7 +133,6 @@ impl Rewind<'_> {
         end_seq: Seq,
         next_seq: Seq,
     ) -> Result<()> {
-        let context = next.tail.context;
         let ledger = (self.core).freeze_for_rewind(end_seq, next_seq, next.tail.id);
         // DURABILITY: after this commit the records are gone for good.
         self.core.commit(Op::Rewind, ledger.as_deref(), |manifest| {
@@ -146,11 +141,7 @@ impl Rewind<'_> {
                 .map(|segment| segment.entry)
                 .chain(copy)
                 .collect();
-            manifest.tail = TailEntry {
-                id: next.tail.id,
-                salt: context.salt,
-                base_seq: context.base_seq,
-            };
+            manifest.tail = next.tail.entry();
             manifest.durable_seq = next_seq;
             manifest.durable_end = next.summary.end;
             manifest.clean = false;

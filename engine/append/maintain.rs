@@ -7,7 +7,7 @@ use super::{Core, Spare};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
-        manifest::{SealedEntry, SpareEntry, TailEntry},
+        manifest::{SealedEntry, SpareEntry},
         names,
     },
     observe::event,
@@ -135,11 +135,7 @@ impl Core {
             .manifest
             .commit_with(op, ledger.as_deref(), |manifest| {
                 manifest.sealed.extend(entries.iter().copied());
-                manifest.tail = TailEntry {
-                    id: tail.id,
-                    salt: tail.context.salt,
-                    base_seq: tail.context.base_seq,
-                };
+                manifest.tail = tail.entry();
                 if manifest.spare.is_some_and(|spare| spare.id == tail.id) {
                     manifest.spare = None;
                 }

@@ -6,7 +6,7 @@ use crate::{
     format::{
         Manifest,
         header::HEADER_BYTES,
-        manifest::{SealedEntry, SpareEntry, TailEntry},
+        manifest::{SealedEntry, SpareEntry},
         names,
     },
     manifest::ManifestStore,
@@ -182,12 +182,7 @@ impl Repair<'_> {
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.sealed = sealed;
-            let context = tail.tail.context;
-            manifest.tail = TailEntry {
-                id: tail.tail.id,
-                salt: context.salt,
-                base_seq: end_seq,
-            };
+            manifest.tail = tail.tail.entry();
             manifest.spare = Some(SpareEntry {
                 id: spare.id,
                 salt: spare.salt,

@@ -8,7 +8,7 @@ use crate::{
     format::{
         Manifest, RecordRef, SegmentHeader,
         header::{HEADER_BYTES, Origin},
-        manifest::{SpareEntry, TailEntry},
+        manifest::SpareEntry,
         names,
     },
     manifest::ManifestStore,
@@ -236,7 +236,6 @@ fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) ->
     let head_seq = sealed.first().map_or(next_seq, |first| first.base_seq);
     let (tail, spare, next_segment_id) = copies.end(next_seq)?;
     let ledger = copies.ledger(next_seq, tail.tail.id);
-    let context = tail.tail.context;
     let first = Manifest {
         log_id,
         generation: 0,
@@ -247,11 +246,7 @@ fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) ->
         durable_end: tail.summary.end,
         clean: true,
         sealed,
-        tail: TailEntry {
-            id: tail.tail.id,
-            salt: context.salt,
-            base_seq: context.base_seq,
-        },
+        tail: tail.tail.entry(),
         spare: None,
     };
     let store = ManifestStore::new(to.clone(), first, false);

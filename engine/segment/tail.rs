@@ -11,6 +11,7 @@ use crate::{
         BatchHeader, IndexEntry, SegmentContext,
         footer::{Footer, INDEX_STEP_BYTES},
         header::HEADER_BYTES,
+        manifest::TailEntry,
     },
     sync::{
         Arc, Mutex, RwLock,
@@ -55,6 +56,15 @@ impl Tail {
             allocated_end: AtomicU64::new(allocated_end),
             filling: Mutex::new(()),
             syncing: Mutex::new(false),
+        }
+    }
+
+    /// How a manifest names it as the tail.
+    pub(crate) fn entry(&self) -> TailEntry {
+        TailEntry {
+            id: self.id,
+            salt: self.context.salt,
+            base_seq: self.context.base_seq,
         }
     }
 

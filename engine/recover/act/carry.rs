@@ -7,7 +7,7 @@ use crate::{
     format::{
         Manifest, SegmentHeader,
         batch::Records,
-        manifest::{SealedEntry, SpareEntry, TailEntry},
+        manifest::{SealedEntry, SpareEntry},
         names,
     },
     manifest::ManifestStore,
@@ -90,14 +90,9 @@ pub(crate) fn carry(
 
     let old_spare = manifest.spare.map(|entry| entry.id);
     let store = ManifestStore::new(dir.clone(), manifest, facts.reserve);
-    let context = writer.tail.context;
     store.commit_with(Op::Open, stored.as_deref(), |manifest| {
         manifest.sealed.extend(sealed.iter().copied());
-        manifest.tail = TailEntry {
-            id: writer.tail.id,
-            salt: context.salt,
-            base_seq,
-        };
+        manifest.tail = writer.tail.entry();
         manifest.spare = Some(SpareEntry {
             id: spare.id,
             salt: spare.salt,

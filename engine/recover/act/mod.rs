@@ -13,11 +13,7 @@ use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SegmentHeader,
-        batch::Records,
-        header::HEADER_BYTES,
-        manifest::{SpareEntry, TailEntry},
-        names,
+        Manifest, SegmentHeader, batch::Records, header::HEADER_BYTES, manifest::SpareEntry, names,
     },
     manifest::ManifestStore,
     options::Options,
@@ -58,7 +54,6 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         .map_err(io_at(Place::file(names::segment(id))))?;
     let spare = create_spare(dir, spare_id, options.segment_bytes)
         .map_err(io_at(Place::file(names::segment(spare_id))))?;
-    let context = writer.tail.context;
     let first = Manifest {
         log_id,
         generation: 0,
@@ -69,11 +64,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         durable_end: 0,
         clean: false,
         sealed: Vec::new(),
-        tail: TailEntry {
-            id,
-            salt: context.salt,
-            base_seq: 0,
-        },
+        tail: writer.tail.entry(),
         spare: None,
     };
     let manifest = ManifestStore::new(dir.clone(), first, false);
