@@ -3,15 +3,23 @@
 //! They are built by `cargo test`, and not by `cargo test --test examples` alone.
 
 use cairnlog::{Health, Log, Options};
-use std::{collections::BTreeSet, env, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn example(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    profile.join("examples").join(name)
+}
 
 /// Runs an example with a directory to work in; gives what it printed.
 fn run(name: &str, dir: &Path) -> String {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let example = profile.join("examples").join(name);
     let hint = "it is not built: `cargo build --examples`";
-    let output = Command::new(example).arg(dir).output().expect(hint);
+    let output = Command::new(example(name)).arg(dir).output().expect(hint);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {errors}");
     String::from_utf8(output.stdout).unwrap()
@@ -115,4 +123,99 @@ fn is_every_job_done_once_and_the_one_that_always_fails_a_dead_letter() {
     assert!(lines.contains("0 jobs done, each once: true"), "{second}");
     assert_eq!(values(&queue.join("dead.log")), ["job 13"]);
     assert_eq!(values(&queue.join("jobs.log")).len(), 20);
+}
+
+/// A browser in a few lines: it reads events until it has seen so many.
+#[cfg(feature = "async")]
+mod browser {
+    use std::{
+        io::{BufRead, BufReader, Read, Write},
+        net::TcpStream,
+        process::{Child, Command, Stdio},
+        time::Duration,
+    };
+
+    /// The server, which ends with it.
+    pub struct Server {
+        child: Child,
+        pub address: String,
+    }
+
+    impl Server {
+        pub fn start(mut command: Command) -> Self {
+            let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            let mut stdout = BufReader::new(child.stdout.take().unwrap());
+            stdout.read_line(&mut line).unwrap();
+            let address = line.trim().strip_prefix("http://").unwrap().to_owned();
+            Self { child, address }
+        }
+
+        fn ask(&self, request: &str) -> BufReader<TcpStream> {
+            let mut socket = TcpStream::connect(&self.address).unwrap();
+            let timeout = Some(Duration::from_secs(20));
+            socket.set_read_timeout(timeout).unwrap();
+            socket.write_all(request.as_bytes()).unwrap();
+            BufReader::new(socket)
+        }
+
+        /// Appends; gives the seq.
+        pub fn post(&self, text: &str) -> u64 {
+            let length = text.len();
+            let head = "POST / HTTP/1.1\r\nHost: cairn\r\nConnection: close";
+            let mut answer = String::new();
+            let mut reader = self.ask(&format!("{head}\r\nContent-Length: {length}\r\n\r\n{text}"));
+            reader.read_to_string(&mut answer).unwrap();
+            answer.lines().last().unwrap().parse().unwrap()
+        }
+
+        /// Events from behind the last that was seen.
+        pub fn events(&self, last: Option<u64>) -> impl Iterator<Item = (u64, String)> + use<> {
+            let last = last.map_or(String::new(), |last| format!("Last-Event-ID: {last}\r\n"));
+            let reader = self.ask(&format!(
+                "GET /events HTTP/1.1\r\nHost: cairn\r\n{last}\r\n"
+            ));
+            let mut lines = reader.lines().map(Result::unwrap);
+            std::iter::from_fn(move || {
+                let id = lines.find_map(|line| line.strip_prefix("id: ")?.parse().ok())?;
+                let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))?;
+                Some((id, data))
+            })
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.child.kill().unwrap();
+            self.child.wait().unwrap();
+        }
+    }
+}
+
+/// What is posted is seen at once by who watches; who comes back, also to another process, misses
+/// nothing.
+#[cfg(feature = "async")]
+#[test]
+fn does_a_browser_see_what_is_appended_and_miss_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = Command::new(example("sse"));
+        command.arg(dir.path().join("log"));
+        browser::Server::start(command)
+    };
+    let server = start();
+    let mut watching = server.events(None);
+    for number in 0..3 {
+        assert_eq!(server.post(&format!("event {number}")), number);
+        assert_eq!(watching.next(), Some((number, format!("event {number}"))));
+    }
+    drop(server);
+    assert_eq!(watching.next(), None, "it was cut off");
+    let server = start();
+    assert_eq!(server.post("event 3"), 3);
+    let since: Vec<_> = server.events(Some(1)).take(2).collect();
+    assert_eq!(
+        since,
+        [(2, "event 2".to_owned()), (3, "event 3".to_owned())]
+    );
 }
