@@ -19,6 +19,8 @@ use std::{
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// How often compaction and retention look whether they are due.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// The same after they failed: what they do for nothing costs reading the log.
+const UPKEEP_BACK_OFF: Duration = Duration::from_secs(30);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
     let core = core.clone();
@@ -78,7 +80,8 @@ impl Core {
                 Ok(Ok(_)) => break,
                 Ok(Err(error)) => {
                     self.note(&error);
-                    break;
+                    agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_BACK_OFF;
+                    return;
                 }
                 Err(_) => {
                     let note = "compaction or retention panicked";
