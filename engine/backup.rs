@@ -10,10 +10,10 @@
 //! Called by `Log`; calls append (for what there is), segment, manifest, verify.
 
 use crate::{
-    append::Core,
+    append::{Core, Ledger},
     catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, manifest::SealedEntry, names},
+    format::{Manifest, ProducersFile, check_log_id, manifest::SealedEntry, names},
     manifest::ManifestStore,
     segment::{Builder, TailWriter, copy_below, copy_header},
     types::{SegmentId, Seq},
@@ -80,6 +80,8 @@ struct Backup<'a> {
     core: &'a Core,
     to: &'a Dir,
     next_id: SegmentId,
+    /// Who appended what, as far as it is in the copy.
+    ledger: Ledger,
     report: BackupReport,
 }
 
@@ -89,10 +91,14 @@ pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<Ba
     begin(core, &to)?;
     // Before the records: what they say of the log is true of any later state of it.
     copy_side_files(core.dir(), &to)?;
-    // The watermark, and after it the catalog: whatever lies below the one is in the other.
+    // The watermark, and after it the catalog: whatever lies below the one is in the other. The stored
+    // ledger is of the same moment, as long as no segment is sealed or rewound.
+    let no_other_change = core.hold_segments();
     let durable_seq = core.durable_seq();
     let catalog = core.catalog().load();
     let manifest = core.manifest().snapshot();
+    let ledger = stored_ledger(core, manifest.tail.id)?;
+    drop(no_other_change);
     // Below the first tail all is settled: sealed, or rewound, and then its numbers are not used again.
     let settled_seq = catalog
         .tails
@@ -102,6 +108,7 @@ pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<Ba
         core,
         to: &to,
         next_id: manifest.next_segment_id,
+        ledger,
         report: BackupReport {
             linked_count: 0,
             copied_count: 0,
@@ -190,6 +197,19 @@ fn copy_file(from: &Dir, to: &Dir, name: &str) -> Result<bool> {
     Ok(true)
 }
 
+/// The ledger as it is stored: the records that say more are in the unsealed segments.
+fn stored_ledger(core: &Core, tail_id: SegmentId) -> Result<Ledger> {
+    let bytes = match core.dir().read(names::PRODUCERS) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
+        read => read.map_err(at_path(core.dir(), names::PRODUCERS))?,
+    };
+    let file = ProducersFile::decode(&bytes)
+        .and_then(|file| check_log_id(core.log_id(), file.log_id).map(|()| file));
+    let place = Place::file(names::PRODUCERS);
+    let file = file.map_err(|defect| Error::defect(Op::Backup, place, defect))?;
+    Ok(Ledger::of(&file, tail_id))
+}
+
 /// Takes the mark away.
 fn end(to: &Dir) -> Result<()> {
     to.remove(names::BACKUP)
@@ -224,7 +244,11 @@ impl Backup<'_> {
             );
             let (view, limit) = (tail.view(), tail.written_end());
             let source = (&view, limit);
-            if let Some(entry) = copy_below(self.to, header, source, durable_seq, Op::Backup)? {
+            // The ledger in memory knows more than is in the copy, and has forgotten what is.
+            let entry = copy_below(self.to, header, source, durable_seq, Op::Backup, |record| {
+                self.ledger.add_record(record);
+            })?;
+            if let Some(entry) = entry {
                 entries.push(entry);
                 self.report.copied_count += 1;
             }
@@ -267,9 +291,7 @@ impl Backup<'_> {
     /// What is remembered of producers and cursors, as of the end of the copy.
     fn ledger(&self, tail_id: SegmentId) -> Result<()> {
         let (log_id, next_seq) = (self.core.log_id(), self.report.next_seq);
-        let file = self
-            .core
-            .with_ledger(|ledger| ledger.to_file(log_id, next_seq, next_seq, tail_id));
+        let file = self.ledger.to_file(log_id, next_seq, next_seq, tail_id);
         let Some(bytes) = file else { return Ok(()) };
         self.to
             .write_new(names::PRODUCERS, &bytes)

@@ -114,7 +114,8 @@ impl Rewind<'_> {
     /// Copies what a segment has below `end_seq`; `None` if that is nothing.
     fn copy(&self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
         let header = self.header(view.context.base_seq);
-        copy_below(self.core.dir(), header, (view, limit), end_seq, Op::Rewind)
+        let source = (view, limit);
+        copy_below(self.core.dir(), header, source, end_seq, Op::Rewind, |_| ())
     }
 
     fn new_tail(&self, next_seq: Seq) -> Result<TailWriter> {

@@ -1,7 +1,7 @@
 //! Is a backup a log that holds everything that was durable when it was asked for, exactly?
 
 use cairnlog::{
-    AppendOptions, BackupOptions, ErrorKind, Log, NewRecord, Options, Producer, Seq,
+    AppendOptions, BackupOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Seq,
     vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
 };
 use std::{
@@ -26,7 +26,12 @@ fn append(log: &Log, count: u64) {
     let next = log.next_seq();
     let payloads: Vec<_> = (next..next + count).map(payload).collect();
     let records: Vec<_> = payloads.iter().map(NewRecord::value).collect();
-    let how = AppendOptions::new().expected_seq(next);
+    let by = Producer {
+        id: 1,
+        epoch: 0,
+        number: next,
+    };
+    let how = AppendOptions::new().expected_seq(next).producer(by);
     log.append_records(&records, &how).unwrap();
 }
 
@@ -183,6 +188,42 @@ fn do_cursors_and_producers_come_along_and_the_watermark_not() {
         moved.end,
         "no repeat"
     );
+}
+
+/// A log was backed up while named appends were under way: the backup named them too, though they were
+/// not in it, and called itself damaged. Had it not, it would have refused them as repeats for ever.
+#[test]
+fn does_a_backup_remember_the_appends_that_are_in_it_and_no_others() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (path, to) = (dir.path().join("log"), dir.path().join("backup"));
+    let log = small().background(false).open(path).unwrap();
+    let put = |log: &Log, number, level| {
+        let (id, epoch) = (7, 1);
+        let by = Producer { id, epoch, number };
+        let how = AppendOptions::new().durability(level).producer(by);
+        let seqs = log.append_records(&[NewRecord::value("once")], &how);
+        seqs.map(|seqs| seqs.start)
+    };
+    for number in 0..10 {
+        assert_eq!(put(&log, number, Durability::Durable).unwrap(), number);
+    }
+    for number in 10..30 {
+        put(&log, number, Durability::Written).unwrap();
+    }
+    let report = log.backup(&to).unwrap();
+    assert_eq!(report.next_seq, 10);
+    let copy = small().background(false).open(&to).unwrap();
+    let forgotten = put(&copy, 1, Durability::Durable).unwrap_err();
+    assert_eq!(forgotten.kind(), ErrorKind::Duplicate);
+    for number in 2..10 {
+        let seq = put(&copy, number, Durability::Durable).unwrap();
+        assert_eq!(seq, number, "a repeat");
+    }
+    assert_eq!(copy.next_seq(), 10);
+    for number in 10..30 {
+        let seq = put(&copy, number, Durability::Durable).unwrap();
+        assert_eq!(seq, number, "no repeat");
+    }
 }
 
 /// The real file system, without links, and with a copy that is done by hand.

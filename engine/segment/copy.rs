@@ -5,19 +5,20 @@
 use super::{Builder, Fault, Frames, View};
 use crate::{
     error::{Error, Op, Place, Result},
-    format::{SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry, names},
+    format::{RecordRef, SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry, names},
     types::Seq,
     vfs::Dir,
 };
 
-/// Copies what a segment has below `end_seq` into one with this header, batch by batch, and seals it.
-/// `None` if that is nothing. The name is not yet durable: the caller syncs the directory.
+/// Copies what a segment has below `end_seq` into one with this header, batch by batch, and seals it;
+/// tells of each record. `None` if that is nothing. The name is not yet durable: the caller syncs the directory.
 pub(crate) fn copy_below(
     dir: &Dir,
     header: SegmentHeader,
     (view, limit): (&View, u64),
     end_seq: Seq,
     op: Op,
+    mut each: impl FnMut(&RecordRef<'_>),
 ) -> Result<Option<SealedEntry>> {
     let name = names::segment(header.id);
     let io = |error| Error::io(op, error).at(Place::file(name.clone()));
@@ -38,6 +39,7 @@ pub(crate) fn copy_below(
             batch = at;
         }
         builder.add(&record, record.seq).map_err(io)?;
+        each(&record);
         (next_seq, is_empty) = (record.seq.saturating_add(1), false);
     }
     if is_empty {
