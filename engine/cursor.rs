@@ -63,8 +63,8 @@ fn at(place: Place) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::io(Op::Consume, error).at(place)
 }
 
-/// All cursors in a log's directory. `moved` tells where an append has moved one last, and the seq of
-/// that append.
+/// All cursors in a log's directory. `moved` tells where an append has moved one last, and where that
+/// append ends.
 pub(crate) fn standings(
     dir: &Dir,
     log_id: LogId,
@@ -79,8 +79,8 @@ pub(crate) fn standings(
         };
         let file = decode(&bytes, log_id, id).map(|mut file| {
             // A move that is in the file already tells nothing new.
-            if let Some((seq, at_seq)) = moved(id)
-                && at_seq >= file.as_of_seq
+            if let Some((seq, end_seq)) = moved(id)
+                && end_seq > file.as_of_seq
             {
                 file.seq = seq;
                 file.pending.retain(|pending| pending.seq >= seq);

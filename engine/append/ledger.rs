@@ -221,6 +221,13 @@ impl Ledger {
             known.appends.retain(|append| append.first_seq < seq);
             known.latest_seq = known.appends.back().map_or(0, |last| last.first_seq);
         }
+        // Two moves that were found as one are not undone as one. A producer's append stays as it was
+        // told, whatever is left of it: else it would not be recognised.
+        let last_moves = self.cursors.values_mut();
+        for last in last_moves.filter_map(|known| known.appends.back_mut()) {
+            let left = u32::try_from(seq - last.first_seq).unwrap_or(u32::MAX);
+            last.count = last.count.min(left);
+        }
         let ages = self
             .producers
             .iter()
@@ -229,11 +236,11 @@ impl Ledger {
     }
 
     /// Where a cursor was moved to by the last append, of those below `until_seq`, that moved it; and
-    /// the seq of that append.
+    /// where that append ends: it may begin with an older one, to the same place and right before it.
     pub(crate) fn moved(&self, cursor: u64, until_seq: Seq) -> Option<(Seq, Seq)> {
         let mut moves = self.cursors.get(&cursor)?.appends.iter();
         let last = moves.rfind(|append| append.next_seq() <= until_seq)?;
-        Some((last.number, last.first_seq))
+        Some((last.number, last.next_seq()))
     }
 
     /// Forgets the moves of a cursor that is gone.
@@ -399,15 +406,15 @@ mod tests {
         for (seq, position) in [(0, 5), (1, 9), (2, 3), (3, 3)] {
             ledger.add(to(position), seq..seq + 1, Seq::MAX);
         }
-        assert_eq!(ledger.moved(ID, 4), Some((3, 3)));
-        assert_eq!(ledger.moved(ID, 2), Some((9, 1)), "the others do not count");
+        assert_eq!(ledger.moved(ID, 4), Some((3, 4)));
+        assert_eq!(ledger.moved(ID, 2), Some((9, 2)), "the others do not count");
         assert_eq!(
             answer(&ledger, by(0, 3), 1),
             "new",
             "a cursor is no producer"
         );
         ledger.drop_from(2);
-        assert_eq!(ledger.moved(ID, 4), Some((9, 1)));
+        assert_eq!(ledger.moved(ID, 4), Some((9, 2)));
         ledger.forget_cursor(ID);
         assert_eq!(ledger.moved(ID, 4), None);
     }

@@ -232,6 +232,30 @@ fn is_a_move_void_once_the_cursor_was_sent_elsewhere() {
     assert_eq!(log.consumer("other").unwrap().seq(), 0);
 }
 
+/// A consumer was sent back and did the same again, with nothing appended in between: after reopening, the
+/// two outputs passed for one that was older than the going back, and the consumer was to do it once more.
+#[test]
+fn does_a_move_count_that_follows_one_to_the_same_place() {
+    let (disk, options) = sim();
+    let log = filled(&options, 9);
+    let mut consumer = log.consumer("till").unwrap();
+    let how = AppendOptions::new();
+    let bill = [NewRecord::value("bill"), NewRecord::value("receipt")];
+    assert_eq!(consumer.append(&bill, 7, &how).unwrap(), 9..11);
+    consumer.seek(3).unwrap();
+    assert_eq!(consumer.append(&bill, 7, &how).unwrap(), 11..13);
+    drop((consumer, log));
+    let disk = lost(&disk);
+    let log = on(&disk).open("/log").unwrap();
+    assert_eq!(log.cursors().unwrap()[0].seq, 8);
+    // Each is undone by itself.
+    log.rewind(11).unwrap();
+    assert_eq!(log.cursors().unwrap()[0].seq, 3);
+    drop(log);
+    let log = on(&lost(&disk)).open("/log").unwrap();
+    assert_eq!(log.consumer("till").unwrap().seq(), 3);
+}
+
 #[test]
 fn does_an_append_that_fails_leave_the_cursor_where_it_was() {
     let (disk, options) = sim();

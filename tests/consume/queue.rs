@@ -214,7 +214,9 @@ fn is_there_a_bound_on_what_is_done_ahead_of_the_oldest() {
     let log = Log::open(dir.path().join("log")).unwrap();
     let values: Vec<String> = (0..4200).map(|number| number.to_string()).collect();
     log.append_batch(&values).unwrap();
-    let disk_free = queue(&log, QueueOptions::new());
+    // The oldest is leased until the end, however slow the disk is.
+    let lease = Duration::from_secs(3600);
+    let disk_free = queue(&log, QueueOptions::new().lease(lease));
     let oldest = take(&disk_free).unwrap();
     let mut done = 0;
     while let Some(lease) = take(&disk_free) {

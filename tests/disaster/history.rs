@@ -2,15 +2,17 @@
 //! leaves a note of the disk operations it took and of what the log may be during and after it.
 
 use crate::{
-    shadow::{Rec, Shadow},
-    steps::{New, Step, Step::*},
+    deeds::Copy,
+    shadow::{Found, Rec, Shadow},
+    steps::{New, Step, Step::*, TILL},
+    told::Told,
 };
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options, Result,
-    Retention, Seq,
+    AppendOptions, CompactOptions, Consumer, Durability, ErrorKind, Log, NewRecord, Options,
+    Result, Retention, Seq,
     vfs::{Vfs, sim::SimFs},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub const DIR: &str = "/log";
 
@@ -32,6 +34,10 @@ pub struct Run {
     pub errors: Vec<(String, cairnlog::Error)>,
     /// Whether reads may fail by a fault that was set.
     pub reads_fail: bool,
+    /// Those that are open.
+    pub consumers: BTreeMap<&'static str, Consumer>,
+    /// Backups that were begun.
+    pub copies: Vec<Copy>,
     serial: u64,
 }
 
@@ -45,6 +51,8 @@ impl Run {
             notes: Vec::new(),
             errors: Vec::new(),
             reads_fail: false,
+            consumers: BTreeMap::new(),
+            copies: Vec::new(),
             serial: 0,
         }
     }
@@ -102,6 +110,7 @@ impl Run {
         if let Kill = step {
             self.reads_fail = false;
             let next = self.disk.kill();
+            self.consumers.clear();
             self.log = None;
             self.disk = next;
             return None;
@@ -148,6 +157,7 @@ impl Run {
             }
             Rewind { drop } => {
                 let end = next.saturating_sub(*drop).max(log.head_seq());
+                self.consumers.clear(); // Only one that is opened anew sees that its output is gone.
                 let mut meanwhile = self.shadow.clone();
                 meanwhile.may_be_rewound(end, next);
                 match log.rewind(end) {
@@ -166,7 +176,14 @@ impl Run {
                 let mut meanwhile = self.shadow.clone();
                 (0..=next).for_each(|head| meanwhile.may_be_trimmed(head));
                 match log.retain(&Retention::new().bytes_max(*bytes)) {
-                    Ok(report) => self.shadow.trimmed(report.head_seq),
+                    Ok(report) => {
+                        let held = self.held(&log).unwrap_or(Seq::MAX);
+                        assert!(
+                            report.head_seq <= held.max(self.shadow.head()),
+                            "{held} is held"
+                        );
+                        self.shadow.trimmed(report.head_seq);
+                    }
                     Err(error) => {
                         if error.kind() == ErrorKind::Indeterminate {
                             self.shadow = meanwhile.clone();
@@ -176,7 +193,11 @@ impl Run {
                 }
                 during = Some(meanwhile);
             }
+            Named { .. } => during = Some(self.named(&log, step)),
+            Consume(who, deed) => during = Some(self.consume(&log, who, deed)),
+            Backup { copy } => self.backup(&log, *copy),
             Close => {
+                self.consumers.clear();
                 if self.told(step, log.close()).is_some() {
                     self.shadow.synced();
                 }
@@ -191,11 +212,13 @@ impl Run {
 
     /// Compacts everything; gives what the log may be meanwhile.
     fn compact(&mut self, log: &Log) -> Option<Shadow> {
+        let mut before = self.shadow.clone();
         self.told(&Compact, log.sync())?;
         self.shadow.synced();
         self.told(&Compact, log.rotate())?;
         let now_ms = self.disk.unix_time_ms();
-        let gone = self.shadow.superseded(log.head_seq(), now_ms);
+        let held = self.told(&Compact, log.held_seq())?.unwrap_or(Seq::MAX);
+        let gone = self.shadow.superseded(log.head_seq(), now_ms, held);
         let mut meanwhile = self.shadow.clone();
         meanwhile.may_lack.extend(&gone);
         let how = CompactOptions::new().tombstone_age_min(Duration::ZERO);
@@ -203,10 +226,22 @@ impl Run {
             Some(_) => self.shadow.certain.retain(|rec| !gone.contains(&rec.seq)),
             None => self.shadow = meanwhile.clone(),
         }
-        Some(meanwhile)
+        before.or = Some(Box::new(meanwhile));
+        Some(before)
     }
 
-    fn told<T>(&mut self, step: &Step, result: Result<T>) -> Option<T> {
+    /// Where the till stands, which holds back retention.
+    fn held(&self, log: &Log) -> Option<Seq> {
+        let at = |told: &Told| told.at(TILL, log.durable_seq());
+        let held = log.held_seq().ok()?;
+        assert!(
+            self.shadow.told.iter().any(|told| at(told) == held),
+            "{held:?} is held"
+        );
+        held
+    }
+
+    pub fn told<T>(&mut self, step: &Step, result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -216,12 +251,13 @@ impl Run {
         }
     }
 
-    fn failed(&mut self, step: &Step, error: cairnlog::Error) {
+    pub fn failed(&mut self, step: &Step, error: cairnlog::Error) {
         self.errors.push((format!("{step:?}"), error));
     }
 
     /// Opens the log and holds it against the shadow; what it shows is durable from now on.
     pub fn open(&mut self) {
+        self.consumers.clear();
         self.log = None;
         let options = self.options.clone().vfs(Arc::new(self.disk.clone()));
         let Some(log) = self.told(&Open, options.open(DIR)) else {
@@ -238,20 +274,21 @@ impl Run {
     }
 
     /// Takes what an open log shows as what there is.
-    pub fn settle(&mut self, log: &Log, mut found: Vec<Rec>) {
+    pub fn settle(&mut self, log: &Log, mut found: Found) {
         let head = log.head_seq();
         let hidden = self.shadow.certain.iter().filter(|rec| rec.seq < head);
         let mut certain: Vec<Rec> = hidden.cloned().collect();
-        certain.append(&mut found);
+        certain.append(&mut found.recs);
         self.shadow = Shadow {
             certain,
             heads: vec![head],
             next_min: log.next_seq(),
+            told: found.told,
             ..Shadow::new()
         };
     }
 
-    fn make(&mut self, news: &[New], first_seq: Seq) -> Vec<Rec> {
+    pub fn make(&mut self, news: &[New], first_seq: Seq) -> Vec<Rec> {
         let now = self.disk.unix_time_ms();
         let each = news.iter().enumerate().map(|(i, new)| {
             self.serial += 1;
@@ -348,7 +385,7 @@ impl Run {
     }
 }
 
-fn borrowed<'a>(recs: &'a [Rec], news: &[New]) -> Vec<NewRecord<'a>> {
+pub fn borrowed<'a>(recs: &'a [Rec], news: &[New]) -> Vec<NewRecord<'a>> {
     let each = recs.iter().zip(news).map(|(rec, new)| {
         let record = match (&rec.key, &rec.value) {
             (Some(key), Some(value)) => NewRecord::keyed(key, value),

@@ -7,6 +7,7 @@ mod backup;
 mod bitflip;
 mod consume;
 mod crash;
+mod deeds;
 mod fault;
 mod full;
 mod history;
@@ -16,6 +17,7 @@ mod steps;
 mod stories;
 mod subject;
 mod threads;
+mod told;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);

@@ -1,8 +1,9 @@
 //! What the log must hold: a reference kept beside it, and the comparison with what came back.
 //!
 //! A log after a crash is right if it holds every record that is `certain`, then any number of whole
-//! batches of `maybe` in order, and nothing else.
+//! batches of `maybe` in order, and nothing else; and if it remembers one of what is `told`.
 
+use crate::told::Told;
 use cairnlog::{Log, Record, Seq};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +38,13 @@ impl Rec {
     }
 }
 
+/// What a log was found to be.
+#[derive(Debug)]
+pub struct Found {
+    pub recs: Vec<Rec>,
+    pub told: Vec<Told>,
+}
+
 /// What a log may be.
 #[derive(Clone, Debug, Default)]
 pub struct Shadow {
@@ -50,6 +58,8 @@ pub struct Shadow {
     pub next_min: Seq,
     /// Which of the certain ones may be gone, while a compaction is undecided.
     pub may_lack: BTreeSet<Seq>,
+    /// What it may remember, as if all of `maybe` were there.
+    pub told: Vec<Told>,
     /// What else it may be, while a rewind is undecided.
     pub or: Option<Box<Shadow>>,
 }
@@ -58,6 +68,7 @@ impl Shadow {
     pub fn new() -> Self {
         Self {
             heads: vec![0],
+            told: vec![Told::default()],
             ..Self::default()
         }
     }
@@ -68,8 +79,8 @@ impl Shadow {
 
     /// Whether there is only one thing that the log may be.
     pub fn is_decided(&self) -> bool {
-        let lacking = self.may_lack.is_empty();
-        self.maybe.is_empty() && self.or.is_none() && self.heads.len() == 1 && lacking
+        let whole = self.may_lack.is_empty() && self.told.len() == 1;
+        self.maybe.is_empty() && self.or.is_none() && self.heads.len() == 1 && whole
     }
 
     /// Everything up to here became durable.
@@ -77,10 +88,34 @@ impl Shadow {
         self.certain.extend(self.maybe.drain(..).flatten());
     }
 
+    /// The log says that everything below became durable.
+    pub fn synced_to(&mut self, durable_seq: Seq) {
+        let reached = |batch: &Vec<Rec>| batch.last().is_none_or(|last| last.seq < durable_seq);
+        let count = self.maybe.iter().take_while(|batch| reached(batch)).count();
+        self.certain.extend(self.maybe.drain(..count).flatten());
+    }
+
     /// Batches at or above this number were taken back and told so.
     pub fn taken_back(&mut self, next_seq: Seq) {
         self.maybe
             .retain(|batch| batch.last().is_none_or(|last| last.seq < next_seq));
+        self.recall(|told| told.undone(next_seq));
+    }
+
+    /// Changes what is remembered, whichever it is.
+    pub fn recall(&mut self, change: impl Fn(&mut Told)) {
+        self.told.iter_mut().for_each(change);
+    }
+
+    /// What is remembered changes so, or it does not.
+    pub fn may_recall(&mut self, change: impl Fn(&mut Told)) {
+        let before = self.told.clone();
+        self.recall(change);
+        for told in before {
+            if !self.told.contains(&told) {
+                self.told.push(told);
+            }
+        }
     }
 
     pub fn trimmed(&mut self, head: Seq) {
@@ -96,6 +131,8 @@ impl Shadow {
         if end < next_seq {
             self.certain.retain(|rec| rec.seq < end);
             self.next_min = self.next_min.max(next_seq);
+            let told = std::mem::take(&mut self.told).into_iter();
+            self.told = told.flat_map(|told| told.rewound(end)).collect();
         }
     }
 
@@ -106,15 +143,16 @@ impl Shadow {
     }
 
     /// What a compaction of all that is certain drops: what has a newer record of its key, tombstones
-    /// whose time has come, what was trimmed.
-    pub fn superseded(&self, head: Seq, now_ms: i64) -> BTreeSet<Seq> {
+    /// whose time has come and that nobody holds, what was trimmed.
+    pub fn superseded(&self, head: Seq, now_ms: i64, held: Seq) -> BTreeSet<Seq> {
         let mut newest = BTreeMap::new();
         for rec in &self.certain {
             newest.extend(rec.key.as_ref().map(|key| (key, rec.seq)));
         }
         let goes = |rec: &&Rec| {
             let newer = rec.key.as_ref().is_some_and(|key| newest[key] > rec.seq);
-            let expired = rec.value.is_none() && *rec.time_ms.start() <= now_ms;
+            let due = *rec.time_ms.start() <= now_ms && rec.seq < held;
+            let expired = rec.value.is_none() && due;
             newer || expired || rec.seq < head
         };
         self.certain
@@ -125,15 +163,47 @@ impl Shadow {
     }
 
     /// Compares with an open log; `Err` says what is wrong.
-    pub fn check(&self, log: &Log) -> Result<Vec<Rec>, String> {
-        let found = read_all(log)?;
-        let first = match self.compare(log, &found) {
-            Ok(()) => return Ok(found.iter().map(Rec::of).collect()),
-            Err(what) => what,
-        };
-        match &self.or {
-            Some(other) => other.check(log),
-            None => Err(first),
+    pub fn check(&self, log: &Log) -> Result<Found, String> {
+        let records = read_all(log)?;
+        let mut told = Vec::new();
+        let mut first = None;
+        // What is remembered may tell what was from what is undone, and where it cannot, both may be.
+        let mut next = Some(self);
+        while let Some(shadow) = next {
+            match shadow
+                .compare(log, &records)
+                .and_then(|()| shadow.remembered(log))
+            {
+                Ok(more) => told.extend(more),
+                Err(what) => first = first.or(Some(what)),
+            }
+            next = shadow.or.as_deref();
+        }
+        let recs = records.iter().map(Rec::of).collect();
+        match first {
+            Some(what) if told.is_empty() => Err(what),
+            _ => Ok(Found { recs, told }),
+        }
+    }
+
+    /// All of `told` that the log may remember, by what it says. Where a cursor is shown may be in the
+    /// page cache only, after a sync that failed: that is settled when it gets a consumer.
+    fn remembered(&self, log: &Log) -> Result<Vec<Told>, String> {
+        let (mut all, mut shown, mut first) = (Vec::new(), false, None);
+        for told in &self.told {
+            let mut told = told.clone();
+            told.undone(log.next_seq());
+            let known = told.check_producers(log);
+            let stands = known.clone().and_then(|()| told.check_cursors(log));
+            shown |= stands.is_ok();
+            first = first.or(stands.err());
+            if known.is_ok() {
+                all.push(told);
+            }
+        }
+        match first {
+            Some(what) if !shown => Err(what),
+            _ => Ok(all),
         }
     }
 

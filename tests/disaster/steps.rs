@@ -48,8 +48,53 @@ pub enum Step {
     Retain {
         bytes: u64,
     },
+    /// An append that names its producer.
+    Named {
+        id: u64,
+        which: Which,
+        level: Durability,
+        news: Vec<New>,
+    },
+    /// One of the consumers does something.
+    Consume(Who, Deed),
+    /// Into a directory of its own.
+    Backup {
+        copy: bool,
+    },
     Close,
     Kill,
+}
+
+/// The number of an append that names its producer.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    Next {
+        skip: u64,
+    },
+    /// One that was used lately, and may be there.
+    Again {
+        back: u64,
+    },
+    /// The first of a new epoch.
+    TakeOver,
+}
+
+/// A consumer, by its name. The till holds back retention.
+pub type Who = &'static str;
+pub const TILL: Who = "till";
+pub const READER: Who = "reader";
+
+/// What a consumer does.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// Acknowledges so many more, as far as they are durable.
+    Ack { ahead: u64 },
+    /// Goes to some durable number, or to the end.
+    Seek { to: u64 },
+    /// Appends what came of so many more.
+    Output { ahead: u64, news: Vec<New> },
+    /// Ends, and is opened anew by its next deed.
+    Leave,
 }
 
 pub use Step::*;
