@@ -1,11 +1,12 @@
 //! A whole directory of arbitrary bytes: every journey over it ends in a value or an error, in
 //! bounded time and memory, and what verifies is never shown wrong.
 //!
-//! The input is a log (the seed) with changes: files replaced, cut, extended, patched.
+//! The input is a log (the seed) with changes: files replaced, cut, extended, patched. As it likes the log
+//! has producers, a cursor, and segments that were compacted.
 #![no_main]
 use arbitrary::Arbitrary;
 use cairnlog::{
-    Log, NewRecord, RepairOptions,
+    AppendOptions, CompactOptions, Log, NewRecord, Producer, RepairOptions,
     vfs::{Vfs, sim::SimFs},
 };
 use std::{path::Path, sync::Arc};
@@ -24,6 +25,9 @@ enum Change {
 struct Input {
     record_sizes: Vec<u8>,
     close: bool,
+    named: bool,
+    cursor: bool,
+    compact: bool,
     changes: Vec<Change>,
 }
 
@@ -38,8 +42,22 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     };
     let log = options(&disk).open("log").unwrap();
     let sizes: Vec<u8> = input.record_sizes.into_iter().take(40).collect();
-    for (seq, size) in sizes.iter().enumerate() {
-        log.append(value(seq as u64, *size)).unwrap();
+    for (seq, size) in (0..).zip(&sizes) {
+        let (id, epoch, number) = (seq % 2, 0, seq);
+        let by = AppendOptions::new().producer(Producer { id, epoch, number });
+        let how = if input.named { by } else { AppendOptions::new() };
+        let (key, value) = ([b'a' + (seq % 5) as u8], value(seq, *size));
+        log.append_records(&[NewRecord::keyed(&key, &value)], &how).unwrap();
+    }
+    if input.cursor {
+        let consumer = log.consumer("cursor").unwrap();
+        if let Some(seq) = log.durable_seq().checked_sub(2) {
+            consumer.ack(seq).unwrap();
+        }
+    }
+    if input.compact {
+        log.rotate().unwrap();
+        log.compact(&CompactOptions::new().rate_bytes_per_s(None)).unwrap();
     }
     if input.close {
         log.close().unwrap();
@@ -55,6 +73,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     let tools = options(&disk);
     let _ = tools.plan("log");
     let _ = tools.verify("log");
+    let _ = tools.cursors("log");
     let _ = tools.read_salvage("log", |item| {
         if let cairnlog::Salvaged::Record(record) = item {
             check(record.seq, record.value);
@@ -72,7 +91,16 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
                 check(seq, record.value());
             }
         }
-        let _ = log.append_records(&[NewRecord::value("one more")], &Default::default());
+        if let Ok(mut consumer) = log.consumer("cursor") {
+            if let Ok(Some(record)) = consumer.try_next() {
+                check(record.seq(), record.value());
+            }
+            let _ = consumer.ack(end.saturating_sub(1));
+        }
+        let by = Producer { id: 1, epoch: 0, number: 39 };
+        let once_more = AppendOptions::new().producer(by);
+        let _ = log.append_records(&[NewRecord::value("one more")], &once_more);
+        let _ = log.backup("backup");
     } else if tools.repair("log", RepairOptions::new().apply(true).accept_loss(true)).is_ok() {
         let log = options(&disk).open("log").expect("a repaired log opens");
         for record in log.scan(..).unwrap() {

@@ -3,10 +3,10 @@
 #![no_main]
 use arbitrary::Arbitrary;
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord,
+    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Producer,
     vfs::sim::SimFs,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
@@ -21,6 +21,11 @@ enum Op {
     Reopen,
     Kill,
     PowerLoss { seed: u64 },
+    /// An append under the next number of a producer, or once more under a late one.
+    Named { back: u8, level: u8 },
+    Ack { ahead: u8 },
+    /// Appends what came of the next record, and moves past it.
+    Output,
 }
 
 #[derive(Default)]
@@ -30,6 +35,11 @@ struct Model {
     head: u64,
     next: u64,
     durable: u64,
+    /// The numbers of the producer's appends that are there, and their seqs.
+    named: Vec<(u64, Range<u64>)>,
+    /// Where the cursor was stored, if it is there; and the seq of each output since, with where it went.
+    cursor: Option<u64>,
+    moves: Vec<(u64, u64)>,
 }
 
 libfuzzer_sys::fuzz_target!(|input: (u64, Vec<Op>)| {
@@ -68,7 +78,27 @@ libfuzzer_sys::fuzz_target!(|input: (u64, Vec<Op>)| {
                 open_log.rewind(to).unwrap();
                 model.records.split_off(&to);
                 model.durable = model.next;
+                model.undone(to);
             }
+            Op::Named { back, level } => named(open_log, &mut model, (back % 8).into(), level % 3),
+            Op::Ack { ahead } => consume(open_log, &mut model, |log, model, consumer| {
+                let seq = consumer.seq() + u64::from(ahead);
+                if seq < log.durable_seq() {
+                    consumer.ack(seq).unwrap();
+                    model.cursor = Some(seq + 1);
+                }
+            }),
+            Op::Output => consume(open_log, &mut model, |log, model, consumer| {
+                let seq = consumer.seq();
+                if seq < log.durable_seq() {
+                    let output = consumer.append(&[record(b"output")], seq, &AppendOptions::new());
+                    assert_eq!(output.unwrap(), model.next..model.next + 1);
+                    model.moves.push((model.next, seq + 1));
+                    model.records.insert(model.next, b"output".to_vec());
+                    model.next += 1;
+                    model.durable = model.next;
+                }
+            }),
             Op::Reopen => {
                 open_log.close().unwrap();
                 log = None;
@@ -110,10 +140,6 @@ fn append(log: &Log, model: &mut Model, count: u8, size: u8, level: u8) {
     let values: Vec<Vec<u8>> = (0..u64::from(count))
         .map(|n| (0..u64::from(size)).map(|at| ((model.next + n) * 7 + at) as u8).collect())
         .collect();
-    let record = |value| match key_of(value) {
-        Some(key) => NewRecord::keyed(key, value),
-        None => NewRecord::value(value),
-    };
     let records: Vec<NewRecord> = values.iter().map(Vec::as_slice).map(record).collect();
     match log.append_records(&records, &AppendOptions::new().durability(level)) {
         Ok(seqs) => {
@@ -128,6 +154,47 @@ fn append(log: &Log, model: &mut Model, count: u8, size: u8, level: u8) {
     }
 }
 
+fn record(value: &[u8]) -> NewRecord<'_> {
+    match key_of(value) {
+        Some(key) => NewRecord::keyed(key, value),
+        None => NewRecord::value(value),
+    }
+}
+
+fn by(number: u64) -> AppendOptions {
+    AppendOptions::new().producer(Producer { id: 7, epoch: 1, number })
+}
+
+/// Appends under the next number, or asks for one of the last eight again and gets the same answer.
+fn named(log: &Log, model: &mut Model, back: u64, level: u8) {
+    let level = [Durability::Durable, Durability::Written, Durability::Buffered][level as usize];
+    let next = model.named.last().map_or(0, |(number, _)| number + 1);
+    let number = next.saturating_sub(back);
+    let seqs = log.append_records(&[record(b"named")], &by(number).durability(level)).unwrap();
+    match model.named.iter().find(|(known, _)| *known == number) {
+        Some((_, original)) => assert_eq!(seqs, *original),
+        None => {
+            assert_eq!(seqs, model.next..model.next + 1);
+            model.records.insert(model.next, b"named".to_vec());
+            model.next = seqs.end;
+            model.named.push((number, seqs.clone()));
+        }
+    }
+    if level == Durability::Durable {
+        assert!(log.durable_seq() >= seqs.end);
+        model.durable = log.durable_seq();
+    }
+}
+
+fn consume(log: &Log, model: &mut Model, what: impl Fn(&Log, &mut Model, &cairnlog::Consumer)) {
+    let consumer = log.consumer("cursor").unwrap();
+    assert_eq!(consumer.seq(), model.at().unwrap_or(model.head));
+    // Opening it stores where it stands.
+    model.cursor = Some(consumer.seq());
+    model.moves.clear();
+    what(log, model, &consumer);
+}
+
 /// The first byte of a value tells its key, if it has a first byte.
 fn key_of(value: &[u8]) -> Option<&'static str> {
     let number = usize::from(*value.first()?) % 4;
@@ -135,6 +202,22 @@ fn key_of(value: &[u8]) -> Option<&'static str> {
 }
 
 impl Model {
+    /// Where the cursor stands, if it is there.
+    fn at(&self) -> Option<u64> {
+        self.moves.last().map(|(_, to)| *to).or(self.cursor)
+    }
+
+    /// Appends at or above are not there, and what rode on them neither.
+    fn undone(&mut self, end: u64) {
+        // A rewind frees the numbers that are remembered: the log is not asked for others any more.
+        if self.named.iter().any(|(_, seqs)| seqs.start >= end) {
+            let kept = self.named.len().saturating_sub(8);
+            self.named.drain(..kept);
+        }
+        self.named.retain(|(_, seqs)| seqs.start < end);
+        self.moves.retain(|(seq, _)| *seq < end);
+    }
+
     /// Only the newest record of each key is left.
     fn compacted(&mut self) {
         let keyed = self.records.iter().filter_map(|(seq, value)| Some((key_of(value)?, *seq)));
@@ -148,6 +231,13 @@ fn check(log: &Log, model: &mut Model) {
     assert!(end >= model.durable && end <= model.next, "{end} is not in {:?}", model.durable..=model.next);
     assert_eq!(log.head_seq(), model.head);
     model.records.split_off(&end);
+    model.undone(end);
+    for (number, seqs) in model.named.iter().rev().take(8) {
+        let again = log.append_records(&[record(b"named")], &by(*number)).unwrap();
+        assert_eq!(again, *seqs, "number {number}");
+    }
+    let found = log.cursors().unwrap();
+    assert_eq!(found.first().map(|cursor| cursor.seq), model.at());
     model.next = end;
     model.durable = end;
     let found: BTreeMap<u64, Vec<u8>> =

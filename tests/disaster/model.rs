@@ -131,12 +131,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
+    // A backup is longer than any other step.
+    let backup = any::<bool>().prop_map(|copy| Backup { copy });
+    let cut_step = prop_oneof![3 => step(), 1 => backup];
     prop_oneof![
         50 => step().prop_map(Act::Do),
         2 => Just(Act::Reopen),
         2 => Just(Act::KillAndOpen),
         2 => any::<u64>().prop_map(|seed| Act::PowerCut { seed }),
-        3 => (step(), any::<u64>(), any::<u64>()).prop_map(|(step, op, seed)| Act::CutIn { step, op, seed }),
+        4 => (cut_step, any::<u64>(), any::<u64>()).prop_map(|(step, op, seed)| Act::CutIn { step, op, seed }),
         2 => vec((any::<u64>(), 0..40_u64), 2..5).prop_map(|seeds| Act::PowerCuts { seeds }),
         1 => (0..30_u64, fault()).prop_map(|(call, fault)| Act::Fail { call, fault }),
         6 => (any::<u64>(), any::<u64>(), 0..5_u8).prop_map(|(from, to, key)| Act::Read { from, to, key }),
