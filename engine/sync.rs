@@ -7,8 +7,69 @@
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
     pub(crate) use std::sync::{Arc, atomic};
+    use std::sync::{
+        PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    };
 
     pub(crate) type JoinHandle = std::thread::JoinHandle<()>;
+
+    /// A word on which threads wait for its change.
+    ///
+    /// Waiting is the standard library's, whose condition variable wakes all with one call to the
+    /// kernel; the other one's has each who wakes wake the next.
+    #[derive(Debug, Default)]
+    pub(crate) struct Signal {
+        word: AtomicU32,
+        waiting: std::sync::Mutex<()>,
+        changed: std::sync::Condvar,
+    }
+
+    impl Signal {
+        pub(crate) fn load(&self) -> u32 {
+            self.word.load(SeqCst)
+        }
+
+        pub(crate) fn store(&self, value: u32) {
+            self.word.store(value, SeqCst);
+        }
+
+        pub(crate) fn set_bits(&self, bits: u32) {
+            self.word.fetch_or(bits, SeqCst);
+        }
+
+        /// Replaces the word if it is `old`.
+        pub(crate) fn replace(&self, old: u32, new: u32) -> bool {
+            (self.word.compare_exchange(old, new, SeqCst, SeqCst)).is_ok()
+        }
+
+        /// Waits to be woken, unless the word is another by now. May return for no reason.
+        pub(crate) fn wait_while(&self, value: u32) {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.load() == value {
+                drop(self.changed.wait(waiting));
+            }
+        }
+
+        pub(crate) fn wake_one(&self) {
+            // Whoever has looked at the word is waiting by the time this lock is free.
+            drop(self.waiting.lock());
+            self.changed.notify_one();
+        }
+
+        pub(crate) fn wake_all(&self) {
+            drop(self.waiting.lock());
+            self.changed.notify_all();
+        }
+    }
+
+    /// Lets others run until something holds, but no longer than this.
+    pub(crate) fn yield_until(holds: impl Fn() -> bool, limit: std::time::Duration) {
+        let deadline = Deadline::after(limit);
+        while !holds() && !deadline.left().is_zero() {
+            std::thread::yield_now();
+        }
+    }
 
     /// The moment until which something waits.
     #[derive(Clone, Copy, Debug)]
@@ -126,6 +187,60 @@ mod imp {
 
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Signal {
+        word: Mutex<u32>,
+        changed: Condvar,
+    }
+
+    impl Signal {
+        pub(crate) fn load(&self) -> u32 {
+            *self.word.lock()
+        }
+
+        pub(crate) fn store(&self, value: u32) {
+            *self.word.lock() = value;
+        }
+
+        pub(crate) fn set_bits(&self, bits: u32) {
+            *self.word.lock() |= bits;
+        }
+
+        pub(crate) fn replace(&self, old: u32, new: u32) -> bool {
+            let mut word = self.word.lock();
+            let same = *word == old;
+            if same {
+                *word = new;
+            }
+            same
+        }
+
+        pub(crate) fn wait_while(&self, value: u32) {
+            let mut word = self.word.lock();
+            if *word == value {
+                self.changed.wait(&mut word);
+            }
+        }
+
+        pub(crate) fn wake_one(&self) {
+            drop(self.word.lock());
+            self.changed.notify_one();
+        }
+
+        pub(crate) fn wake_all(&self) {
+            drop(self.word.lock());
+            self.changed.notify_all();
+        }
+    }
+
+    pub(crate) fn yield_until(holds: impl Fn() -> bool, _limit: Duration) {
+        for _ in 0..3 {
+            if !holds() {
+                shuttle::thread::yield_now();
+            }
         }
     }
 

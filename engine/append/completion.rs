@@ -1,127 +1,132 @@
 //! How the callers of one group learn what became of it.
 //!
+//! One word tells the phase; threads wait on it in the kernel, so that one call wakes all whom a sync
+//! covers, and they take no lock on their way out. Who waits for a sync is not woken by the write.
+//!
 //! INVARIANT: a caller registers under the queue's lock before it parks, and the leader hands on the
-//! lead under the same lock, so one of the two always sees the other: nobody sleeps through.
+//! lead under the same lock, so one of the two always sees the other: nobody sleeps through. And
+//! whoever sets the word looks for registered callers after it, who look at the word after
+//! registering.
 
 use crate::{
     error::{Error, Result},
     options::Durability,
-    sync::{Condvar, Mutex},
+    sync::{
+        Mutex, Signal,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
 };
 use std::task::Waker;
 
-/// How far a group has come.
-#[derive(Clone, Debug)]
-enum Phase {
-    Queued,
-    Written,
-    Durable,
-    Failed(Error),
-}
-
-#[derive(Debug)]
-struct Inner {
-    phase: Phase,
-    /// Threads that parked, or are about to.
-    parked_count: usize,
-    /// One of them is asked to lead.
-    lead_asked: bool,
-    wakers: Vec<Waker>,
-}
+const WRITTEN: u32 = 1;
+const DURABLE: u32 = 2;
+const FAILED: u32 = 3;
+const PHASE: u32 = 0b11;
+/// Beside the phase: one of the parked threads is asked to lead.
+const LEAD: u32 = 0b100;
 
 /// Shared by the group and all who wait for it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Completion {
-    inner: Mutex<Inner>,
-    changed: Condvar,
+    word: Signal,
+    /// Threads that parked, or are about to, and how many of them wait for the write alone.
+    parked_count: AtomicUsize,
+    parked_for_write: AtomicUsize,
+    error: Mutex<Option<Error>>,
+    watched: AtomicBool,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Completion {
-    pub(super) fn new() -> Self {
-        let wakers = Vec::new();
-        let inner = Inner {
-            phase: Phase::Queued,
-            parked_count: 0,
-            lead_asked: false,
-            wakers,
-        };
-        Self {
-            inner: Mutex::new(inner),
-            changed: Condvar::new(),
-        }
-    }
-
     /// What became of it, if that is known for this level.
     pub(super) fn reached(&self, level: Durability) -> Option<Result<()>> {
-        outcome(&self.inner.lock().phase, level)
+        self.outcome(self.word.load(), level)
+    }
+
+    fn outcome(&self, word: u32, level: Durability) -> Option<Result<()>> {
+        let known = match level {
+            Durability::Buffered => true,
+            Durability::Written => word & PHASE >= WRITTEN,
+            Durability::Durable => word & PHASE >= DURABLE,
+        };
+        if word & PHASE == FAILED {
+            return self.error.lock().clone().map(Err);
+        }
+        known.then_some(Ok(()))
     }
 
     pub(super) fn written(&self) {
-        self.set(Phase::Written);
+        self.set(WRITTEN, &self.parked_for_write);
     }
 
     pub(super) fn durable(&self) {
-        self.set(Phase::Durable);
+        self.set(DURABLE, &self.parked_count);
     }
 
     pub(super) fn fail(&self, error: Error) {
-        self.set(Phase::Failed(error));
+        *self.error.lock() = Some(error);
+        self.set(FAILED, &self.parked_count);
     }
 
-    fn set(&self, phase: Phase) {
-        let mut inner = self.inner.lock();
-        inner.phase = phase;
-        let wakers = std::mem::take(&mut inner.wakers);
-        let parked = inner.parked_count > 0;
-        drop(inner);
-        if parked {
-            self.changed.notify_all();
+    fn set(&self, phase: u32, concerned_count: &AtomicUsize) {
+        self.word.store(phase);
+        if self.watched.load(SeqCst) {
+            let wakers = std::mem::take(&mut *self.wakers.lock());
+            wakers.into_iter().for_each(Waker::wake);
         }
-        wakers.into_iter().for_each(Waker::wake);
+        if concerned_count.load(SeqCst) > 0 {
+            self.word.wake_all();
+        }
+    }
+
+    /// How many threads wait for it.
+    pub(super) fn parked_count(&self) -> usize {
+        self.parked_count.load(SeqCst)
     }
 
     /// Announces a thread that will park. Called under the queue's lock.
-    pub(super) fn register(&self) {
-        self.inner.lock().parked_count += 1;
+    pub(super) fn register(&self, level: Durability) {
+        self.parked_count.fetch_add(1, SeqCst);
+        if level == Durability::Written {
+            self.parked_for_write.fetch_add(1, SeqCst);
+        }
     }
 
     /// Parks a registered thread until the level is reached, the group failed, or it should lead.
     pub(super) fn park(&self, level: Durability) {
-        let mut inner = self.inner.lock();
-        while !inner.lead_asked && outcome(&inner.phase, level).is_none() {
-            self.changed.wait(&mut inner);
+        loop {
+            let word = self.word.load();
+            if self.outcome(word, level).is_some() {
+                break;
+            }
+            if word & LEAD == 0 {
+                self.word.wait_while(word);
+            } else if self.word.replace(word, word & !LEAD) {
+                break;
+            }
         }
-        inner.lead_asked = false;
-        inner.parked_count -= 1;
+        if level == Durability::Written {
+            self.parked_for_write.fetch_sub(1, SeqCst);
+        }
+        self.parked_count.fetch_sub(1, SeqCst);
     }
 
     /// Asks a parked thread to lead. Called under the queue's lock; false if there is none.
     pub(super) fn ask_to_lead(&self) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.parked_count == 0 {
+        if self.parked_count() == 0 {
             return false;
         }
-        inner.lead_asked = true;
-        drop(inner);
-        self.changed.notify_one();
+        self.word.set_bits(LEAD);
+        self.word.wake_one();
         true
     }
 
     /// Leaves a waker to be woken at the next change.
     pub(super) fn watch(&self, waker: &Waker) {
-        let mut inner = self.inner.lock();
-        if !inner.wakers.iter().any(|known| known.will_wake(waker)) {
-            inner.wakers.push(waker.clone());
+        let mut wakers = self.wakers.lock();
+        if !wakers.iter().any(|known| known.will_wake(waker)) {
+            wakers.push(waker.clone());
         }
-    }
-}
-
-fn outcome(phase: &Phase, level: Durability) -> Option<Result<()>> {
-    match (phase, level) {
-        (Phase::Failed(error), _) => Some(Err(error.clone())),
-        (_, Durability::Buffered)
-        | (Phase::Written | Phase::Durable, Durability::Written)
-        | (Phase::Durable, Durability::Durable) => Some(Ok(())),
-        _ => None,
+        self.watched.store(true, SeqCst);
     }
 }

@@ -17,12 +17,15 @@ impl Core {
     /// Waits until the group has come to the level, leading whenever nobody else does.
     pub(super) fn wait(&self, done: &Arc<Completion>, level: Durability) -> Result<()> {
         loop {
-            let state = self.state.lock();
             if let Some(outcome) = done.reached(level) {
                 return outcome;
             }
+            let state = self.state.lock();
+            if done.reached(level).is_some() {
+                continue;
+            }
             if state.leading {
-                done.register();
+                done.register(level);
                 drop(state);
                 done.park(level);
             } else {

@@ -18,6 +18,14 @@ use crate::{
     types::Seq,
 };
 
+/// What a group leaves behind for the next: room that need not be allocated again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    buffer: Vec<u8>,
+    batches: Vec<(usize, BatchHeader)>,
+    done: Arc<Completion>,
+}
+
 /// What is queued for one segment, to be written as one.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -46,6 +54,8 @@ pub(super) struct Group {
     pub(super) owes: bool,
     /// Records acknowledged as buffered.
     pub(super) buffered_count: usize,
+    /// The callers that its sync released.
+    pub(super) released_count: usize,
     /// Whether it may take more callers.
     pub(super) open: bool,
     pub(super) done: Arc<Completion>,
@@ -57,9 +67,20 @@ impl Group {
         begins: Option<SegmentHeader>,
         offset: u64,
         next_seq: Seq,
-        mut buffer: Vec<u8>,
+        scratch: Scratch,
     ) -> Self {
+        let Scratch {
+            mut buffer,
+            mut batches,
+            mut done,
+        } = scratch;
         buffer.clear();
+        batches.clear();
+        // If nobody looks at it any more it serves again.
+        match Arc::get_mut(&mut done) {
+            Some(unshared) => *unshared = Completion::default(),
+            None => done = Arc::default(),
+        }
         if begins.is_some() {
             buffer.resize(HEADER_BYTES, 0);
         }
@@ -69,7 +90,7 @@ impl Group {
             ledger: None,
             offset,
             buffer,
-            batches: Vec::new(),
+            batches,
             batch_time_ms: 0,
             first_seq: next_seq,
             next_seq,
@@ -79,9 +100,19 @@ impl Group {
             wants: Durability::Buffered,
             owes: false,
             buffered_count: 0,
+            released_count: 0,
             open: true,
-            done: Arc::new(Completion::new()),
+            done,
         }
+    }
+
+    /// What is left of it once it was carried out; a buffer that grew for one huge batch is not kept.
+    pub(super) fn into_scratch(self, buffer_bytes_max: usize) -> Option<Scratch> {
+        (self.buffer.capacity() <= buffer_bytes_max).then_some(Scratch {
+            buffer: self.buffer,
+            batches: self.batches,
+            done: self.done,
+        })
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -157,25 +188,26 @@ impl Group {
         self.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
     }
 
-    /// Fills in the headers, each stating `durable_seq`, and gives where they are in the file.
-    pub(super) fn finish(&mut self, durable_seq: Seq) -> Vec<(u64, BatchHeader)> {
+    /// Fills in the headers, each stating `durable_seq`.
+    pub(super) fn finish(&mut self, durable_seq: Seq) {
         self.states_seq = durable_seq;
         let mut end = self.buffer.len();
-        let mut out = Vec::with_capacity(self.batches.len());
         for (start, header) in self.batches.iter_mut().rev() {
             let body_bytes = end - *start - BATCH_HEADER_BYTES;
             header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
             header.durable_seq = durable_seq.min(header.first_seq);
-            let offset = self.offset + *start as u64;
-            let encoded = header.encode(&self.tail.context, offset);
+            let encoded = header.encode(&self.tail.context, self.offset + *start as u64);
             if let Some(slot) = self.buffer.get_mut(*start..*start + BATCH_HEADER_BYTES) {
                 slot.copy_from_slice(&encoded);
             }
-            out.push((offset, *header));
             end = *start;
         }
-        out.reverse();
-        out
+    }
+
+    /// Its batches, and where they are in the file.
+    pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = (u64, &BatchHeader)> {
+        let batches = self.batches.iter();
+        batches.map(|(start, batch)| (self.offset + *start as u64, batch))
     }
 
     /// The bytes of its batches, without the segment's header.

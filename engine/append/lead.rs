@@ -8,13 +8,18 @@ use crate::{
     observe::{Counters, event},
     options::Durability,
     segment::{Summary, Tail, TailWriter},
-    sync::{Arc, MutexGuard},
+    sync::{self, Arc, MutexGuard},
     types::Seq,
 };
 use std::{task::Waker, time::Duration};
 
 /// How long the worker leaves a full disk alone before it tries to write buffered records again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// How long a leader waits for the callers whom the last sync released, at most.
+const GATHER_MAX: Duration = Duration::from_micros(50);
+/// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
+const SCRATCHES_MAX: usize = 4;
 
 /// What failed, and what is left of it.
 enum Failure {
@@ -29,11 +34,25 @@ impl Core {
     /// failed; everybody concerned has been told then.
     ///
     /// INVARIANT: called with `leading` false; returns with it false.
-    pub(super) fn lead(&self, mut state: MutexGuard<'_, State>) -> Option<Error> {
+    pub(super) fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<Error> {
         debug_assert!(!state.leading, "one leads at a time");
-        let mut group = state.queue.pop_front()?;
-        group.open = false;
+        let first = state.queue.front()?;
+        let (wants, done) = (first.wants, first.done.clone());
         state.leading = true;
+        if wants == Durability::Durable && done.parked_count() + 1 < state.company {
+            let company = state.company;
+            drop(state);
+            gather(&done, company);
+            state = self.state.lock();
+        }
+        drop(done); // So that it can serve again.
+        let Some(mut group) = state.queue.pop_front() else {
+            // The log was poisoned meanwhile.
+            state.leading = false;
+            self.hand_on(&mut state);
+            return None;
+        };
+        group.open = false;
         if state.queue.is_empty() {
             state.buffered_since = None;
         }
@@ -78,6 +97,7 @@ impl Core {
         if group.wants == Durability::Durable {
             self.sync_writer(writer).map_err(Failure::Sync)?;
             self.watermark.raise(Level::Durable, group.next_seq);
+            group.released_count = group.done.parked_count() + 1;
             group.done.durable();
         }
         Ok(())
@@ -85,7 +105,7 @@ impl Core {
 
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
         let durable_seq = self.durable_seq();
-        let batches = group.finish(durable_seq);
+        group.finish(durable_seq);
         match group.begins.take() {
             Some(header) => self.begin_segment(writer, group, header, durable_seq)?,
             None => write(&writer.tail, &group.buffer, group.offset)?,
@@ -93,10 +113,11 @@ impl Core {
         if !writer.unsynced.iter().any(|tail| tail.id == group.tail.id) {
             writer.unsynced.push(group.tail.clone());
         }
-        if !batches.is_empty() {
+        if group.batches().len() > 0 {
+            let frames = group.frames();
             writer
                 .tail
-                .advance(group.frames(), &batches, group.next_seq, &group.tally);
+                .advance(frames, group.batches(), group.next_seq, &group.tally);
         }
         Counters::add(&self.counters.group_count, 1);
         Counters::add(&self.counters.written_bytes, group.buffer.len() as u64);
@@ -145,7 +166,7 @@ impl Core {
     pub(super) fn sync_writer(&self, writer: &mut Writer) -> Result<()> {
         while let Some(tail) = writer.unsynced.first() {
             // DURABILITY: after the last of these lines every frame written so far survives.
-            tail.sync().map_err(|error| {
+            tail.space.sync().map_err(|error| {
                 Error::io(Op::Sync, error).at(Place::in_segment(tail.id, tail.written_end()))
             })?;
             writer.unsynced.remove(0);
@@ -159,6 +180,8 @@ impl Core {
         state.retry_at = None;
         state.stuck = None;
         if group.wants == Durability::Durable {
+            let queued = state.queue.iter().map(|group| group.done.parked_count());
+            state.company = group.released_count + queued.sum::<usize>();
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);
             state.unsynced_since = None;
@@ -166,9 +189,9 @@ impl Core {
             state.unsynced_since = Some(self.dir.vfs().monotonic());
             self.work.notify_one(); // It sets its clock for the sync.
         }
-        // Two buffers take turns; one that grew for a single huge batch is not kept.
-        if state.buffers.len() < 2 && group.buffer.capacity() <= 2 * self.options.buffer_bytes {
-            state.buffers.push(group.buffer);
+        if state.scratches.len() < SCRATCHES_MAX {
+            let scratch = group.into_scratch(2 * self.options.buffer_bytes);
+            state.scratches.extend(scratch);
         }
     }
 
@@ -182,7 +205,7 @@ impl Core {
         let dropped = state.queue.split_off(kept);
         for group in &mut state.queue {
             // Whoever waits for a sync of it is told now; the records themselves wait on.
-            let done = std::mem::replace(&mut group.done, Arc::new(Completion::new()));
+            let done = std::mem::replace(&mut group.done, Arc::new(Completion::default()));
             done.fail(error.clone());
             group.wants = Durability::Buffered;
             group.open = false;
@@ -259,14 +282,19 @@ impl Core {
     }
 }
 
+/// Waits a moment for the company: those whom the last sync released are on their way with their next
+/// append, and come too late for this sync if it starts at once.
+fn gather(done: &Completion, company: usize) {
+    sync::yield_until(|| done.parked_count() + 1 >= company, GATHER_MAX);
+}
+
 fn drop_group(state: &mut State, group: &Group, error: &Error) {
     if let Some(header) = &group.begins {
         // Its file was never written, or cut to nothing: it is a spare again.
         state.spare = Some(Spare {
             id: header.id,
             salt: header.salt,
-            file: group.tail.file.clone(),
-            allocated: group.tail.allocated_end(),
+            space: group.tail.space.clone(),
         });
     }
     if group.buffered_count > 0 {
@@ -281,7 +309,7 @@ fn write(writer: &TailWriter, bytes: &[u8], offset: u64) -> Result<(), Failure> 
         return Ok(());
     };
     let place = Place::in_segment(writer.tail.id, offset);
-    match writer.cut_back(offset) {
+    match writer.tail.space.cut_back(offset) {
         Ok(()) => Err(Failure::Write(Error::io(Op::Append, error).at(place))),
         Err(error) => Err(Failure::Sync(Error::io(Op::Sync, error).at(place))),
     }

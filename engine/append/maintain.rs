@@ -3,7 +3,7 @@
 //! A rotation itself needs no manifest commit: the next file was named as the spare beforehand. This
 //! work makes the one after possible: it seals what is finished, creates a spare, and commits both.
 
-use super::{Core, Spare};
+use super::{Core, Spare, queue::State};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
@@ -11,7 +11,8 @@ use crate::{
         names,
     },
     observe::event,
-    segment::{Sealed, Tail, TailWriter, write_footer},
+    options::Durability,
+    segment::{Sealed, Space, Tail, TailWriter, write_footer},
     sync::Arc,
     types::SegmentId,
     vfs::{Dir, write_all_at},
@@ -20,6 +21,9 @@ use std::io;
 
 /// Bytes of a new segment that are allocated before it is used. Small, so that a fresh log is.
 const SPARE_BYTES: u64 = 128 * 1024;
+/// A tail that was not filled before it was used is filled ahead by as much again as it has, at most
+/// this much at once.
+const STEP_BYTES_MAX: u64 = 4 << 20;
 
 /// Creates the file of the next segment: zeros, durable, and its name too.
 pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::Result<Spare> {
@@ -41,8 +45,7 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
     Ok(Spare {
         id,
         salt: dir.vfs().random(),
-        file,
-        allocated,
+        space: Arc::new(Space::new(file, allocated)),
     })
 }
 
@@ -105,7 +108,7 @@ impl Core {
         for segment in unsynced {
             // DURABILITY: after this line all frames of a finished segment survive, and those of the
             // tail that were written by now; only a leader's own sync tells callers so.
-            segment.sync().map_err(|error| {
+            segment.space.sync().map_err(|error| {
                 Error::io(Op::Sync, error).at(Place::in_segment(segment.id, segment.written_end()))
             })?;
         }
@@ -177,10 +180,22 @@ impl Core {
         Ok(())
     }
 
-    /// Allocates space ahead of the tail.
-    pub(super) fn allocate_ahead(&self, tail: &Tail) -> io::Result<()> {
-        let end = tail.written_end();
-        tail.allocate((end + allocation_step(end)).min(self.options.segment_bytes))
+    /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
+    /// once the tail has come far enough to promise that it will be needed. Space ahead pays only
+    /// where syncs are: without them, extending a file costs nothing extra.
+    pub(super) fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
+        if self.options.durability != Durability::Durable || state.poison.is_some() {
+            return None;
+        }
+        let full = self.options.segment_bytes;
+        let tail = &state.plan.0;
+        let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
+        let step = end.clamp(SPARE_BYTES, STEP_BYTES_MAX);
+        if allocated < (end + step / 2).min(full) {
+            return Some((tail.id, tail.space.clone(), (end + step).min(full)));
+        }
+        let next = state.spare.as_ref().filter(|_| end > full / 4)?;
+        (next.space.allocated_end() < full).then(|| (next.id, next.space.clone(), full))
     }
 }
 
@@ -188,20 +203,9 @@ impl Core {
 fn seal(finished: &TailWriter) -> SealedEntry {
     let (footer, index) = finished.footer();
     let tail = &finished.tail;
-    if write_footer(&*tail.file, &tail.context, &footer, &index).is_err() {
+    if write_footer(&**tail.space.file(), &tail.context, &footer, &index).is_err() {
         // Derived data: without it, the index is rebuilt from the frames when it is read.
         event!(warn, "footer not written", segment = tail.id.0);
     }
     finished.summary.sealed_entry(tail.id, &tail.context)
-}
-
-/// Whether less than half a step of allocated space is left.
-pub(super) fn allocation_is_due(tail: &Tail, segment_bytes: u64) -> bool {
-    let end = tail.written_end();
-    tail.allocated_end() < (end + allocation_step(end) / 2).min(segment_bytes)
-}
-
-/// How much is allocated ahead: as much again as the segment has, within bounds.
-fn allocation_step(written_end: u64) -> u64 {
-    written_end.clamp(SPARE_BYTES, 4 << 20)
 }

@@ -49,10 +49,10 @@ use crate::{
     manifest::ManifestStore,
     observe::{Counters, event},
     options::Options,
-    segment::{Tail, TailWriter},
+    segment::{Space, Tail, TailWriter},
     sync::{Arc, Condvar, JoinHandle, Mutex},
     types::{LogId, SegmentId, Seq},
-    vfs::{Dir, VfsFile},
+    vfs::Dir,
 };
 use publish::Published;
 use queue::State;
@@ -63,9 +63,8 @@ use std::ops::Range;
 pub(crate) struct Spare {
     pub(crate) id: SegmentId,
     pub(crate) salt: u64,
-    pub(crate) file: std::sync::Arc<dyn VfsFile>,
-    /// Its length: zeros throughout.
-    pub(crate) allocated: u64,
+    /// Zeros throughout.
+    pub(crate) space: Arc<Space>,
 }
 
 /// What a log consists of while it is open; recovery hands it over.

@@ -3,7 +3,8 @@
 //! INVARIANT: `plan` is where the next group's bytes go if everything queued before is written. When
 //! a write fails, the plan and `next_seq` go back with it, and so does everything behind it.
 
-use super::{AppendOptions, Core, Ledger, NewRecord, Spare, completion::Completion, group::Group};
+use super::group::{Group, Scratch};
+use super::{AppendOptions, Core, Ledger, NewRecord, Spare, completion::Completion};
 use crate::{
     catalog::Level,
     error::{Error, ErrorKind, Op, Result},
@@ -48,6 +49,8 @@ pub(super) struct State {
     pub(super) queued_bytes: usize,
     /// Whether somebody leads.
     pub(super) leading: bool,
+    /// Callers that were under way when the last sync ended: those it released, those that queued.
+    pub(super) company: usize,
     /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
     pub(super) end_changes: bool,
     pub(super) spare: Option<Spare>,
@@ -57,8 +60,8 @@ pub(super) struct State {
     pub(super) stop_worker: bool,
     /// Buffered records that were dropped with a group that failed: told at the next sync.
     pub(super) lost_buffered: Option<Error>,
-    /// Buffers to use again.
-    pub(super) buffers: Vec<Vec<u8>>,
+    /// What earlier groups left, to be used again.
+    pub(super) scratches: Vec<Scratch>,
     /// When the oldest buffered record was queued.
     pub(super) buffered_since: Option<Duration>,
     /// When the oldest write was made that no sync covers.
@@ -97,13 +100,14 @@ impl State {
             ledger,
             queued_bytes: 0,
             leading: false,
+            company: 0,
             end_changes: false,
             spare: None,
             poison: None,
             closed: false,
             stop_worker: false,
             lost_buffered: None,
-            buffers: Vec::new(),
+            scratches: Vec::new(),
             buffered_since: None,
             unsynced_since: None,
             worker_error: None,
@@ -122,26 +126,30 @@ impl State {
         }
     }
 
-    pub(super) fn buffer(&mut self) -> Vec<u8> {
-        self.buffers.pop().unwrap_or_default()
-    }
-
     /// The group that takes what comes next; a new one if the last takes no more.
+    #[inline]
     pub(super) fn back(&mut self) -> Option<&mut Group> {
-        let (tail, end) = (self.plan.0.clone(), self.plan.1);
-        let fits = |group: &Group| group.open && group.tail.id == tail.id;
-        if !self.queue.back().is_some_and(fits) {
-            let buffer = self.buffer();
+        if self.open_group().is_none() {
+            let (tail, end) = (self.plan.0.clone(), self.plan.1);
+            let scratch = self.scratches.pop().unwrap_or_default();
             self.queue
-                .push_back(Group::new(tail, None, end, self.next_seq, buffer));
+                .push_back(Group::new(tail, None, end, self.next_seq, scratch));
         }
         self.queue.back_mut()
+    }
+
+    /// The last group, if it takes more.
+    #[inline]
+    fn open_group(&self) -> Option<&Group> {
+        let fits = |group: &&Group| group.open && Arc::ptr_eq(&group.tail, &self.plan.0);
+        self.queue.back().filter(fits)
     }
 }
 
 impl Core {
     /// Checks, numbers and queues records, waiting for room and for a segment as long as it takes. The
     /// completion is `None` if there is nothing to wait for.
+    #[inline]
     pub(super) fn enqueue(
         &self,
         records: &[NewRecord<'_>],
@@ -159,6 +167,7 @@ impl Core {
     }
 
     /// Numbers and queues records, if that is possible now.
+    #[inline]
     pub(super) fn attempt<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
@@ -188,20 +197,15 @@ impl Core {
             if queued > 0 && queued + body_bytes > self.options.queue_bytes_max {
                 return Ok(Attempt::Wait(state, For::Room));
             }
-            let (tail, end) = &state.plan;
-            let shares = |group: &Group| {
-                group.open && group.tail.id == tail.id && group.batch_has_room(body_bytes, count)
-            };
             let fresh = |group: &Group| {
                 // With a worker, a group waits no longer than the buffer interval.
                 self.options.background || group.batch_age_ms(self.dir.vfs().unix_time_ms()) < 100
             };
             let new_batch = !state
-                .queue
-                .back()
-                .is_some_and(|group| shares(group) && fresh(group));
+                .open_group()
+                .is_some_and(|group| group.batch_has_room(body_bytes, count) && fresh(group));
             let needed = body_bytes + if new_batch { BATCH_HEADER_BYTES } else { 0 };
-            if end + needed as u64 <= self.options.segment_bytes {
+            if state.plan.1 + needed as u64 <= self.options.segment_bytes {
                 break new_batch;
             }
             if !self.plan_rotation(&mut state) {
@@ -213,6 +217,7 @@ impl Core {
     }
 
     /// Encodes records that have their place into the last group.
+    #[inline]
     fn push(
         &self,
         mut state: MutexGuard<'_, State>,
@@ -222,6 +227,7 @@ impl Core {
         new_batch: bool,
     ) -> Result<Queued> {
         let first_seq = state.next_seq;
+        let buffer_bytes = self.options.buffer_bytes;
         let begin_at_ms = new_batch.then(|| self.dir.vfs().unix_time_ms());
         let Some(group) = state.back() else {
             return Err(Error::note(
@@ -238,6 +244,8 @@ impl Core {
         } else {
             group.owes = true;
         }
+        // A buffer that is full is written as it is: larger ones would not stay in the cache.
+        group.open &= group.wants != Durability::Buffered || group.buffer.len() < buffer_bytes;
         let (added, end, next_seq) = (group.buffer.len() - before, group.end(), group.next_seq);
         let done = (level != Durability::Buffered).then(|| group.done.clone());
         state.queued_bytes += added;

@@ -95,12 +95,13 @@ impl Core {
             predecessor: None, // Filled in when it is written: only then is it final.
             durable_seq: 0,
         };
-        let tail = Tail::new(spare.id, header.context(), spare.file, spare.allocated);
+        let tail = Tail::new(spare.id, header.context(), spare.space);
         let tail = Arc::new(tail);
-        let (next_seq, buffer) = (state.next_seq, state.buffer());
+        let next_seq = state.next_seq;
+        let scratch = state.scratches.pop().unwrap_or_default();
         state.plan = (tail.clone(), HEADER_BYTES as u64);
         state.queued_bytes += HEADER_BYTES;
-        let mut group = Group::new(tail, Some(header), 0, next_seq, buffer);
+        let mut group = Group::new(tail, Some(header), 0, next_seq, scratch);
         group.ledger = self.freeze(state, next_seq, next_seq, spare.id);
         state.queue.push_back(group);
         true

@@ -1,12 +1,14 @@
 //! The background thread: writes out what nobody waits for, prepares and seals segments, allocates
 //! space ahead, and marks idleness with a watermark. At most one a log, on by default.
 
-use super::{Core, maintain::allocation_is_due, queue::State};
+use super::{Core, queue::State};
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     observe::event,
     options::Durability,
+    segment::Space,
     sync::{self, Arc, JoinHandle},
+    types::SegmentId,
 };
 use std::{
     fmt::Debug,
@@ -52,6 +54,8 @@ struct Agenda {
     upkeep_after: Duration,
     /// It panicked, and would again.
     upkeep_ended: bool,
+    /// The file that is being filled ahead, and up to where.
+    filling: Option<(SegmentId, Arc<Space>, u64)>,
 }
 
 impl Core {
@@ -138,6 +142,9 @@ impl Core {
             if leave.is_some_and(|at| at <= now) {
                 return ControlFlow::Continue(());
             }
+            if agenda.filling.is_some() {
+                continue; // The next piece, after a look at everything else.
+            }
             let own = self.next_deadline(&state, agenda.maintain_after, now);
             match [own, leave].into_iter().flatten().min() {
                 Some(deadline) if deadline <= now => {}
@@ -168,24 +175,39 @@ impl Core {
             self.make_room(&mut state);
             agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
         }
-        let (tail, wanted) = {
-            let state = self.state.lock();
-            (state.plan.0.clone(), self.allocation_is_wanted(&state))
+        self.fill_ahead(agenda);
+    }
+
+    /// Fills space ahead of the appends if that is due, a piece at a time.
+    fn fill_ahead(&self, agenda: &mut Agenda) {
+        let due = self.fill_due(&self.state.lock());
+        let (id, space, end) = match (due, agenda.filling.take()) {
+            // What was begun is filled up to where it was due then.
+            (None, Some(begun)) => begun,
+            (Some(due), _) => due,
+            (None, None) => return,
         };
-        if wanted && let Err(error) = self.allocate_ahead(&tail) {
-            event!(warn, "allocation ahead failed",);
-            agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
-            if tail.sync_failed() {
-                // It may have been frames that this sync lost, not only zeros.
-                let place = Place::in_segment(tail.id, tail.written_end());
-                let error = Error::io(Op::Sync, error).at(place);
-                self.poison(&mut self.state.lock(), None, &error);
+        match space.fill_piece(end) {
+            Ok(true) => agenda.filling = Some((id, space, end)),
+            Ok(false) => {}
+            Err(error) => {
+                event!(warn, "filling ahead failed", segment = id.0);
+                agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
+                if space.sync_failed() {
+                    // It may have been frames that this sync lost, not only zeros.
+                    let place = Place::in_segment(id, space.allocated_end());
+                    let error = Error::io(Op::Sync, error).at(place);
+                    self.poison(&mut self.state.lock(), None, &error);
+                }
             }
         }
     }
 
     /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
     fn write_is_due(&self, state: &State) -> bool {
+        let Some(first) = state.queue.front() else {
+            return false;
+        };
         let now = self.dir.vfs().monotonic();
         if state.retry_at.is_some_and(|at| now < at) {
             return false;
@@ -194,10 +216,7 @@ impl Core {
             .buffered_since
             .is_some_and(|at| now >= at + self.options.buffer_interval);
         let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
-        state
-            .queue
-            .front()
-            .is_some_and(|group| old || full || group.wants != Durability::Buffered)
+        old || full || first.wants != Durability::Buffered
     }
 
     /// Whether the leader should wake the worker when it hands on.
@@ -206,14 +225,7 @@ impl Core {
         idle_timer_starts
             || self.write_is_due(state)
             || state.spare.is_none()
-            || self.allocation_is_wanted(state)
-    }
-
-    /// Space ahead pays only where syncs are: without them, extending the file costs nothing extra.
-    fn allocation_is_wanted(&self, state: &State) -> bool {
-        self.options.durability == Durability::Durable
-            && state.poison.is_none()
-            && allocation_is_due(&state.plan.0, self.options.segment_bytes)
+            || self.fill_due(state).is_some()
     }
 
     fn watermark_is_due(&self) -> bool {
@@ -223,7 +235,9 @@ impl Core {
     }
 
     fn watermark_deadline(&self, state: &State) -> Option<Duration> {
+        // What was written since will be synced, and then it is time to think of a watermark.
         let wanted = state.attested_seq < self.durable_seq()
+            && state.unsynced_since.is_none()
             && state.queue.is_empty()
             && state.poison.is_none();
         let after = self.options.idle_watermark.filter(|_| wanted)?;
@@ -239,10 +253,15 @@ impl Core {
         if state.poison.is_some() {
             return None;
         }
+        // What is due already, while somebody leads, is handed on by the one who leads.
+        let to_come = |at: &Duration| !state.leading || *at > now;
         let buffered = state
             .buffered_since
-            .map(|at| at + self.options.buffer_interval);
-        let retry = state.retry_at.filter(|_| !state.queue.is_empty());
+            .map(|at| at + self.options.buffer_interval)
+            .filter(to_come);
+        let retry = state
+            .retry_at
+            .filter(|at| !state.queue.is_empty() && to_come(at));
         let maintenance = (maintain_after > now).then_some(maintain_after);
         let write = retry.or(buffered);
         let sync = self.sync_deadline(state);

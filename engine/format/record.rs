@@ -13,6 +13,9 @@ pub const SEQ_DELTA_BYTES: usize = 4;
 /// The smallest record frame in bytes: checksum and meta.
 pub const RECORD_BYTES_MIN: usize = 8;
 
+/// The longest head in bytes: with a seq, a key's length, a time and a producer.
+const HEAD_BYTES_MAX: usize = RECORD_BYTES_MIN + SEQ_DELTA_BYTES + 2 + 8 + 20;
+
 const VALUE_MASK: u32 = (1 << 27) - 1;
 const KEY: u32 = 1 << 27;
 const TOMBSTONE: u32 = 1 << 28;
@@ -75,6 +78,7 @@ impl RecordParts<'_> {
 /// stored only in a sparse batch.
 ///
 /// INVARIANT: key and value are within their limits; `append` checks before anything is queued.
+#[inline]
 pub fn encode(
     out: &mut Vec<u8>,
     salt: u64,
@@ -82,7 +86,6 @@ pub fn encode(
     seq_delta: Option<u32>,
     record: &RecordParts<'_>,
 ) {
-    let start = out.len();
     let value = record.value.unwrap_or_default();
     let value_bytes = u32::try_from(value.len()).unwrap_or(VALUE_MASK);
     debug_assert!(
@@ -96,32 +99,73 @@ pub fn encode(
     flag(record.timestamp_ms.is_some(), TIMESTAMP);
     flag(record.producer.is_some(), PRODUCER);
 
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&meta.to_le_bytes());
+    let mut head = Head::default();
+    head.put(&(u64::from(meta) << 32).to_le_bytes());
     if let Some(delta) = seq_delta {
-        out.extend_from_slice(&delta.to_le_bytes());
+        head.put(&delta.to_le_bytes());
     }
     if let Some(key) = record.key {
         debug_assert!(
             key.len() <= KEY_BYTES_MAX,
             "the key's limit was not checked"
         );
-        out.extend_from_slice(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
+        head.put(&u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
     }
     if let Some(timestamp) = record.timestamp_ms {
-        out.extend_from_slice(&timestamp.to_le_bytes());
+        head.put(&timestamp.to_le_bytes());
     }
     if let Some(producer) = record.producer {
-        out.extend_from_slice(&producer.id.to_le_bytes());
-        out.extend_from_slice(&producer.epoch.to_le_bytes());
-        out.extend_from_slice(&producer.number.to_le_bytes());
+        head.put(&producer.id.to_le_bytes());
+        head.put(&producer.epoch.to_le_bytes());
+        head.put(&producer.number.to_le_bytes());
     }
-    out.extend_from_slice(record.key.unwrap_or_default());
-    out.extend_from_slice(value);
+    let key = record.key.unwrap_or_default();
+    // Over the caller's bytes and not over their copy: what was only just stored is slow to load.
     let seed = checksum::seed(Kind::Record, salt, seq);
-    let crc = checksum::crc32c(seed, out.get(start + 4..).unwrap_or_default());
-    if let Some(slot) = out.get_mut(start..start + 4) {
-        slot.copy_from_slice(&crc.to_le_bytes());
+    let crc = [head.bytes().get(4..).unwrap_or_default(), key, value]
+        .iter()
+        .fold(seed, |crc, part| checksum::crc32c(crc, part));
+    head.seal(crc);
+    out.reserve(head.len + key.len() + value.len());
+    out.extend_from_slice(head.bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+}
+
+/// The head of a frame while it is put together: everything before the key.
+struct Head {
+    bytes: [u8; HEAD_BYTES_MAX],
+    len: usize,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self {
+            bytes: [0; HEAD_BYTES_MAX],
+            len: 0,
+        }
+    }
+}
+
+impl Head {
+    #[inline(always)]
+    fn put(&mut self, part: &[u8]) {
+        let end = self.len + part.len();
+        if let Some(slot) = self.bytes.get_mut(self.len..end) {
+            slot.copy_from_slice(part);
+            self.len = end;
+        }
+    }
+
+    /// Puts the checksum in its place at the front.
+    fn seal(&mut self, crc: u32) {
+        if let Some(slot) = self.bytes.first_chunk_mut() {
+            *slot = crc.to_le_bytes();
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Used by recovery (survivors), rewind, repair and compaction.
 
-use super::{Summary, Tail, TailWriter, Tally, summary::push_index};
+use super::{Space, Summary, Tail, TailWriter, Tally, summary::push_index};
 use crate::{
     format::{
         BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
@@ -262,8 +262,8 @@ impl Builder {
     /// Finishes it as the tail: appends go on behind it.
     pub(crate) fn into_tail(mut self) -> io::Result<TailWriter> {
         self.finish_frames()?;
-        let allocated = self.summary.end;
-        let tail = Tail::new(self.header.id, self.context, self.file.clone(), allocated);
+        let space = Arc::new(Space::new(self.file.clone(), self.summary.end));
+        let tail = Tail::new(self.header.id, self.context, space);
         Ok(TailWriter::new(Arc::new(tail), self.summary, self.index))
     }
 }

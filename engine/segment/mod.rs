@@ -18,6 +18,7 @@ mod salvage;
 mod scan;
 mod sealed;
 mod source;
+mod space;
 mod summary;
 mod tail;
 
@@ -30,6 +31,7 @@ pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, walk, witness};
 pub(crate) use sealed::{Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
+pub(crate) use space::Space;
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
 

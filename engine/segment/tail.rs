@@ -1,11 +1,9 @@
 //! The writable segment: what readers share of it, and what only the writer has.
 //!
 //! INVARIANTS: one `TailWriter` writes, under the append leadership; bytes below `written_end` never
-//! change, so a reader that saw the watermark may read them without a lock. Space is filled with
-//! zeros ahead of the end, under the same mutex that guards the allocated length, so that a fill
-//! never runs over a frame.
+//! change, so a reader that saw the watermark may read them without a lock.
 
-use super::{Scan, Source, Summary, Tally, frames::View, index::Index, summary::push_index};
+use super::{Scan, Source, Space, Summary, Tally, frames::View, index::Index, summary::push_index};
 use crate::{
     format::{
         BatchHeader, IndexEntry, SegmentContext,
@@ -14,48 +12,31 @@ use crate::{
         manifest::TailEntry,
     },
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     types::SegmentId,
-    vfs::{VfsFile, write_all_at},
 };
 use std::io;
-
-/// Zeros are written in pieces of this many bytes, so that a waiting append waits for one piece.
-const FILL_BYTES: u64 = 256 * 1024;
 
 /// A segment that is, or until a moment ago was, the tail.
 #[derive(Debug)]
 pub(crate) struct Tail {
     pub(crate) id: SegmentId,
     pub(crate) context: SegmentContext,
-    pub(crate) file: std::sync::Arc<dyn VfsFile>,
+    pub(crate) space: Arc<Space>,
     index: RwLock<Vec<IndexEntry>>,
     written_end: AtomicU64,
-    /// The file's length; bytes between the written end and here are zeros. Changed under `filling`.
-    allocated_end: AtomicU64,
-    filling: Mutex<()>,
-    /// Held during a sync; whether one has failed.
-    syncing: Mutex<bool>,
 }
 
 impl Tail {
-    pub(crate) fn new(
-        id: SegmentId,
-        context: SegmentContext,
-        file: std::sync::Arc<dyn VfsFile>,
-        allocated_end: u64,
-    ) -> Self {
+    pub(crate) fn new(id: SegmentId, context: SegmentContext, space: Arc<Space>) -> Self {
         Self {
             id,
             context,
-            file,
+            space,
             index: RwLock::new(Vec::new()),
             written_end: AtomicU64::new(HEADER_BYTES as u64),
-            allocated_end: AtomicU64::new(allocated_end),
-            filling: Mutex::new(()),
-            syncing: Mutex::new(false),
         }
     }
 
@@ -73,11 +54,6 @@ impl Tail {
         self.written_end.load(Ordering::Acquire)
     }
 
-    /// The file's length, as allocated or written.
-    pub(crate) fn allocated_end(&self) -> u64 {
-        self.allocated_end.load(Ordering::Acquire)
-    }
-
     pub(crate) fn index_len(&self) -> usize {
         self.index.read().len()
     }
@@ -90,49 +66,8 @@ impl Tail {
         View {
             segment: self.id,
             context: self.context,
-            source: Source::File(self.file.clone()),
+            source: Source::File(self.space.file().clone()),
             index: Index::Tail(self.clone()),
-        }
-    }
-
-    /// Makes what was written before the call durable.
-    ///
-    /// INVARIANT: one at a time, and after one that failed none succeeds. The operating system tells
-    /// a failed sync once, to whoever asked, and calls the lost pages clean: had a fill ahead or a
-    /// seal asked, the next sync of an append would return success for bytes that are gone.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        let mut failed = self.syncing.lock();
-        if *failed {
-            return Err(io::Error::other("an earlier sync of the file failed"));
-        }
-        // DURABILITY: after this line every frame of this file that was written before it survives.
-        let synced = self.file.sync();
-        *failed = synced.is_err();
-        synced
-    }
-
-    /// Whether a sync has failed, so that nothing may be appended here any more.
-    pub(crate) fn sync_failed(&self) -> bool {
-        *self.syncing.lock()
-    }
-
-    /// Fills with zeros up to `end`, so that appends overwrite allocated space instead of extending
-    /// the file, and makes the new length durable.
-    pub(crate) fn allocate(&self, end: u64) -> io::Result<()> {
-        loop {
-            let _filling = self.filling.lock();
-            let allocated = self.allocated_end();
-            if allocated >= end {
-                return Ok(());
-            }
-            let next = end.min(allocated + FILL_BYTES);
-            let zeros = vec![0; usize::try_from(next - allocated).unwrap_or(0)];
-            // What a failed fill leaves behind are zeros or nothing: harmless either way.
-            write_all_at(&*self.file, &zeros, allocated)?;
-            // DURABILITY: after this line the new length survives, so an append's sync has no
-            // metadata to write. Frames below are durable too, but nobody was told so.
-            self.sync()?;
-            self.allocated_end.store(next, Ordering::Release);
         }
     }
 }
@@ -156,32 +91,26 @@ impl TailWriter {
     ///
     /// On an error the file may hold part of it: the caller cuts back or poisons.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let end = offset + bytes.len() as u64;
-        if end <= self.tail.allocated_end() {
-            return write_all_at(&*self.tail.file, bytes, offset);
-        }
-        // Past the allocated end, a fill in flight must not run over this write.
-        let _filling = self.tail.filling.lock();
-        self.tail.allocated_end.fetch_max(end, Ordering::AcqRel);
-        write_all_at(&*self.tail.file, bytes, offset)
+        self.tail.space.write(bytes, offset)
     }
 
     /// Takes what was written into the account and lets readers find it.
-    pub(crate) fn advance(
+    pub(crate) fn advance<'a>(
         &mut self,
         bytes: &[u8],
-        batches: &[(u64, BatchHeader)],
+        batches: impl Iterator<Item = (u64, &'a BatchHeader)>,
         next_seq: u64,
         tally: &Tally,
     ) {
+        let mut batches = batches.peekable();
         let first_seq = batches
-            .first()
+            .peek()
             .map_or(next_seq, |(_, batch)| batch.first_seq);
         self.summary.add(bytes, first_seq, next_seq, tally);
         {
             let mut index = self.tail.index.write();
             for (offset, batch) in batches {
-                push_index(&mut index, &self.tail.context, batch, *offset);
+                push_index(&mut index, &self.tail.context, batch, offset);
             }
         }
         self.tail
@@ -210,22 +139,12 @@ impl TailWriter {
 
     /// The same segment at the same place, without anything that changes in common.
     pub(crate) fn apart(&self) -> Self {
-        let Tail {
-            id, context, file, ..
-        } = &*self.tail;
-        let tail = Tail::new(*id, *context, file.clone(), self.tail.allocated_end());
+        let Tail { id, context, .. } = *self.tail;
+        let space = &self.tail.space;
+        let space = Space::new(space.file().clone(), space.allocated_end());
+        let tail = Tail::new(id, context, Arc::new(space));
         let index = self.tail.index.read().clone();
         Self::new(Arc::new(tail), self.summary.clone(), index)
-    }
-
-    /// Cuts the file back to the last good end known in memory, durably, so that a write that failed
-    /// can never come back.
-    pub(crate) fn cut_back(&self, end: u64) -> io::Result<()> {
-        let _filling = self.tail.filling.lock();
-        self.tail.file.set_len(end)?;
-        self.tail.allocated_end.store(end, Ordering::Release);
-        // DURABILITY: after this line nothing of the failed write survives anywhere.
-        self.tail.sync()
     }
 
     /// The footer of the segment as it stands.

@@ -7,7 +7,7 @@
 use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{Manifest, SegmentHeader, header::HEADER_BYTES, names},
-    segment::{Identity, Limits, Source, Stop, Summary, Tail, TailWriter, Window, walk},
+    segment::{Identity, Limits, Source, Space, Stop, Summary, Tail, TailWriter, Window, walk},
     sync::Arc,
     types::{SegmentId, Seq},
     vfs::{Access, Dir, read_full_at},
@@ -88,7 +88,8 @@ impl Chain {
     }
 
     fn push(&mut self, header: &SegmentHeader, file: std::sync::Arc<dyn crate::vfs::VfsFile>) {
-        let tail = Arc::new(Tail::new(header.id, header.context(), file, 0));
+        let space = Arc::new(Space::new(file, 0));
+        let tail = Arc::new(Tail::new(header.id, header.context(), space));
         let summary = Summary::new(header.base_seq, &header.encode());
         self.links.push(TailWriter::new(tail, summary, Vec::new()));
         self.attest(header.durable_seq);
@@ -130,14 +131,14 @@ impl Chain {
             return Ok(());
         }
         let (id, context) = (link.tail.id, link.tail.context);
-        let file_end = link.tail.file.len();
+        let file_end = link.tail.space.file().len();
         let file_end =
             file_end.map_err(|error| Error::io(Op::Read, error).at(Place::in_segment(id, 0)))?;
         let limits = Limits {
             file_end,
             until_seq,
         };
-        let source = Source::File(link.tail.file.clone());
+        let source = Source::File(link.tail.space.file().clone());
         let mut window = Window::of_chunks(source, CHUNK_BYTES);
         let scan = walk(
             &mut window,

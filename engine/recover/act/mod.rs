@@ -18,8 +18,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     segment::{
-        Builder, Limits, Scan, Source, Summary, Tail, TailWriter, Window, copy_header, new_log_id,
-        scan,
+        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, copy_header,
+        new_log_id, scan,
     },
     sync::Arc,
     types::{SegmentId, Seq},
@@ -135,8 +135,7 @@ fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
     Ok(Spare {
         id: entry.id,
         salt: entry.salt,
-        file,
-        allocated,
+        space: Arc::new(Space::new(file, allocated)),
     })
 }
 
@@ -152,7 +151,11 @@ pub(super) fn resume(
 ) -> Result<Ready> {
     let found = scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?;
     let context = found.header.context();
-    let tail = Arc::new(Tail::new(found.id, context, found.file, found.file_end));
+    let tail = Arc::new(Tail::new(
+        found.id,
+        context,
+        Arc::new(Space::new(found.file, found.file_end)),
+    ));
     let writer = TailWriter::new(tail, found.scan.summary, found.scan.index);
     let spare = manifest
         .spare
