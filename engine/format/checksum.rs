@@ -6,6 +6,7 @@
 
 /// CRC-32C (Castagnoli) of `bytes`, continued from `seed`.
 #[must_use]
+#[inline]
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(seed, bytes)
 }
@@ -20,6 +21,7 @@ pub(super) enum Kind {
 }
 
 /// The seed of a structure at a `place` (an offset or a seq) in the segment with this salt.
+#[inline]
 pub(super) fn seed(kind: Kind, salt: u64, place: u64) -> u32 {
     let folded = salt ^ place;
     low(folded) ^ low(folded >> 32) ^ kind as u32
@@ -29,6 +31,7 @@ pub(super) fn seed(kind: Kind, salt: u64, place: u64) -> u32 {
     clippy::cast_possible_truncation,
     reason = "the low half is what is wanted"
 )]
+#[inline]
 fn low(value: u64) -> u32 {
     value as u32
 }
