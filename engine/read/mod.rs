@@ -41,8 +41,8 @@ use std::{
 /// By default it shows only what is durable, so that nothing it showed can be undone by a crash.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    catalog: Arc<CatalogCell>,
-    watermark: Arc<Watermark>,
+    pub(crate) catalog: Arc<CatalogCell>,
+    pub(crate) watermark: Arc<Watermark>,
     level: Level,
     /// Set if another process writes: what keeps the two above up to date.
     follower: Option<Arc<Follower>>,

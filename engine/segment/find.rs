@@ -17,10 +17,13 @@ pub(crate) fn find<T>(
     limit: u64,
     keep: impl Fn(&RecordRef<'_>, &Bytes) -> T,
 ) -> Result<Option<T>, Fault> {
-    let start = view
-        .index
-        .floor_offset(seq.saturating_sub(view.context.base_seq));
+    let delta = seq.saturating_sub(view.context.base_seq);
+    let start = view.index.floor_offset(delta);
     let mut frames = Frames::new(view, start);
+    if let Some((start, near, size)) = view.index.near(delta) {
+        frames.touch(start, near, size);
+        frames.touch(near, near + size, 128);
+    }
     let fault = match walk_to(&mut frames, seq, limit, &keep) {
         Err(fault @ Fault::Defect { .. }) => fault,
         found => return found,

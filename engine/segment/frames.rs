@@ -14,6 +14,7 @@ use crate::{
     types::{SegmentId, Seq},
 };
 use bytes::Bytes;
+use std::hint::black_box;
 
 /// Everything needed to read one segment.
 #[derive(Clone, Debug)]
@@ -142,6 +143,14 @@ impl Frames {
         Ok(true)
     }
 
+    /// Has memory fetched that the walk will come to: a look at every so many bytes, which are
+    /// independent of each other and which nothing waits for.
+    pub(crate) fn touch(&self, from: u64, to: u64, step_bytes: u64) {
+        let bytes = self.window.peek(from, to).iter();
+        let step = usize::try_from(step_bytes).unwrap_or(usize::MAX).max(64);
+        black_box(bytes.step_by(step).fold(0, |all, byte| all ^ byte));
+    }
+
     /// Goes to the first record at or above `seq`, without verifying what it steps over.
     pub(crate) fn seek(&mut self, seq: Seq, limit: u64) -> Result<(), Fault> {
         while self.go_on(limit)? {
@@ -172,29 +181,8 @@ impl Frames {
     }
 
     /// Steps inside a dense batch that holds `seq`, or to a length that does not fit.
-    ///
-    /// Neighbours are often of one size. Where a run of such is expected and then found, the address of
-    /// one does not hang on what was read of the other, and the processor fetches them side by side.
     fn step_dense(&mut self, seq: Seq) {
-        let frame_bytes = |bytes: &[u8]| frame_bytes_unverified(bytes, false);
-        let mut rest = self.window.peek(self.next.offset, self.next_batch);
-        let all_bytes = rest.len();
-        let mut at_seq = self.next.dense_seq;
-        while at_seq < seq
-            && let Some(run_bytes) = frame_bytes(rest)
-        {
-            while at_seq < seq && frame_bytes(rest) == Some(run_bytes) {
-                rest = rest.get(run_bytes..).unwrap_or_default();
-                at_seq += 1;
-            }
-        }
-        let stepped = at_seq.saturating_sub(self.next.dense_seq);
-        self.stepped |= stepped > 0;
-        self.next.offset += (all_bytes - rest.len()) as u64;
-        self.next.dense_seq = at_seq;
-        self.left = self
-            .left
-            .saturating_sub(u32::try_from(stepped).unwrap_or(u32::MAX));
+        while self.next.dense_seq < seq && self.step_over(self.next.dense_seq) {}
     }
 
     /// Steps over the next record, which has this seq, without verifying it; false if its length does
