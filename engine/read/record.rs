@@ -32,6 +32,7 @@ pub struct Record {
 
 impl Record {
     /// Keeps a borrowed record by sharing the chunk that it lies in.
+    #[inline]
     pub(crate) fn keep(record: &RecordRef<'_>, chunk: &Bytes) -> Self {
         let share = |bytes: &[u8]| chunk.slice_ref(bytes);
         Self {
