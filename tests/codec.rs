@@ -304,6 +304,27 @@ fn sample_watermark() -> WatermarkFile {
 // Damage --------------------------------------------------------------------------------------------
 
 #[test]
+fn is_it_crc32c_at_every_length_wherever_the_bytes_lie() {
+    let bit_by_bit = |seed: u32, bytes: &[u8]| {
+        let step = |crc: u32| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+        let byte = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc));
+        !bytes.iter().fold(!seed, byte)
+    };
+    let bytes: Vec<u8> = (0..900u32).map(|at| (at * at / 7 + at) as u8).collect();
+    for start in 0..9 {
+        for end in (start..=bytes.len()).filter(|end| end - start < 40 || end % 61 == 0) {
+            let (seed, part) = (0x1234_5678 ^ end as u32, &bytes[start..end]);
+            assert_eq!(crc32c(seed, part), bit_by_bit(seed, part), "{start}..{end}");
+        }
+    }
+    assert_eq!(
+        crc32c(0, b"123456789"),
+        0xe306_9283,
+        "the check value of the standard"
+    );
+}
+
+#[test]
 fn a_damaged_segment_header_is_refused() {
     refuses_all_damage(&sample_header().encode(), SegmentHeader::decode);
 }

@@ -47,6 +47,7 @@ const BANNED_OUTSIDE_VFS: &[&str] = &[
     "RandomState",
 ];
 const BANNED_OUTSIDE_SYNC: &[&str] = &["thread::spawn", "thread::Builder", "parking_lot"];
+const UNSAFE_DOORS: &[&str] = &["vfs/map.rs", "vfs/watch.rs", "format/checksum.rs"];
 const LINES_MAX: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
 
@@ -272,13 +273,11 @@ fn rooms_use_only_lower_floors_and_doors_are_the_only_doors() {
         if !file.components().any(|part| part.as_os_str() == "sim") {
             ban("sync", BANNED_OUTSIDE_SYNC);
         }
-        let allowed = ["vfs/map.rs", "vfs/watch.rs", "format/checksum.rs"]
-            .iter()
-            .any(|door| file.ends_with(door))
-            || !body.contains("unsafe {");
+        let allowed =
+            UNSAFE_DOORS.iter().any(|door| file.ends_with(door)) || !body.contains("unsafe {");
         if !allowed {
             errors.push(format!(
-                "{}: unsafe outside vfs/map.rs, vfs/watch.rs and format/checksum.rs",
+                "{}: unsafe outside {UNSAFE_DOORS:?}",
                 file.display()
             ));
         }
@@ -425,14 +424,15 @@ fn the_engine_stays_light() {
         .map(|line| line.split('=').next().unwrap().trim())
         .collect();
     while let Some(name) = queue.pop() {
-        if !reached.contains(&name) {
+        // Cargo.lock names what other systems need as well, which is not built on this one.
+        if !reached.contains(&name) && !["windows-link", "redox_syscall"].contains(&name) {
             reached.push(name);
             let found = packages.iter().filter(|(package, _)| *package == name);
             queue.extend(found.flat_map(|(_, dependencies)| dependencies));
         }
     }
-    // An application embeds this: at most 15 crates with the default features, all platforms counted.
-    assert!(reached.len() <= 20, "{} crates: {reached:?}", reached.len());
+    // An application embeds this: at most 15 crates with the default features, itself and build scripts counted.
+    assert!(reached.len() <= 15, "{} crates: {reached:?}", reached.len());
 }
 
 fn package(text: &str) -> (&str, Vec<&str>) {

@@ -90,10 +90,12 @@ pub(super) fn walk(
     let loaded = apart.load().map_err(fault)?;
     let mut frames = Frames::new(&loaded.view, HEADER_BYTES as u64);
     let mut count = 0;
-    while let Some(record) = frames.next(entry.frames_end).map_err(fault)? {
-        pace.read(frame_bytes(&record))?;
-        count += 1;
-        each(&record, pace)?;
+    while frames.go_on(entry.frames_end).map_err(fault)? {
+        while let Some((record, _)) = frames.next(Seq::MAX).map_err(fault)? {
+            pace.read(frame_bytes(&record))?;
+            count += 1;
+            each(&record, pace)?;
+        }
     }
     if count != u64::from(entry.record_count) {
         // Records are told apart by their number, so a wrong count would drop others than it should.

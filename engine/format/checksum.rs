@@ -3,41 +3,43 @@
 //! INVARIANT: no checksum starts from zero, because the CRC of nothing is then zero and a file of
 //! zeros would verify (`format.md`, "Checksums"). The seed mixes the segment's salt with the offset
 //! or seq, so bytes copied to another place, or left over from another file, do not verify.
+//!
+//! One of the three places of `unsafe` in the engine: the processor's own instruction, over a slice and
+//! without a pointer, after the processor was asked for it.
 
-/// Up to this many bytes the library works through one chain of instructions, and byte by byte where
-/// they are not aligned; a record's frame seldom is.
-#[cfg(target_arch = "x86_64")]
-const SHORT_BYTES: usize = 768;
+/// From this length on three streams pay, which the crate has: shorter ones wait for no others.
+const LONG_BYTES: usize = 768;
 
 /// CRC-32C (Castagnoli) of `bytes`, continued from `seed`.
-#[must_use]
 #[inline]
-#[cfg_attr(
-    target_arch = "x86_64",
-    expect(unsafe_code, reason = "an instruction that not every processor has")
-)]
+#[must_use]
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    if bytes.len() <= SHORT_BYTES && std::arch::is_x86_feature_detected!("sse4.2") {
-        // SAFETY: the processor has the instruction.
+    if bytes.len() < LONG_BYTES && is_x86_feature_detected!("sse4.2") {
+        #[expect(
+            unsafe_code,
+            reason = "the instruction for short checksums, which most are"
+        )]
+        // SAFETY: the processor was asked, and has the instructions that this is compiled with.
         return unsafe { short(seed, bytes) };
     }
     crc32c::crc32c_append(seed, bytes)
 }
 
-/// The same by eight bytes at a time from the first one on, aligned or not.
+/// One stream, a word at a time wherever it lies: for a record of 100 bytes twice as fast as the crate.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "sse4.2")]
 fn short(seed: u32, bytes: &[u8]) -> u32 {
     use std::arch::x86_64::{_mm_crc32_u8, _mm_crc32_u32, _mm_crc32_u64};
     let (words, rest) = bytes.as_chunks::<8>();
-    let step = |crc, word: &[u8; 8]| _mm_crc32_u64(crc, u64::from_le_bytes(*word));
-    let crc = low(words.iter().fold(u64::from(!seed), step));
-    let (half, rest) = rest.as_chunks::<4>();
-    let step = |crc, half: &[u8; 4]| _mm_crc32_u32(crc, u32::from_le_bytes(*half));
-    let crc = half.iter().fold(crc, step);
-    let step = |crc, byte: &u8| _mm_crc32_u8(crc, *byte);
-    !rest.iter().fold(crc, step)
+    let crc = words.iter().fold(u64::from(!seed), |crc, word| {
+        _mm_crc32_u64(crc, u64::from_le_bytes(*word))
+    });
+    let (words, rest) = rest.as_chunks::<4>();
+    let crc = words.iter().fold(low(crc), |crc, word| {
+        _mm_crc32_u32(crc, u32::from_le_bytes(*word))
+    });
+    !rest.iter().fold(crc, |crc, byte| _mm_crc32_u8(crc, *byte))
 }
 
 /// Distinguishes the structures that are checksummed with a salt.
@@ -50,6 +52,7 @@ pub(super) enum Kind {
 }
 
 /// The seed of a structure at a `place` (an offset or a seq) in the segment with this salt.
+#[inline]
 pub(super) fn seed(kind: Kind, salt: u64, place: u64) -> u32 {
     let folded = salt ^ place;
     low(folded) ^ low(folded >> 32) ^ kind as u32
@@ -59,6 +62,7 @@ pub(super) fn seed(kind: Kind, salt: u64, place: u64) -> u32 {
     clippy::cast_possible_truncation,
     reason = "the low half is what is wanted"
 )]
+#[inline]
 fn low(value: u64) -> u32 {
     value as u32
 }

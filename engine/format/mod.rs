@@ -54,6 +54,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<&[u8; N], Defect> {
 
 /// The `N` bytes at a place inside `bytes`.
 /// INVARIANT: callers have checked the length; past the end it gives zeros, which are never valid.
+#[inline]
 fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes
         .get(at..)
@@ -62,18 +63,22 @@ fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
         .unwrap_or([0; N])
 }
 
+#[inline]
 fn u16_at(bytes: &[u8], offset: usize) -> u16 {
     u16::from_le_bytes(at(bytes, offset))
 }
 
+#[inline]
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(at(bytes, offset))
 }
 
+#[inline]
 fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(at(bytes, offset))
 }
 
+#[inline]
 fn i64_at(bytes: &[u8], offset: usize) -> i64 {
     i64::from_le_bytes(at(bytes, offset))
 }

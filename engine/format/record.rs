@@ -173,49 +173,50 @@ impl Head {
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     meta: u32,
-    seq_delta: Option<u32>,
     head_bytes: usize,
     key_bytes: usize,
     value_bytes: usize,
 }
 
 impl Shape {
-    fn read(bytes: &[u8], sparse: bool) -> Result<Self, Defect> {
-        let need = |needed: usize| {
-            if bytes.len() < needed {
-                let (needed_bytes, available_bytes) = (needed as u64, bytes.len() as u64);
-                return Err(Defect::Truncated {
-                    needed_bytes,
-                    available_bytes,
-                });
-            }
-            Ok(())
-        };
-        need(RECORD_BYTES_MIN)?;
+    /// The shape of the frame at the start of `bytes`, and the frame.
+    #[inline(always)]
+    fn read(bytes: &[u8], sparse: bool) -> Result<(Self, &[u8]), Defect> {
+        let shape = Self::told_by(bytes, sparse);
+        // What the bytes are too short for was read as zeros: then the rest of it does not fit either.
+        match bytes.get(..shape.head_bytes + shape.key_bytes + shape.value_bytes) {
+            Some(frame) => Ok((shape, frame)),
+            None => Err(Self::truncated(bytes, sparse)),
+        }
+    }
+
+    #[inline(always)]
+    fn told_by(bytes: &[u8], sparse: bool) -> Self {
         let meta = u32_at(bytes, 4);
         let flag = |bit: u32, size: usize| if meta & bit == 0 { 0 } else { size };
         let fixed = RECORD_BYTES_MIN + if sparse { SEQ_DELTA_BYTES } else { 0 };
-        let head_bytes = fixed + flag(KEY, 2) + flag(TIMESTAMP, 8) + flag(PRODUCER, 20);
-        need(head_bytes)?;
-        let key_bytes = if meta & KEY == 0 {
-            0
-        } else {
-            u16_at(bytes, fixed).into()
-        };
-        let value_bytes = (meta & VALUE_MASK) as usize;
-        need(head_bytes + key_bytes + value_bytes)?;
-        let seq_delta = sparse.then(|| u32_at(bytes, RECORD_BYTES_MIN));
-        Ok(Self {
+        Self {
             meta,
-            seq_delta,
-            head_bytes,
-            key_bytes,
-            value_bytes,
-        })
+            head_bytes: fixed + flag(KEY, 2) + flag(TIMESTAMP, 8) + flag(PRODUCER, 20),
+            key_bytes: if meta & KEY == 0 {
+                0
+            } else {
+                u16_at(bytes, fixed).into()
+            },
+            value_bytes: (meta & VALUE_MASK) as usize,
+        }
     }
 
-    fn frame_bytes(&self) -> usize {
-        self.head_bytes + self.key_bytes + self.value_bytes
+    #[cold]
+    fn truncated(bytes: &[u8], sparse: bool) -> Defect {
+        let shape = Self::told_by(bytes, sparse);
+        let whole = shape.head_bytes + shape.key_bytes + shape.value_bytes;
+        let needs = [RECORD_BYTES_MIN, shape.head_bytes, whole];
+        let needed = needs.into_iter().find(|needed| bytes.len() < *needed);
+        Defect::Truncated {
+            needed_bytes: needed.unwrap_or(whole) as u64,
+            available_bytes: bytes.len() as u64,
+        }
     }
 }
 
@@ -225,19 +226,20 @@ impl Shape {
 ///
 /// # Errors
 /// A length that does not fit, a checksum that does not match, or a value that no writer produces.
-#[inline]
+#[inline(always)]
 pub fn decode<'a>(
     bytes: &'a [u8],
     context: &SegmentContext,
     batch: &BatchHeader,
     dense_seq: Seq,
 ) -> Result<(RecordRef<'a>, usize), Defect> {
-    let shape = Shape::read(bytes, batch.sparse)?;
-    let seq = match shape.seq_delta {
-        None => dense_seq,
-        Some(delta) => batch.first_seq.saturating_add(delta.into()),
+    let (shape, frame) = Shape::read(bytes, batch.sparse)?;
+    let seq = if batch.sparse {
+        let delta = u32_at(frame, RECORD_BYTES_MIN);
+        batch.first_seq.saturating_add(delta.into())
+    } else {
+        dense_seq
     };
-    let frame = bytes.get(..shape.frame_bytes()).unwrap_or_default();
     let seed = checksum::seed(Kind::Record, context.salt, seq);
     let (stored, computed) = (
         u32_at(frame, 0),
@@ -253,10 +255,11 @@ pub fn decode<'a>(
         });
     }
     let record = fields(frame, &shape, seq, batch.timestamp_ms)?;
-    Ok((record, shape.frame_bytes()))
+    Ok((record, frame.len()))
 }
 
 /// The fields of a frame whose checksum held.
+#[inline(always)]
 fn fields<'a>(
     frame: &'a [u8],
     shape: &Shape,
@@ -300,9 +303,10 @@ fn fields<'a>(
 
 /// The size of the frame at the start of `bytes` by its own account, not verified.
 /// Only for stepping over records of a batch that was verified before.
+#[inline]
 #[must_use]
 pub fn frame_bytes_unverified(bytes: &[u8], sparse: bool) -> Option<usize> {
     Shape::read(bytes, sparse)
         .ok()
-        .map(|shape| shape.frame_bytes())
+        .map(|(_, frame)| frame.len())
 }

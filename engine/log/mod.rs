@@ -7,7 +7,7 @@ mod tools;
 
 use crate::{
     append::{AppendOptions, Appender, Core, NewRecord, Ticket, Upkeep},
-    catalog::{CatalogCell, Level, Watermark},
+    catalog::{Level, Watermark},
     compact::{self, Turn},
     cursor::Cursors,
     error::{Error, ErrorKind, Op, Result},
@@ -51,8 +51,7 @@ pub struct Log {
 struct Inner {
     appender: Appender,
     keeper: Arc<Keeper>,
-    catalog: Arc<CatalogCell>,
-    watermark: Arc<Watermark>,
+    reader: Reader,
     cursors: Arc<Cursors>,
     recovery: Recovery,
     log_id: LogId,
@@ -82,7 +81,7 @@ impl Log {
     fn open_with(path: &Path, options: Options) -> Result<Self> {
         let dir = Dir::new(options.vfs.clone(), path);
         let (parts, recovery, lock) = recover::open(&dir, options)?;
-        let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
+        let reader = Reader::new(parts.catalog.clone(), parts.watermark.clone());
         let log_id = parts.log_id;
         let cursors = Arc::new(Cursors::open(&dir, log_id)?);
         let keeper = Arc::new(Keeper {
@@ -94,8 +93,7 @@ impl Log {
         let inner = Inner {
             appender: Appender::new(parts, upkeep)?,
             keeper,
-            catalog,
-            watermark,
+            reader,
             cursors,
             recovery,
             log_id,
@@ -185,7 +183,7 @@ impl Log {
     /// A reader of what is durable; any number may read at once, and none blocks the writer.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader::new(self.inner.catalog.clone(), self.inner.watermark.clone())
+        self.inner.reader.clone()
     }
 
     /// The durable record with this number: see [`Reader::get`].
@@ -193,7 +191,7 @@ impl Log {
     /// # Errors
     /// As [`Reader::get`].
     pub fn get(&self, seq: Seq) -> Result<Option<Record>> {
-        self.reader().get(seq)
+        self.inner.reader.get(seq)
     }
 
     /// The durable records of a range: see [`Reader::scan`].
@@ -201,7 +199,7 @@ impl Log {
     /// # Errors
     /// As [`Reader::scan`].
     pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
-        self.reader().scan(range)
+        self.inner.reader.scan(range)
     }
 
     /// The durable records from `from` on, and those to come: see [`Reader::tail`].
@@ -231,20 +229,20 @@ impl Log {
     /// The oldest record kept.
     #[must_use]
     pub fn head_seq(&self) -> Seq {
-        self.inner.catalog.load().head_seq
+        self.inner.reader.catalog.load().head_seq
     }
 
     /// The seq below which everything is durable.
     #[must_use]
     pub fn durable_seq(&self) -> Seq {
-        self.inner.watermark.get(Level::Durable)
+        self.inner.reader.watermark.get(Level::Durable)
     }
 
     /// The log's numbers.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let (inner, counters) = (&self.inner, self.inner.appender.counters());
-        let catalog = inner.catalog.load();
+        let catalog = inner.reader.catalog.load();
         let sealed_bytes: u64 = catalog
             .sealed
             .iter()
@@ -254,7 +252,7 @@ impl Log {
         Stats {
             head_seq: catalog.head_seq,
             next_seq: self.next_seq(),
-            written_seq: inner.watermark.get(Level::Written),
+            written_seq: inner.reader.watermark.get(Level::Written),
             durable_seq: self.durable_seq(),
             appended_records: counters.appended_records.load(Ordering::Relaxed),
             appended_bytes: counters.appended_bytes.load(Ordering::Relaxed),
@@ -291,7 +289,7 @@ impl Log {
     }
 
     pub(crate) fn watermark(&self) -> &Watermark {
-        &self.inner.watermark
+        &self.inner.reader.watermark
     }
 
     /// Closes the log for all its clones: everything appended becomes durable, and the end is named

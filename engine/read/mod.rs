@@ -31,23 +31,26 @@ use crate::{
     sync::Arc,
     types::Seq,
 };
-use std::ops::{Bound, RangeBounds};
+use std::{
+    borrow::Cow,
+    ops::{Bound, RangeBounds},
+};
 
 /// Reads a log, from any number of threads. Cheap to clone.
 ///
 /// By default it shows only what is durable, so that nothing it showed can be undone by a crash.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    catalog: Arc<CatalogCell>,
-    watermark: Arc<Watermark>,
+    pub(crate) catalog: Arc<CatalogCell>,
+    pub(crate) watermark: Arc<Watermark>,
     level: Level,
     /// Set if another process writes: what keeps the two above up to date.
     follower: Option<Arc<Follower>>,
 }
 
 /// One segment of a snapshot, and how far it may be read.
-struct Part {
-    view: View,
+struct Part<'a> {
+    view: Cow<'a, View>,
     /// The seq after its last record, if that is fixed.
     next_seq: Option<Seq>,
     /// Where its readable frames end, in bytes.
@@ -220,17 +223,8 @@ fn get_in(catalog: &Catalog, seq: Seq, end: Seq) -> Result<Option<Record>> {
     if seq < part.view.context.base_seq {
         return Ok(None); // It was rewound or compacted away with all of its segment.
     }
-    let id = part.view.segment;
-    let fault = |fault: crate::segment::Fault| fault.into_error(Op::Read, id);
-    let Some((mut frames, spot)) = find(&part.view, seq, part.limit).map_err(fault)? else {
-        return Ok(None);
-    };
-    let chunk = frames.chunk().clone();
-    let record = frames.at(&spot).map_err(fault)?;
-    if record.seq != seq {
-        return Ok(None);
-    }
-    Ok(Some(Record::keep(&record, &chunk)))
+    find(&part.view, seq, part.limit, Record::keep)
+        .map_err(|fault| fault.into_error(Op::Read, part.view.segment))
 }
 
 /// The bounds of a range as first and one-past-last seq. An open start begins at the head.
@@ -252,7 +246,7 @@ fn resolve(range: impl RangeBounds<Seq>, head: Seq, end: Seq) -> Result<(Seq, Se
 }
 
 /// The segment in which the first record at or above `seq` would be.
-fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part>> {
+fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part<'_>>> {
     let number = catalog
         .sealed
         .partition_point(|segment| segment.entry.next_seq <= seq);
@@ -261,7 +255,7 @@ fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part>> {
             .load()
             .map_err(|fault| fault.into_error(Op::Read, segment.entry.id))?;
         return Ok(Some(Part {
-            view: loaded.view.clone(),
+            view: Cow::Borrowed(&loaded.view),
             next_seq: Some(segment.entry.next_seq),
             limit: segment.entry.frames_end,
         }));
@@ -279,7 +273,7 @@ fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part>> {
         .get(number + 1)
         .map(|next| next.context.base_seq);
     Ok(Some(Part {
-        view: tail.view(),
+        view: Cow::Owned(tail.view()),
         next_seq,
         limit: tail.written_end(),
     }))

@@ -31,18 +31,10 @@ pub struct Record {
 }
 
 impl Record {
-    /// Keeps a borrowed record by sharing the chunk that it lies in, or by copying it out of another.
+    /// Keeps a borrowed record by sharing the chunk that it lies in.
+    #[inline]
     pub(crate) fn keep(record: &RecordRef<'_>, chunk: &Bytes) -> Self {
-        let range = chunk.as_ptr_range();
-        let share = |bytes: &[u8]| {
-            let part = bytes.as_ptr_range();
-            // A walk that met damage, or a file that got shorter, may have changed its chunk.
-            if range.start <= part.start && part.end <= range.end {
-                chunk.slice_ref(bytes)
-            } else {
-                Bytes::copy_from_slice(bytes)
-            }
-        };
+        let share = |bytes: &[u8]| chunk.slice_ref(bytes);
         Self {
             seq: record.seq,
             timestamp_ms: record.timestamp_ms,

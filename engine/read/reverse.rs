@@ -58,7 +58,7 @@ impl Reverse {
             first,
             block: Some(block),
             spots: Vec::new(),
-            view: part.view,
+            view: part.view.into_owned(),
         }))
     }
 
@@ -72,11 +72,9 @@ impl Reverse {
         let fault = |fault: Fault| fault.into_error(Op::Read, id);
         loop {
             if let Some(spot) = self.spots.pop() {
-                self.frames.fetch(&spot).map_err(fault)?;
-                let chunk = self.frames.chunk().clone();
-                let record = self.frames.at(&spot).map_err(fault)?;
+                let (record, chunk) = self.frames.at(&spot).map_err(fault)?;
                 let wanted = record.seq >= self.first;
-                return Ok(wanted.then(|| Record::keep(&record, &chunk)));
+                return Ok(wanted.then(|| Record::keep(&record, chunk)));
             }
             let Some(block) = self.block else {
                 return Ok(None);

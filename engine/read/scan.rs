@@ -1,14 +1,15 @@
 //! A walk over a range of the log, in either direction, over one snapshot of the catalog.
 
-use super::{Part, Record, follow::Follower, newer, part_at, reverse::Reverse};
+use super::{Record, follow::Follower, newer, part_at, reverse::Reverse};
 use crate::{
     catalog::Catalog,
     error::{Error, Op, Result},
     format::RecordRef,
     segment::{Fault, Frames},
     sync::Arc,
-    types::Seq,
+    types::{SegmentId, Seq},
 };
+use bytes::Bytes;
 use std::{fmt, iter::FusedIterator};
 
 /// The records of a range; from [`Log::scan`](crate::Log::scan).
@@ -34,8 +35,37 @@ pub struct Scan {
     next: Seq,
     /// Whether the range ends where the log did, and was not yet walked from there.
     open_end: bool,
-    forward: Option<(Part, Frames)>,
+    forward: Option<Forward>,
     backward: Option<Reverse>,
+}
+
+/// A walk forwards over one segment.
+struct Forward {
+    frames: Frames,
+    segment: SegmentId,
+    /// The seq after its last record, if that is fixed.
+    next_seq: Option<Seq>,
+    /// Where its readable frames end, in bytes.
+    limit: u64,
+}
+
+impl Forward {
+    fn starting_at(catalog: &Catalog, seq: Seq) -> Result<Option<Self>> {
+        Ok(part_at(catalog, seq)?.map(|part| {
+            let delta = seq.saturating_sub(part.view.context.base_seq);
+            Self {
+                frames: Frames::new(&part.view, part.view.index.floor_offset(delta)),
+                segment: part.view.segment,
+                next_seq: part.next_seq,
+                limit: part.limit,
+            }
+        }))
+    }
+
+    #[cold]
+    fn error(&self, fault: Fault) -> Error {
+        fault.into_error(Op::Read, self.segment)
+    }
 }
 
 impl Scan {
@@ -64,33 +94,45 @@ impl Scan {
     }
 
     /// Lends the next record; it lives until the next call.
+    #[inline]
     pub fn next_ref(&mut self) -> Option<Result<RecordRef<'_>>> {
+        self.lend().map(|lent| lent.map(|(record, _)| record))
+    }
+
+    /// The next record and the chunk that it lies in.
+    #[inline(always)]
+    fn lend(&mut self) -> Option<Result<(RecordRef<'_>, &Bytes)>> {
         match self.go_on() {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => {
-                self.first = self.next;
+                self.end();
                 return Some(Err(error));
             }
         }
-        // `go_on` left the walk in front of a record that is in the range.
-        let (part, frames) = self.forward.as_mut()?;
-        match frames.next(part.limit) {
-            Ok(Some(record)) => {
+        let forward = self.forward.as_mut()?;
+        match forward.frames.next(self.next) {
+            Ok(Some((record, chunk))) => {
                 self.first = record.seq.saturating_add(1);
-                Some(Ok(record))
+                Some(Ok((record, chunk)))
             }
             Ok(None) => None,
             Err(fault) => {
                 self.first = self.next;
-                Some(Err(fault.into_error(Op::Read, part.view.segment)))
+                Some(Err(fault.into_error(Op::Read, forward.segment)))
             }
         }
     }
 
     /// As [`advance`](Self::advance), over a newer catalog if another process has changed the segments.
-    #[inline]
+    #[inline(always)]
     fn go_on(&mut self) -> Result<bool> {
+        if self.first < self.next
+            && let Some(forward) = &self.forward
+            && forward.frames.is_in_batch()
+        {
+            return Ok(true);
+        }
         match self.advance() {
             Err(error) => self.go_on_after(error),
             found => found,
@@ -124,38 +166,38 @@ impl Scan {
         Ok(())
     }
 
-    /// Brings the forward walk in front of the next record of the range; false at its end.
+    /// Brings the forward walk in front of the next record, if the range may have one; false at its end.
+    #[inline(never)]
     fn advance(&mut self) -> Result<bool> {
         while self.first < self.next {
             if self.forward.is_none() {
-                let Some(part) = part_at(&self.catalog, self.first)? else {
+                let Some(mut forward) = Forward::starting_at(&self.catalog, self.first)? else {
                     return Ok(false);
                 };
                 // The range ends in a gap before this segment: what is in it may not be durable yet.
-                if part.view.context.base_seq >= self.next {
+                if forward.frames.base_seq() >= self.next {
                     return Ok(false);
                 }
-                let delta = self.first.saturating_sub(part.view.context.base_seq);
-                let mut frames = Frames::new(&part.view, part.view.index.floor_offset(delta));
-                let fault = |fault: Fault| fault.into_error(Op::Read, part.view.segment);
-                frames.seek(self.first, part.limit).map_err(fault)?;
-                self.forward = Some((part, frames));
+                let sought = forward.frames.seek(self.first, forward.limit);
+                sought.map_err(|fault| forward.error(fault))?;
+                self.forward = Some(forward);
             }
-            let Some((part, frames)) = self.forward.as_mut() else {
+            let Some(forward) = self.forward.as_mut() else {
                 return Ok(false);
             };
-            let fault = |fault: Fault| fault.into_error(Op::Read, part.view.segment);
-            match frames.peek_seq(part.limit).map_err(fault)? {
-                Some(seq) => return Ok(seq < self.next),
-                None => {
-                    // The segment has no more. Seqs up to its end are gone, whatever they were.
-                    let Some(next_seq) = part.next_seq else {
-                        return Ok(false);
-                    };
-                    self.first = self.first.max(next_seq);
-                    self.forward = None;
-                }
+            if forward
+                .frames
+                .go_on(forward.limit)
+                .map_err(|fault| fault.into_error(Op::Read, forward.segment))?
+            {
+                return Ok(true);
             }
+            // The segment has no more. Seqs up to its end are gone, whatever they were.
+            let Some(next_seq) = forward.next_seq else {
+                return Ok(false);
+            };
+            self.first = self.first.max(next_seq);
+            self.forward = None;
         }
         Ok(false)
     }
@@ -212,27 +254,10 @@ impl Scan {
 impl Iterator for Scan {
     type Item = Result<Record>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.go_on() {
-            Ok(true) => {}
-            Ok(false) => return None,
-            Err(error) => {
-                self.end();
-                return Some(Err(error));
-            }
-        }
-        let (part, frames) = self.forward.as_mut()?;
-        let chunk = frames.chunk().clone();
-        let kept = match frames.next(part.limit) {
-            Ok(Some(record)) => Ok(Record::keep(&record, &chunk)),
-            Ok(None) => return None,
-            Err(fault) => Err(fault.into_error(Op::Read, part.view.segment)),
-        };
-        match &kept {
-            Ok(record) => self.first = record.seq().saturating_add(1),
-            Err(_) => self.end(),
-        }
-        Some(kept)
+        let lent = self.lend()?;
+        Some(lent.map(|(record, chunk)| Record::keep(&record, chunk)))
     }
 }
 

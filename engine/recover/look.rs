@@ -259,7 +259,7 @@ fn unsealed(
         return Ok(fact);
     };
     fact.header = header_fact(&*file).map_err(io)?;
-    let mut window = Window::new(Source::File(file));
+    let mut window = Window::new(&Source::File(file));
     let (context, from) = match &fact.header {
         HeaderFact::Valid(header) => {
             let context = header.context();
@@ -305,7 +305,7 @@ fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<UnnamedFact>> {
     let header = header_fact(&*file).map_err(io)?;
     let from = HEADER_BYTES as u64;
     let end = nonzero_end(
-        &mut Window::new(Source::File(file)),
+        &mut Window::new(&Source::File(file)),
         from,
         file_end.max(from),
     )

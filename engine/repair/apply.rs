@@ -95,7 +95,7 @@ impl Repair<'_> {
             if let Ok(file) = self.dir.open(&names::segment(id), Access::Read) {
                 let at = |error| Error::io(Op::Repair, error).at(Place::in_segment(id, 0));
                 let file_end = file.len().map_err(at)?;
-                let end = nonzero_end(&mut Window::new(Source::File(file)), 0, file_end)
+                let end = nonzero_end(&mut Window::new(&Source::File(file)), 0, file_end)
                     .map_err(|fault| fault.into_error(Op::Repair, id))?;
                 if end > 0 {
                     ranges.push((id, 0, file_end));
@@ -122,7 +122,7 @@ impl Repair<'_> {
             next_seq: entry.next_seq,
             dense: found.dense,
         };
-        let mut window = Window::new(Source::File(found.file));
+        let mut window = Window::new(&Source::File(found.file));
         copies.take(
             &mut window,
             &found.context,
@@ -162,7 +162,7 @@ impl Repair<'_> {
             next_seq: base_seq,
             dense: true,
         };
-        let mut window = Window::new(Source::File(found.file));
+        let mut window = Window::new(&Source::File(found.file));
         let mut end_seq = 0;
         let see = |seq| end_seq = seq + 1;
         copies.take(&mut window, &found.context, range, fact.id, Seq::MAX, see)?;

@@ -164,7 +164,7 @@ fn read_segment(
     let io = |error| Error::io(Op::Salvage, error).at(Place::in_segment(*id, 0));
     let file = dir.open(&names::segment(*id), Access::Read).map_err(io)?;
     let file_end = file.len().map_err(io)?;
-    let mut window = Window::new(Source::File(file));
+    let mut window = Window::new(&Source::File(file));
     let written = nonzero_end(&mut window, HEADER_BYTES as u64, file_end)
         .map_err(|fault| fault.into_error(Op::Salvage, *id))?;
     let (frames_end, next_seq) = sealed.unwrap_or((written, header.base_seq));

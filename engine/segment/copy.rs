@@ -30,8 +30,7 @@ pub(crate) fn copy_below(
     // Not even a look at what follows the last: it may be written just now.
     while next_seq < end_seq {
         let at = frames.batch_offset(limit).map_err(fault)?;
-        let record = frames.next(limit).map_err(fault)?;
-        let Some(record) = record.filter(|record| record.seq < end_seq) else {
+        let Some((record, _)) = frames.next(end_seq).map_err(fault)? else {
             break;
         };
         if batch != at {

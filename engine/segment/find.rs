@@ -4,36 +4,50 @@ use super::{
     Fault, Frames, Piece, Spot, View, Window,
     salvage::{Range, salvage},
 };
-use crate::types::Seq;
+use crate::{format::RecordRef, types::Seq};
+use bytes::Bytes;
 
-/// The first record at or above `seq`, if the segment holds one below `limit`.
+/// What `keep` makes of the record with this seq, if the segment holds it below `limit`.
 ///
 /// Damage beside the record does not hide it: if the walk to it meets some, its surroundings are
 /// searched, and only if the record itself does not verify is that the answer.
-pub(crate) fn find(view: &View, seq: Seq, limit: u64) -> Result<Option<(Frames, Spot)>, Fault> {
-    let start = view
-        .index
-        .floor_offset(seq.saturating_sub(view.context.base_seq));
+pub(crate) fn find<T>(
+    view: &View,
+    seq: Seq,
+    limit: u64,
+    keep: impl Fn(&RecordRef<'_>, &Bytes) -> T,
+) -> Result<Option<T>, Fault> {
+    let delta = seq.saturating_sub(view.context.base_seq);
+    let start = view.index.floor_offset(delta);
     let mut frames = Frames::new(view, start);
-    let sought = match frames.seek(seq, limit) {
-        Ok(()) => frames.peek(limit),
-        Err(fault) => Err(fault),
-    };
-    let fault = match sought {
-        Ok(None) => return Ok(None),
-        Ok(Some(spot)) => match frames.at(&spot).map(|_| ()) {
-            Ok(()) => return Ok(Some((frames, spot))),
-            Err(fault) => fault,
-        },
-        Err(fault) => fault,
-    };
-    if matches!(fault, Fault::Io { .. }) {
-        return Err(fault);
+    if let Some((start, near, size)) = view.index.near(delta) {
+        frames.touch(start, near, size);
+        frames.touch(near, near + size, 128);
     }
+    let fault = match walk_to(&mut frames, seq, limit, &keep) {
+        Err(fault @ Fault::Defect { .. }) => fault,
+        found => return found,
+    };
     match find_beside_damage(view, seq, start, limit)? {
-        Some(spot) => Ok(Some((frames, spot))),
+        Some(spot) => frames
+            .at(&spot)
+            .map(|(record, chunk)| Some(keep(&record, chunk))),
         None => Err(fault),
     }
+}
+
+fn walk_to<T>(
+    frames: &mut Frames,
+    seq: Seq,
+    limit: u64,
+    keep: impl Fn(&RecordRef<'_>, &Bytes) -> T,
+) -> Result<Option<T>, Fault> {
+    frames.seek(seq, limit)?;
+    if !frames.go_on(limit)? {
+        return Ok(None);
+    }
+    let found = frames.next(seq.saturating_add(1))?;
+    Ok(found.map(|(record, chunk)| keep(&record, chunk)))
 }
 
 /// Searches the part of a segment that one index entry stands for.
@@ -58,7 +72,7 @@ fn find_beside_damage(
         dense: false,
     };
     let (mut batch_at, mut found) = (None, None);
-    let mut window = Window::new(view.source.clone());
+    let mut window = Window::new(&view.source);
     salvage(&mut window, &view.context, range, |piece| match piece {
         Piece::Batch(offset, batch) => batch_at = Some((offset, *batch)),
         Piece::Record(offset, record) if record.seq == seq => {

@@ -14,6 +14,7 @@ use crate::{
     types::{SegmentId, Seq},
 };
 use bytes::Bytes;
+use std::hint::black_box;
 
 /// Everything needed to read one segment.
 #[derive(Clone, Debug)]
@@ -30,141 +31,181 @@ pub(crate) struct Spot {
     pub(super) offset: u64,
     pub(super) batch: BatchHeader,
     pub(super) batch_offset: u64,
+    /// The seq of the record in a dense batch, the lowest that it may have in a sparse one.
     pub(super) dense_seq: Seq,
 }
 
+impl Spot {
+    /// The first record of a batch.
+    fn first_of(batch: BatchHeader, batch_offset: u64) -> Self {
+        Self {
+            offset: batch_offset + BATCH_HEADER_BYTES as u64,
+            batch,
+            batch_offset,
+            dense_seq: batch.first_seq,
+        }
+    }
+
+    fn batch_end(&self) -> u64 {
+        self.batch_offset + self.batch.batch_bytes()
+    }
+}
+
 /// A walk over the records of one segment.
+///
+/// INVARIANT: while records are left, the window holds their batch, if the file does.
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
     context: SegmentContext,
     window: Window,
-    /// Where the next batch starts.
+    /// Where the next batch starts, which is where the open one ends.
     next_batch: u64,
-    /// Where the next record starts, in which batch, and how many are left of it.
-    next_record: Option<(Spot, u32)>,
+    /// Where the next record starts, if any is left of the open batch.
+    next: Spot,
+    left: u32,
     /// Whether the walk stepped over records of this batch without verifying them.
     stepped: bool,
 }
 
 impl Frames {
     pub(crate) fn new(view: &View, start: u64) -> Self {
+        let none = BatchHeader {
+            body_bytes: 0,
+            first_seq: view.context.base_seq,
+            durable_seq: view.context.base_seq,
+            timestamp_ms: view.context.base_timestamp_ms,
+            count: 0,
+            sparse: false,
+        };
         Self {
             context: view.context,
-            window: Window::new(view.source.clone()),
+            window: Window::new(&view.source),
             next_batch: start,
-            next_record: None,
+            next: Spot::first_of(none, start),
+            left: 0,
             stepped: false,
         }
     }
 
-    /// The chunk that the record handed out last lies in.
-    pub(crate) fn chunk(&self) -> &Bytes {
-        self.window.chunk()
+    /// The lowest seq that the segment may hold.
+    pub(crate) fn base_seq(&self) -> Seq {
+        self.context.base_seq
     }
 
-    fn batch_end(spot: &Spot) -> u64 {
-        spot.batch_offset + spot.batch.batch_bytes()
+    /// Whether a record is left of the open batch.
+    #[inline]
+    pub(crate) fn is_in_batch(&self) -> bool {
+        self.left > 0
+    }
+
+    /// Brings the walk in front of the next record below `limit`; false if there is none.
+    #[inline]
+    pub(crate) fn go_on(&mut self, limit: u64) -> Result<bool, Fault> {
+        if self.left > 0 {
+            return Ok(true);
+        }
+        self.open_batch(limit)
     }
 
     /// Opens the next batch that has records, if there is one below `limit`.
+    #[inline(never)]
     fn open_batch(&mut self, limit: u64) -> Result<bool, Fault> {
-        while self.next_record.is_none() {
+        while self.left == 0 {
             let offset = self.next_batch;
             if offset >= limit {
                 return Ok(false);
             }
+            let seq = self.context.base_seq;
+            let io = |error| Fault::Io { offset, error };
             let fault = |defect| Fault::Defect {
                 offset,
-                seq: self.context.base_seq,
+                seq,
                 defect,
             };
-            let bytes = self
-                .window
-                .get(offset, BATCH_HEADER_BYTES as u64, limit)
-                .map_err(|error| Fault::Io { offset, error })?;
+            let header_bytes = BATCH_HEADER_BYTES as u64;
+            let bytes = self.window.get(offset, header_bytes, limit).map_err(io)?;
             let batch = BatchHeader::decode(bytes, &self.context, offset).map_err(fault)?;
-            let end = offset + batch.batch_bytes();
-            if end > limit {
+            let needed_bytes = batch.batch_bytes();
+            if offset + needed_bytes > limit {
                 let available_bytes = limit - offset;
-                let needed_bytes = batch.batch_bytes();
                 return Err(fault(Defect::Truncated {
                     needed_bytes,
                     available_bytes,
                 }));
             }
             // Fetched as a whole, so that no record of it straddles two chunks.
-            self.window
-                .get(offset, batch.batch_bytes(), limit)
-                .map_err(|error| Fault::Io { offset, error })?;
-            self.next_batch = end;
+            self.window.get(offset, needed_bytes, limit).map_err(io)?;
+            self.next_batch = offset + needed_bytes;
             self.stepped = false;
-            if batch.count > 0 {
-                let dense_seq = batch.first_seq;
-                let offset_of_first = offset + BATCH_HEADER_BYTES as u64;
-                let spot = Spot {
-                    offset: offset_of_first,
-                    batch,
-                    batch_offset: offset,
-                    dense_seq,
-                };
-                self.next_record = Some((spot, batch.count));
-            }
+            self.next = Spot::first_of(batch, offset);
+            self.left = batch.count;
         }
         Ok(true)
     }
 
+    /// Has memory fetched that the walk will come to: a look at every so many bytes, which are
+    /// independent of each other and which nothing waits for.
+    pub(crate) fn touch(&self, from: u64, to: u64, step_bytes: u64) {
+        let bytes = self.window.peek(from, to).iter();
+        let step = usize::try_from(step_bytes).unwrap_or(usize::MAX).max(64);
+        black_box(bytes.step_by(step).fold(0, |all, byte| all ^ byte));
+    }
+
     /// Goes to the first record at or above `seq`, without verifying what it steps over.
     pub(crate) fn seek(&mut self, seq: Seq, limit: u64) -> Result<(), Fault> {
-        while self.open_batch(limit)? {
-            let Some((spot, _)) = self.next_record else {
-                break;
-            };
-            let passes = |batch: &BatchHeader| !batch.sparse && batch.next_seq() <= seq;
-            if passes(&spot.batch) || (spot.batch.sparse && !self.step_to(seq, limit)?) {
-                self.next_record = None;
-            } else {
-                if !spot.batch.sparse {
-                    self.step_to(seq, limit)?;
+        while self.go_on(limit)? {
+            let batch = &self.next.batch;
+            if batch.sparse {
+                if self.step_sparse(seq)? {
+                    break;
                 }
-                return Ok(());
+            } else if batch.next_seq() > seq {
+                self.step_dense(seq);
+                break;
+            } else {
+                self.left = 0;
             }
         }
         Ok(())
     }
 
-    /// Steps inside the open batch; false if all of its records are below `seq`.
-    fn step_to(&mut self, seq: Seq, limit: u64) -> Result<bool, Fault> {
-        while let Some((spot, left)) = self.next_record {
-            let own_seq = self.seq_at(&spot)?;
-            if own_seq >= seq {
+    /// Steps inside a sparse batch; false if all of its records are below `seq`.
+    fn step_sparse(&mut self, seq: Seq) -> Result<bool, Fault> {
+        while self.left > 0 {
+            let own_seq = self.next_seq()?;
+            if own_seq >= seq || !self.step_over(own_seq) {
                 return Ok(true);
             }
-            let end = Self::batch_end(&spot).min(limit);
-            let bytes = self.window.peek(spot.offset, end);
-            // A length that does not fit is left to the verified walk, which names the place.
-            let Some(frame_bytes) = frame_bytes_unverified(bytes, spot.batch.sparse) else {
-                return Ok(true);
-            };
-            self.stepped = true;
-            self.next_record = (left > 1).then_some((
-                Spot {
-                    offset: spot.offset + frame_bytes as u64,
-                    dense_seq: own_seq.saturating_add(1),
-                    ..spot
-                },
-                left - 1,
-            ));
         }
         Ok(false)
     }
 
-    /// The seq of the record at a spot. In a dense batch the header tells. In a sparse one the record
-    /// does, and is verified before it is believed: a seq that is wrong would have the walk stop early
-    /// or step over the record, and it would silently be gone.
-    fn seq_at(&mut self, spot: &Spot) -> Result<Seq, Fault> {
-        self.fetch(spot)?;
+    /// Steps inside a dense batch that holds `seq`, or to a length that does not fit.
+    fn step_dense(&mut self, seq: Seq) {
+        while self.next.dense_seq < seq && self.step_over(self.next.dense_seq) {}
+    }
+
+    /// Steps over the next record, which has this seq, without verifying it; false if its length does
+    /// not fit, which is left to the verified walk, as that names the place.
+    fn step_over(&mut self, seq: Seq) -> bool {
+        let bytes = self.window.peek(self.next.offset, self.next_batch);
+        let Some(frame_bytes) = frame_bytes_unverified(bytes, self.next.batch.sparse) else {
+            return false;
+        };
+        self.stepped = true;
+        self.next.offset += frame_bytes as u64;
+        self.next.dense_seq = seq.saturating_add(1);
+        self.left -= 1;
+        true
+    }
+
+    /// The seq of the next record, of which there is one. In a dense batch the header tells. In a
+    /// sparse one the record does, and is verified before it is believed: a seq that is wrong would
+    /// have the walk stop early or step over the record, and it would silently be gone.
+    fn next_seq(&mut self) -> Result<Seq, Fault> {
+        let spot = self.next;
         if spot.batch.sparse {
-            return Ok(self.at(spot)?.seq);
+            return Ok(self.at(&spot)?.0.seq);
         }
         Ok(spot.dense_seq)
     }
@@ -172,20 +213,13 @@ impl Frames {
     /// Steps over one record without verifying it; false if its length does not fit, which reading it
     /// will tell.
     pub(crate) fn skip(&mut self, limit: u64) -> Result<bool, Fault> {
-        let (before, seq) = (self.next_record, self.peek_seq(limit)?);
-        let Some(seq) = seq else { return Ok(false) };
-        self.step_to(seq.saturating_add(1), limit)?;
-        let offset = |place: Option<(Spot, u32)>| place.map(|(spot, _)| spot.offset);
-        Ok(offset(before) != offset(self.next_record))
+        let seq = self.peek_seq(limit)?;
+        Ok(seq.is_some_and(|seq| self.step_over(seq)))
     }
 
     /// Where the next record is, for coming back to it with [`at`](Self::at).
     pub(crate) fn peek(&mut self, limit: u64) -> Result<Option<Spot>, Fault> {
-        Ok(if self.open_batch(limit)? {
-            self.next_record.map(|(spot, _)| spot)
-        } else {
-            None
-        })
+        Ok(self.go_on(limit)?.then_some(self.next))
     }
 
     /// Where the batch of the next record starts.
@@ -195,59 +229,42 @@ impl Frames {
 
     /// The seq of the next record.
     pub(crate) fn peek_seq(&mut self, limit: u64) -> Result<Option<Seq>, Fault> {
-        let Some(spot) = self.peek(limit)? else {
-            return Ok(None);
-        };
-        self.seq_at(&spot).map(Some)
-    }
-
-    /// The next record below `limit`, verified.
-    #[inline]
-    pub(crate) fn next(&mut self, limit: u64) -> Result<Option<RecordRef<'_>>, Fault> {
-        if self.next_record.is_none() && !self.open_batch(limit)? {
+        if !self.go_on(limit)? {
             return Ok(None);
         }
-        let Some((spot, left)) = self.next_record else {
+        self.next_seq().map(Some)
+    }
+
+    /// The next record of the open batch, verified, and the chunk that it lies in. `None` if its seq is
+    /// not below `before`, or if [`go_on`](Self::go_on) has to open another batch.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, before: Seq) -> Result<Option<(RecordRef<'_>, &Bytes)>, Fault> {
+        let Spot {
+            offset,
+            batch,
+            dense_seq,
+            ..
+        } = &self.next;
+        if self.left == 0 || *dense_seq >= before {
             return Ok(None);
-        };
-        let end = Self::batch_end(&spot);
-        self.fetch(&spot)?;
-        match record::decode(
-            self.window.peek(spot.offset, end),
-            &self.context,
-            &spot.batch,
-            spot.dense_seq,
-        ) {
+        }
+        let bytes = self.window.peek(*offset, self.next_batch);
+        match record::decode(bytes, &self.context, batch, *dense_seq) {
+            // Of a sparse batch only the record itself could tell.
+            Ok((record, _)) if record.seq >= before => Ok(None),
             Ok((record, frame_bytes)) => {
-                let offset = spot.offset + frame_bytes as u64;
-                let dense_seq = record.seq.saturating_add(1);
-                self.next_record = (left > 1).then_some((
-                    Spot {
-                        offset,
-                        dense_seq,
-                        ..spot
-                    },
-                    left - 1,
-                ));
-                Ok(Some(record))
+                self.next.offset += frame_bytes as u64;
+                self.next.dense_seq = record.seq.saturating_add(1);
+                self.left -= 1;
+                Ok(Some((record, self.window.chunk())))
             }
-            Err(defect) => Err(self.first_fault(&spot, defect)),
-        }
-    }
-
-    pub(crate) fn fetch(&mut self, spot: &Spot) -> Result<(), Fault> {
-        let end = Self::batch_end(spot);
-        match self.window.get(spot.offset, end - spot.offset, end) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Fault::Io {
-                offset: spot.offset,
-                error,
-            }),
+            Err(defect) => Err(self.first_fault(&self.next, defect)),
         }
     }
 
     /// The place of a defect. Met behind records that were only stepped over, the true one may be
     /// theirs: then the batch is walked again, verifying.
+    #[cold]
     fn first_fault(&self, spot: &Spot, defect: Defect) -> Fault {
         let mut fault = Fault::Defect {
             offset: spot.offset,
@@ -256,7 +273,7 @@ impl Frames {
         };
         if self.stepped {
             let start = spot.batch_offset + BATCH_HEADER_BYTES as u64;
-            let body = self.window.peek(start, Self::batch_end(spot));
+            let body = self.window.peek(start, spot.batch_end());
             let mut records = Records::new(body, self.context, spot.batch);
             let mut seq = spot.batch.first_seq;
             loop {
@@ -277,12 +294,17 @@ impl Frames {
         fault
     }
 
-    /// The record at a spot found earlier, verified.
-    pub(crate) fn at(&mut self, spot: &Spot) -> Result<RecordRef<'_>, Fault> {
-        self.fetch(spot)?;
-        let bytes = self.window.peek(spot.offset, Self::batch_end(spot));
+    /// The record at a spot found earlier, verified, and the chunk that it lies in.
+    ///
+    /// INVARIANT: the spot is of the open batch, or the walk does not go on: its batch may be gone
+    /// from the window.
+    pub(crate) fn at(&mut self, spot: &Spot) -> Result<(RecordRef<'_>, &Bytes), Fault> {
+        let (offset, end) = (spot.offset, spot.batch_end());
+        let io = |error| Fault::Io { offset, error };
+        self.window.get(offset, end - offset, end).map_err(io)?;
+        let bytes = self.window.peek(offset, end);
         match record::decode(bytes, &self.context, &spot.batch, spot.dense_seq) {
-            Ok((record, _)) => Ok(record),
+            Ok((record, _)) => Ok((record, self.window.chunk())),
             Err(defect) => Err(self.first_fault(spot, defect)),
         }
     }

@@ -21,7 +21,7 @@ use crate::{
         names,
     },
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     types::{LogId, Seq},
@@ -77,20 +77,22 @@ pub(crate) struct Sealed {
     log_id: LogId,
     mapped: bool,
     dir: Dir,
-    loaded: Mutex<Option<Arc<Loaded>>>,
+    loaded: OnceLock<Box<Loaded>>,
+    /// Held while it is opened.
+    opening: Mutex<()>,
     retired: AtomicBool,
 }
 
 impl Sealed {
     pub(crate) fn new(entry: SealedEntry, log_id: LogId, dir: Dir, mapped: bool) -> Self {
-        let (loaded, retired) = (Mutex::new(None), AtomicBool::new(false));
         Self {
             entry,
             log_id,
             mapped,
             dir,
-            loaded,
-            retired,
+            loaded: OnceLock::new(),
+            opening: Mutex::new(()),
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -100,14 +102,16 @@ impl Sealed {
     }
 
     /// Opens the file on first use.
-    pub(crate) fn load(&self) -> Result<Arc<Loaded>, Fault> {
-        let mut slot = self.loaded.lock();
-        if let Some(loaded) = &*slot {
-            return Ok(loaded.clone());
+    pub(crate) fn load(&self) -> Result<&Loaded, Fault> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
         }
-        let loaded = Arc::new(self.open()?);
-        *slot = Some(loaded.clone());
-        Ok(loaded)
+        let _opening = self.opening.lock();
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let loaded = Box::new(self.open()?);
+        Ok(self.loaded.get_or_init(|| loaded))
     }
 
     fn open(&self) -> Result<Loaded, Fault> {
@@ -214,7 +218,7 @@ impl Sealed {
             dense: header.origin == Origin::Live,
         };
         let (context, mut index) = (header.context(), Vec::new());
-        salvage(&mut Window::new(source.clone()), &context, range, |piece| {
+        salvage(&mut Window::new(source), &context, range, |piece| {
             if let Piece::Batch(offset, batch) = piece {
                 push_index(&mut index, &context, batch, offset);
             }

@@ -2,10 +2,10 @@
 //!
 //! A window never holds more than one chunk or one batch, whichever is larger, so a walk over a
 //! segment of any size takes bounded memory. Chunks are shared (`Bytes`): a record that outlives
-//! the walk keeps its chunk alive and copies nothing.
+//! the walk keeps its chunk alive and copies nothing; a chunk that nobody kept is read into again.
 
 use crate::vfs::{VfsFile, read_full_at};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::{io, sync::Arc};
 
 /// How much is read at a time, in bytes, unless asked otherwise.
@@ -23,32 +23,34 @@ pub(crate) enum Source {
 /// A view that slides over a source.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
-    source: Source,
+    /// What is read from; if nothing, the chunk is all there is.
+    file: Option<Arc<dyn VfsFile>>,
     chunk: Bytes,
     chunk_start: u64,
     chunk_bytes: u64,
 }
 
 impl Window {
-    pub(crate) fn new(source: Source) -> Self {
+    pub(crate) fn new(source: &Source) -> Self {
         Self::of_chunks(source, CHUNK_BYTES)
     }
 
     /// A window that reads this many bytes at a time.
-    pub(crate) fn of_chunks(source: Source, chunk_bytes: u64) -> Self {
-        let chunk = match &source {
-            Source::Mapped(bytes) => bytes.clone(),
-            Source::File(_) => Bytes::new(),
+    pub(crate) fn of_chunks(source: &Source, chunk_bytes: u64) -> Self {
+        let (file, chunk) = match source {
+            Source::Mapped(bytes) => (None, bytes.clone()),
+            Source::File(file) => (Some(file.clone()), Bytes::new()),
         };
         Self {
-            source,
+            file,
             chunk,
             chunk_start: 0,
             chunk_bytes,
         }
     }
 
-    /// The chunk that holds the records handed out last, for making them outlive the walk.
+    /// The chunk that holds the bytes given last, for making them outlive the walk.
+    #[inline]
     pub(crate) fn chunk(&self) -> &Bytes {
         &self.chunk
     }
@@ -57,40 +59,47 @@ impl Window {
     /// first, and whatever of the chunk lies behind. Nothing at or past `limit` is ever returned.
     pub(crate) fn get(&mut self, offset: u64, needed: u64, limit: u64) -> io::Result<&[u8]> {
         let wanted_end = offset.saturating_add(needed).min(limit);
-        let chunk_end = self.chunk_start + self.chunk.len() as u64;
-        if (offset < self.chunk_start || wanted_end > chunk_end)
-            && let Source::File(file) = &self.source
+        if !self.holds(offset, wanted_end)
+            && let Some(file) = &self.file
         {
             let end = wanted_end.max(offset.saturating_add(self.chunk_bytes).min(limit));
-            self.chunk = read(&**file, offset, end.saturating_sub(offset))?;
+            let used = std::mem::take(&mut self.chunk);
+            self.chunk = read(&**file, offset, end.saturating_sub(offset), used)?;
             self.chunk_start = offset;
         }
         Ok(self.peek(offset, limit))
     }
 
+    fn holds(&self, offset: u64, end: u64) -> bool {
+        offset >= self.chunk_start && end <= self.chunk_start + self.chunk.len() as u64
+    }
+
     /// What the chunk has of the bytes from `offset` to `limit`, reading nothing.
     #[inline]
     pub(crate) fn peek(&self, offset: u64, limit: u64) -> &[u8] {
-        let start = offset.checked_sub(self.chunk_start).map(usize::try_from);
-        let end = usize::try_from(limit.saturating_sub(self.chunk_start)).unwrap_or(usize::MAX);
-        let visible = self
-            .chunk
-            .get(..end.min(self.chunk.len()))
-            .unwrap_or_default();
-        match start {
-            Some(Ok(start)) => visible.get(start..).unwrap_or_default(),
-            _ => &[],
-        }
+        let inside = |offset: u64| usize::try_from(offset.checked_sub(self.chunk_start)?).ok();
+        let end = inside(limit).unwrap_or(0).min(self.chunk.len());
+        let start = inside(offset).unwrap_or(usize::MAX);
+        self.chunk.get(start..end).unwrap_or_default()
     }
 }
 
-fn read(file: &dyn VfsFile, offset: u64, len: u64) -> io::Result<Bytes> {
+/// Reads into the memory of a chunk that nobody holds any more, or else into new memory.
+fn read(file: &dyn VfsFile, offset: u64, len: u64, used: Bytes) -> io::Result<Bytes> {
     let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-    let mut buf = Vec::new();
-    buf.try_reserve_exact(len)
-        .map_err(|_| io::ErrorKind::OutOfMemory)?;
-    buf.resize(len, 0);
-    let read = read_full_at(file, &mut buf, offset)?;
-    buf.truncate(read);
-    Ok(Bytes::from(buf))
+    let mut chunk = match used.try_into_mut() {
+        Ok(chunk) if chunk.capacity() >= len => chunk,
+        _ => {
+            let mut memory = Vec::new();
+            memory
+                .try_reserve_exact(len)
+                .map_err(|_| io::ErrorKind::OutOfMemory)?;
+            memory.resize(len, 0);
+            BytesMut::from(Bytes::from(memory))
+        }
+    };
+    chunk.resize(len, 0);
+    let read = read_full_at(file, &mut chunk, offset)?;
+    chunk.truncate(read);
+    Ok(chunk.freeze())
 }

@@ -69,7 +69,7 @@ pub(crate) fn inspect(dir: &Dir, id: SegmentId, mut each: impl FnMut(Inspected<'
     match SegmentHeader::decode(head.get(..read).unwrap_or_default()) {
         Ok(header) => {
             each(Inspected::Header(header.clone()));
-            let mut window = Window::new(Source::File(file));
+            let mut window = Window::new(&Source::File(file));
             let at = frames(dir, &header, &mut window, end_offset, &mut each)
                 .map_err(|fault| fault.into_error(Op::Read, id))?;
             let bytes = window.get(at, 1, end_offset).map_err(io_at)?;

@@ -147,7 +147,7 @@ fn unsealed_segment(
         next_seq: manifest.durable_seq.max(fact.witness.durable_seq),
         dense: true,
     };
-    let mut window = Window::new(Source::File(file));
+    let mut window = Window::new(&Source::File(file));
     let known: Vec<Option<u64>> = report
         .findings
         .iter()

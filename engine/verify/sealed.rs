@@ -28,14 +28,14 @@ pub(super) fn look(
         Ok(loaded) => {
             let dense = loaded.origin == Origin::Live;
             let found_before = report.findings.len();
-            let source = loaded.view.source.clone();
+            let source = &loaded.view.source;
             let count = walk(entry, source, loaded.view.context, dense, report)?;
             if report.findings.len() == found_before && count != u64::from(entry.record_count) {
                 report
                     .findings
                     .push(whole(entry, Defect::Malformed("count of records")));
             }
-            Ok(around(entry, &loaded, before, report))
+            Ok(around(entry, loaded, before, report))
         }
         Err(Fault::Defect {
             offset,
@@ -68,7 +68,7 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyRep
     if let Some(found) = found {
         walk(
             entry,
-            Source::File(found.file),
+            &Source::File(found.file),
             found.context,
             found.dense,
             report,
@@ -80,7 +80,7 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyRep
 /// Walks all frames; gives how many records verify.
 fn walk(
     entry: &SealedEntry,
-    source: Source,
+    source: &Source,
     context: SegmentContext,
     dense: bool,
     report: &mut VerifyReport,

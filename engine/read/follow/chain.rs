@@ -139,7 +139,7 @@ impl Chain {
             until_seq,
         };
         let source = Source::File(link.tail.space.file().clone());
-        let mut window = Window::of_chunks(source, CHUNK_BYTES);
+        let mut window = Window::of_chunks(&source, CHUNK_BYTES);
         let scan = walk(
             &mut window,
             &context,

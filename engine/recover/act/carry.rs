@@ -129,7 +129,7 @@ fn copy_survivors(
         file_end: found.file_end,
         until_seq: carry.next_seq,
     };
-    let mut window = Window::new(Source::File(found.file.clone()));
+    let mut window = Window::new(&Source::File(found.file.clone()));
     let mut copied = Ok(());
     scan(
         &mut window,

@@ -108,7 +108,7 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
         file_end,
         until_seq,
     };
-    let mut window = Window::new(Source::File(file.clone()));
+    let mut window = Window::new(&Source::File(file.clone()));
     let context = header.context();
     let scan = scan(&mut window, &context, summary, limits, |batch, body| {
         let records = Records::new(body, context, *batch).flatten();
