@@ -38,6 +38,8 @@ pub struct Args {
     pub out: Option<PathBuf>,
     /// The spec of a child.
     pub child: Option<String>,
+    /// For the process that reads along: the log, and how many records.
+    pub follow: Option<(PathBuf, usize)>,
 }
 
 pub fn parse() -> Result<Args> {
@@ -58,6 +60,9 @@ pub fn parse() -> Result<Args> {
             Arg::Long("dir") => args.dir = Some(parser.value()?.into()),
             Arg::Long("out") => args.out = Some(parser.value()?.into()),
             Arg::Value(word) if word == "child" => args.child = Some(parser.value()?.string()?),
+            Arg::Value(word) if word == "follow" => {
+                args.follow = Some((parser.value()?.into(), parser.value()?.parse()?));
+            }
             other => bail!("{}\n\n{HELP}", other.unexpected()),
         }
     }

@@ -21,6 +21,28 @@ pub enum Job {
     Buffered,
     /// Appends of one write each, then one sync.
     Written,
+    /// One durable record in a new log, for the space that it takes.
+    Fresh,
+    /// Fills a log that others open and read, and closes it.
+    Fill,
+    /// The same, and is killed.
+    FillAndDie,
+    /// Opens after a clean close, scans, gets.
+    Read,
+    /// Opens after a kill, appends a little, and is killed.
+    OpenKilled,
+    /// One durable writer, `threads` readers.
+    Mixed,
+    /// A tail that waits in another thread.
+    TailHere,
+    /// A tail that waits in another process.
+    TailElsewhere,
+    /// A compaction, beside a copy and beside appends.
+    Compact,
+    /// Makes a log of `size` segments.
+    BuildSegments,
+    /// What each thing costs in a log that is there.
+    Costs,
 }
 
 /// One measurement.
@@ -35,6 +57,8 @@ pub struct Spec {
     pub seconds: f64,
     /// The most bytes of payload.
     pub bytes_max: u64,
+    /// Segments of a log that is made.
+    pub size: u64,
     pub dir: PathBuf,
 }
 
@@ -69,6 +93,7 @@ pub fn measure(spec: &Spec, under: &[String]) -> Result<Sample> {
         .args(&words[1..])
         .args(["child", &text])
         .env("WALRUS_QUIET", "1")
+        .env("WALRUS_DATA_DIR", &spec.dir)
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
         .output()

@@ -60,7 +60,8 @@ pub trait Engine: Sync {
 pub trait Writer {
     fn append(&mut self, value: &[u8]) -> Result<()>;
 
-    /// So many appends. In the trait, so that the loop calls the engine directly.
+    /// So many appends, none of which has to be durable when it returns; in one transaction, where the
+    /// engine has nothing cheaper. In the trait, so that the loop calls the engine directly.
     fn append_many(&mut self, payloads: &Payloads, first: u64, count: u64) -> Result<()> {
         for number in first..first + count {
             self.append(payloads.at(number))?;
@@ -71,7 +72,7 @@ pub trait Writer {
     /// Records that become durable together, with one sync.
     fn batch(&mut self, values: &[&[u8]]) -> Result<()>;
 
-    /// Ends a transaction that is still open.
+    /// Ends what is still open.
     fn finish(&mut self) -> Result<()> {
         Ok(())
     }
@@ -125,6 +126,12 @@ impl Payloads {
         Self { pool, bytes }
     }
 
+    pub fn some(&self, first: u64, count: u64) -> Vec<&[u8]> {
+        (first..first + count)
+            .map(|number| self.at(number))
+            .collect()
+    }
+
     pub fn at(&self, number: u64) -> &[u8] {
         let start = (number % Self::STARTS) as usize * 8;
         &self.pool[start..start + self.bytes]
@@ -143,6 +150,15 @@ pub enum Kind {
     Raw,
 }
 
+/// Whether many records can be handed over together, with one sync.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Batches {
+    Durable,
+    /// They can, and were seen not to reach the device.
+    NotDurable,
+    None,
+}
+
 /// One line of the comparison.
 #[derive(Clone, Copy)]
 pub struct Entrant {
@@ -151,8 +167,9 @@ pub struct Entrant {
     pub settings: &'static str,
     /// How it is made durable, or not, in the order of `Level`.
     pub levels: &'static [Level],
-    /// Whether many records can share a sync.
-    pub batches: bool,
+    pub batches: Batches,
+    /// Whether it can be read forwards more than once.
+    pub scans: bool,
     /// What verifies the bytes that it gives back.
     pub reads: &'static str,
     pub open: fn(&Path, &Setup) -> Result<Box<dyn Engine>>,

@@ -17,7 +17,6 @@ mod text;
 
 use anyhow::Result;
 use args::Args;
-use plan::Effort;
 use results::Results;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +24,9 @@ fn main() -> Result<()> {
     let args = args::parse()?;
     if let Some(spec) = &args.child {
         return child::run(spec);
+    }
+    if let Some((path, count)) = &args.follow {
+        return jobs::follow(path, *count);
     }
     if args.help {
         print!("{}", args::HELP);
@@ -53,10 +55,9 @@ fn measure(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&dir)?;
     let dir: PathBuf = dir.canonicalize()?;
     meter::check_disk(&dir)?;
-    let effort = Effort::new(args);
-    let tables = plan::tables(args, &effort)?;
+    let tables = plan::tables(args)?;
     let date = String::new();
-    let mut runner = runner::Runner::new(dir, effort, date, args.quick, &tables);
+    let mut runner = runner::Runner::new(dir, date, args.quick, &tables);
     let mut results = Results::default();
     for table in &tables {
         let rows = runner.run(table)?;

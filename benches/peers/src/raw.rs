@@ -6,7 +6,7 @@
 //! Called like an engine.
 
 use crate::{
-    engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer},
+    engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer},
     system,
 };
 use anyhow::{Context, Result, ensure};
@@ -28,13 +28,17 @@ const fn raw(
     levels: &'static [Level],
     open: fn(&Path, &Setup) -> Result<Box<dyn Engine>>,
 ) -> Entrant {
-    let batches = matches!(levels[0], Level::Durable);
+    let batches = match levels[0] {
+        Level::Durable => Batches::Durable,
+        _ => Batches::None,
+    };
     Entrant {
         name,
         kind: Kind::Raw,
         settings,
         levels,
         batches,
+        scans: false,
         reads: "",
         open,
     }
@@ -47,6 +51,7 @@ pub fn all() -> Vec<Entrant> {
         "one `pwrite`, one `fdatasync`, on a zero-filled file of 64 MiB, payload + 32 bytes";
     let direct = "the same file by one `O_DIRECT | O_DSYNC` write of whole blocks of 4 KiB";
     let mapped = Entrant {
+        scans: true,
         reads: "CRC-32C of every record",
         ..raw(
             "raw-map-crc",
@@ -82,6 +87,7 @@ pub fn all() -> Vec<Entrant> {
         ),
         mapped,
         Entrant {
+            scans: true,
             reads: "nothing",
             ..raw(
                 "raw-map",

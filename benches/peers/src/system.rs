@@ -10,6 +10,16 @@ pub fn map(file: &File) -> Result<memmap2::Mmap> {
     Ok(unsafe { memmap2::Mmap::map(file)? })
 }
 
+/// Opens LMDB's environment, large enough for everything that is measured.
+#[cfg(feature = "heed")]
+pub fn open_lmdb(path: &std::path::Path, flags: heed::EnvFlags) -> Result<heed::Env> {
+    let mut options = heed::EnvOpenOptions::new();
+    options.map_size(64 << 30);
+    // SAFETY: nobody else opens or changes these files, and a torn page after a crash of the machine
+    // is not read here: the directory is fresh.
+    Ok(unsafe { options.flags(flags).open(path)? })
+}
+
 /// CPU time of this process, all threads, user and system.
 pub fn cpu() -> Result<Duration> {
     // SAFETY: all zeros is a valid value, and the call fills it in.

@@ -1,6 +1,6 @@
 //! wal-db: a single file, group commit in `append_and_sync`.
 
-use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use std::path::Path;
 use wal_db::{Lsn, Wal};
@@ -10,7 +10,8 @@ pub const ENTRANT: Entrant = Entrant {
     kind: Kind::Peer,
     settings: "`Wal::open`, its defaults; `append_and_sync`; a batch is 100 `append` and a `sync`, and so not atomic",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: true,
+    batches: Batches::Durable,
+    scans: true,
     reads: "CRC-32C of every record",
     open,
 };
@@ -52,16 +53,16 @@ impl Engine for WalDb {
 impl Writer for &WalDb {
     fn append(&mut self, value: &[u8]) -> Result<()> {
         if self.durable {
-            self.wal.append_and_sync(value)?;
+            let _lsn = self.wal.append_and_sync(value)?;
         } else {
-            self.wal.append(value)?;
+            let _lsn = self.wal.append(value)?;
         }
         Ok(())
     }
 
     fn batch(&mut self, values: &[&[u8]]) -> Result<()> {
         for value in values {
-            self.wal.append(value)?;
+            let _lsn = self.wal.append(value)?;
         }
         Ok(self.wal.sync()?)
     }

@@ -11,20 +11,18 @@ use std::time::{Duration, Instant};
 
 /// The share of the time box that is appended before anything is measured.
 const WARM_SHARE: f64 = 0.25;
-/// Appends between two looks at the clock where each is short.
-const STRIDE_BYTES: usize = 64 << 10;
+/// Appends between two looks at the clock where each is short. Whoever needs transactions has one of them.
+const STRIDE: u64 = 1000;
 
 /// Until its deadline, and how long each append took.
-fn append_until(
+pub fn append_until(
     writer: &mut dyn Writer,
     payloads: &Payloads,
     group: usize,
     deadline: Instant,
 ) -> Result<Histogram<u64>> {
     let mut latencies = meter::histogram()?;
-    let values: Vec<&[u8]> = (0..group as u64)
-        .map(|number| payloads.at(number))
-        .collect();
+    let values = payloads.some(0, group as u64);
     let mut start = Instant::now();
     while start < deadline {
         match values.as_slice() {
@@ -95,16 +93,22 @@ pub fn durable(spec: &Spec) -> Result<Sample> {
     values.insert("worst_thread_p999_us".into(), worst as f64 / 1e3);
     drop(writers);
     finish(log, spec, &mut values)?;
-    let latencies = all.iter_log(1_000, 1.25).map(|it| {
-        (
-            it.value_iterated_to() as f64 / 1e3,
-            it.count_since_last_iteration(),
-        )
-    });
-    Ok(Sample {
-        values,
-        latencies: latencies.collect(),
-    })
+    let latencies = buckets(&all);
+    Ok(Sample { values, latencies })
+}
+
+/// Upper bounds in microseconds, and how many were at or below.
+pub fn buckets(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
+    histogram
+        .iter_log(1_000, 1.25)
+        .map(|it| {
+            (
+                it.value_iterated_to() as f64 / 1e3,
+                it.count_since_last_iteration(),
+            )
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 /// Records and syncs of the timed part, by the engine's own count.
@@ -144,14 +148,13 @@ pub fn unsynced(spec: &Spec) -> Result<Sample> {
     };
     let log = (engine::find(&spec.engine)?.open)(&spec.dir, &setup)?;
     let mut writer = log.writer(0)?;
-    let stride = (STRIDE_BYTES / spec.payload_bytes).max(1) as u64;
     let count_max = spec.bytes_max / spec.payload_bytes as u64;
     let meter = Meter::start(&spec.dir)?;
     let start = Instant::now();
     let mut count = 0;
     while count < count_max && start.elapsed().as_secs_f64() < spec.seconds {
-        writer.append_many(&payloads, count, stride)?;
-        count += stride;
+        writer.append_many(&payloads, count, STRIDE)?;
+        count += STRIDE;
     }
     let handed_over = start.elapsed().as_secs_f64();
     writer.finish()?;
