@@ -1,0 +1,31 @@
+//! What children do: a file for each kind of work.
+
+mod append;
+mod compact;
+mod growth;
+mod mixed;
+mod read;
+mod tail;
+
+pub use tail::follow;
+
+use crate::child::{Job, Sample, Spec};
+use anyhow::Result;
+
+pub fn run(spec: &Spec) -> Result<Sample> {
+    match spec.job {
+        Job::Durable => append::durable(spec),
+        Job::Buffered | Job::Written => append::unsynced(spec),
+        Job::Fresh => read::fresh(spec),
+        Job::Fill => read::fill(spec),
+        Job::FillAndDie => read::fill_and_die(spec),
+        Job::Read => read::read(spec),
+        Job::OpenKilled => read::open_killed(spec),
+        Job::Mixed => mixed::run(spec),
+        Job::TailHere => tail::here(spec),
+        Job::TailElsewhere => tail::elsewhere(spec),
+        Job::Compact => compact::run(spec),
+        Job::BuildSegments => growth::build(spec),
+        Job::Costs => growth::costs(spec),
+    }
+}

@@ -1,0 +1,456 @@
+//! What is measured: the tables, and who has a row in each.
+//!
+//! Called by `main`; the runner works through it.
+
+use crate::{
+    args::Args,
+    child::{Job, Spec},
+    engine::{self, Batches, Entrant, Kind, Level},
+};
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+const PAYLOADS: [usize; 3] = [100, 1024, 16 * 1024];
+const PAYLOAD: usize = 1024;
+const MANY: [usize; 2] = [8, 64];
+const READERS: usize = 4;
+const BATCH: usize = 100;
+/// The longest that filling a log may take.
+const FILL_SECONDS: f64 = 8.0;
+
+/// One table of the report: the same work for all its rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Work {
+    pub workload: String,
+    pub payload_bytes: usize,
+    pub threads: usize,
+    /// Segments or MiB, where a log grows.
+    pub size: u64,
+}
+
+/// One row: what a child is asked for, each round.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub spec: Spec,
+    /// What is asked for once, before: then all rounds are in that directory.
+    pub before: Option<Spec>,
+    /// Whether `group` is what Cairn reached in this table so far: the limit at the same group size.
+    pub group_of_cairn: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub work: Work,
+    pub rounds: usize,
+    pub cases: Vec<Case>,
+}
+
+/// How much is done.
+#[derive(Clone, Debug)]
+struct Effort {
+    rounds: usize,
+    /// The time box of a durable measurement.
+    durable_seconds: f64,
+    /// The time box, and the most bytes, of one without syncs.
+    unsynced_seconds: f64,
+    unsynced_bytes: u64,
+    /// Of a log that is read, and of one with 100 B records.
+    read_bytes: u64,
+    read_bytes_short: u64,
+    compact_bytes: u64,
+    mixed_bytes: u64,
+    segments: &'static [u64],
+    mib: &'static [u64],
+    /// MiB of a log that is only opened.
+    large_mib: Option<u64>,
+}
+
+const FULL: Effort = Effort {
+    rounds: 5,
+    durable_seconds: 0.7,
+    unsynced_seconds: 2.5,
+    unsynced_bytes: 1 << 30,
+    read_bytes: 1 << 30,
+    read_bytes_short: 400 << 20,
+    compact_bytes: 1 << 30,
+    mixed_bytes: 64 << 20,
+    segments: &[1, 10, 100, 1000, 10_000, 100_000],
+    mib: &[1, 10, 100, 1024, 10 * 1024],
+    large_mib: Some(10 * 1024),
+};
+
+const QUICK: Effort = Effort {
+    rounds: 3,
+    durable_seconds: 0.15,
+    unsynced_seconds: 0.25,
+    unsynced_bytes: 64 << 20,
+    read_bytes: 64 << 20,
+    read_bytes_short: 32 << 20,
+    compact_bytes: 128 << 20,
+    mixed_bytes: 16 << 20,
+    segments: &[1, 10, 100, 1000, 10_000],
+    mib: &[1, 10, 100],
+    large_mib: None,
+};
+
+pub fn tables(args: &Args) -> Result<Vec<Table>> {
+    let everyone = engine::all();
+    for name in &args.peers {
+        ensure!(
+            everyone.iter().any(|it| it.name == name),
+            "no engine `{name}` in this build"
+        );
+    }
+    let chosen: Vec<Entrant> = everyone
+        .into_iter()
+        .filter(|it| args.peers.is_empty() || args.peers.iter().any(|name| name == it.name))
+        .collect();
+    let effort = if args.quick { QUICK } else { FULL };
+    let plan = Plan { chosen, effort };
+    let mut tables = Vec::new();
+    for payload in PAYLOADS {
+        tables.push(plan.durable("W1", payload, 1, 1));
+        tables.extend(MANY.map(|threads| plan.durable("W2", payload, threads, 1)));
+        tables.push(plan.durable("W3", payload, 1, BATCH));
+        tables.push(plan.unsynced("W4", Job::Buffered, Level::Buffered, payload));
+        tables.push(plan.unsynced("W4-written", Job::Written, Level::Written, payload));
+        tables.push(plan.read(payload));
+    }
+    tables.push(plan.fresh());
+    tables.push(plan.killed());
+    tables.push(plan.mixed());
+    tables.extend(plan.of_cairn());
+    tables.sort_by(|a, b| {
+        order(&a.work.workload)
+            .cmp(&order(&b.work.workload))
+            .then(a.work.cmp(&b.work))
+    });
+    tables.retain(|table| wanted(args, &table.work) && !table.cases.is_empty());
+    for table in &mut tables {
+        table.rounds = args.rounds.unwrap_or(table.rounds);
+    }
+    Ok(tables)
+}
+
+/// The workloads of the report that a table is for, as it is named on the command line.
+fn serves(workload: &str) -> &'static [&'static str] {
+    match workload {
+        "W1" => &["W1"],
+        "W2" => &["W2"],
+        "W3" => &["W3"],
+        "W4" | "W4-written" => &["W4", "W8"],
+        "read" => &["W5", "W6", "W7", "W8"],
+        "fresh" => &["W8"],
+        "killed" => &["W7"],
+        "W9-here" | "W9-elsewhere" => &["W9"],
+        "W10" => &["W10"],
+        "W11" => &["W11"],
+        _ => &["growth"],
+    }
+}
+
+/// `W10` comes after `W9`.
+fn order(workload: &str) -> (usize, &'static str) {
+    let first = serves(workload)[0];
+    (first.len(), first)
+}
+
+fn wanted(args: &Args, work: &Work) -> bool {
+    let serves = serves(&work.workload);
+    let named = |name: &String| serves.iter().any(|it| it.eq_ignore_ascii_case(name));
+    let among = |all: &[usize], it| all.is_empty() || all.contains(&it);
+    (args.workloads.is_empty() || args.workloads.iter().any(named))
+        && among(&args.payloads, work.payload_bytes)
+        && among(&args.threads, work.threads)
+}
+
+struct Plan {
+    chosen: Vec<Entrant>,
+    effort: Effort,
+}
+
+impl Plan {
+    fn cases(&self, able: impl Fn(&Entrant) -> bool, case: impl Fn(Spec) -> Case) -> Vec<Case> {
+        let able = self.chosen.iter().filter(|it| able(it));
+        able.map(|entrant| case(spec(entrant.name))).collect()
+    }
+
+    fn table(
+        &self,
+        workload: &str,
+        payload_bytes: usize,
+        threads: usize,
+        cases: Vec<Case>,
+    ) -> Table {
+        let work = Work {
+            workload: workload.to_owned(),
+            payload_bytes,
+            threads,
+            size: 0,
+        };
+        Table {
+            work,
+            rounds: self.effort.rounds,
+            cases,
+        }
+    }
+
+    fn durable(&self, workload: &str, payload_bytes: usize, threads: usize, group: usize) -> Table {
+        let able = |it: &Entrant| {
+            it.levels.contains(&Level::Durable) && (group == 1 || it.batches != Batches::None)
+        };
+        let seconds = self.effort.durable_seconds;
+        let cases = self.cases(able, |spec| {
+            // The limit has no threads: it writes as much at once as Cairn does.
+            let group_of_cairn = spec.engine.starts_with("raw") && threads > 1;
+            let threads = if group_of_cairn { 1 } else { threads };
+            let spec = Spec {
+                job: Job::Durable,
+                payload_bytes,
+                threads,
+                group,
+                seconds,
+                ..spec
+            };
+            Case {
+                group_of_cairn,
+                ..case(spec)
+            }
+        });
+        self.table(workload, payload_bytes, threads, cases)
+    }
+
+    fn unsynced(&self, workload: &str, job: Job, level: Level, payload_bytes: usize) -> Table {
+        let able = |it: &Entrant| it.levels.contains(&level) && !(it.kind == Kind::Raw && it.scans);
+        let (seconds, bytes_max) = (self.effort.unsynced_seconds, self.effort.unsynced_bytes);
+        let cases = self.cases(able, |spec| {
+            case(Spec {
+                job,
+                payload_bytes,
+                seconds,
+                bytes_max,
+                ..spec
+            })
+        });
+        self.table(workload, payload_bytes, 1, cases)
+    }
+
+    fn read(&self, payload_bytes: usize) -> Table {
+        let short = payload_bytes < PAYLOAD;
+        let bytes_max = if short {
+            self.effort.read_bytes_short
+        } else {
+            self.effort.read_bytes
+        };
+        let cases = self.cases(
+            |it| it.kind != Kind::Raw || it.scans,
+            |spec| {
+                let spec = Spec {
+                    payload_bytes,
+                    bytes_max,
+                    ..spec
+                };
+                let seconds = self.effort.durable_seconds / 2.0;
+                filled(
+                    spec.clone(),
+                    Job::Fill,
+                    Spec {
+                        job: Job::Read,
+                        seconds,
+                        ..spec
+                    },
+                )
+            },
+        );
+        self.table("read", payload_bytes, 1, cases)
+    }
+
+    fn fresh(&self) -> Table {
+        let able = |it: &Entrant| it.kind != Kind::Raw;
+        let cases = self.cases(able, |spec| {
+            case(Spec {
+                job: Job::Fresh,
+                payload_bytes: PAYLOAD,
+                ..spec
+            })
+        });
+        Table {
+            rounds: 1,
+            ..self.table("fresh", PAYLOAD, 1, cases)
+        }
+    }
+
+    fn killed(&self) -> Table {
+        let cases = self.cases(
+            |it| it.kind != Kind::Raw,
+            |spec| {
+                let spec = Spec {
+                    payload_bytes: PAYLOAD,
+                    bytes_max: self.effort.read_bytes,
+                    ..spec
+                };
+                filled(
+                    spec.clone(),
+                    Job::FillAndDie,
+                    Spec {
+                        job: Job::OpenKilled,
+                        ..spec
+                    },
+                )
+            },
+        );
+        self.table("killed", PAYLOAD, 1, cases)
+    }
+
+    fn mixed(&self) -> Table {
+        let able = |it: &Entrant| it.scans && it.kind != Kind::Raw;
+        let (seconds, bytes_max) = (self.effort.durable_seconds, self.effort.mixed_bytes);
+        let (payload_bytes, threads) = (PAYLOAD, READERS);
+        let cases = self.cases(able, |spec| {
+            case(Spec {
+                job: Job::Mixed,
+                payload_bytes,
+                threads,
+                seconds,
+                bytes_max,
+                ..spec
+            })
+        });
+        self.table("W11", PAYLOAD, READERS, cases)
+    }
+
+    /// What no peer has: tails, compaction; and how costs grow.
+    fn of_cairn(&self) -> Vec<Table> {
+        let only = |case: &dyn Fn(Spec) -> Case| self.cases(|it| it.kind == Kind::Cairn, case);
+        let seconds = self.effort.durable_seconds;
+        let simple = |workload: &str, job, payload_bytes, bytes_max| {
+            let spec_of = |spec| {
+                case(Spec {
+                    job,
+                    payload_bytes,
+                    bytes_max,
+                    seconds,
+                    ..spec
+                })
+            };
+            self.table(workload, payload_bytes, 1, only(&spec_of))
+        };
+        let sized = |workload: &str, payload_bytes, size, cases| {
+            let table = self.table(workload, payload_bytes, 1, cases);
+            Table {
+                rounds: 3,
+                work: Work { size, ..table.work },
+                ..table
+            }
+        };
+        let mut tables = vec![
+            simple("W9-here", Job::TailHere, 100, 0),
+            simple("W9-elsewhere", Job::TailElsewhere, 100, 0),
+            Table {
+                rounds: 3,
+                ..simple("W10", Job::Compact, 1000, self.effort.compact_bytes)
+            },
+        ];
+        for &size in self.effort.segments {
+            let cases = only(&|spec| {
+                let spec = Spec {
+                    payload_bytes: 100,
+                    size,
+                    seconds: seconds / 2.0,
+                    ..spec
+                };
+                filled(
+                    spec.clone(),
+                    Job::BuildSegments,
+                    Spec {
+                        job: Job::Costs,
+                        ..spec
+                    },
+                )
+            });
+            tables.push(sized("growth-segments", 100, size, cases));
+        }
+        let full = |mib: u64| Spec {
+            bytes_max: mib << 20,
+            payload_bytes: PAYLOAD,
+            ..spec("cairn")
+        };
+        for &mib in self.effort.mib {
+            let cases = only(&|_| {
+                filled(
+                    full(mib),
+                    Job::Fill,
+                    Spec {
+                        job: Job::Costs,
+                        seconds: seconds / 2.0,
+                        ..full(mib)
+                    },
+                )
+            });
+            tables.push(sized("growth-bytes", PAYLOAD, mib, cases));
+        }
+        for mib in self.effort.large_mib {
+            let read = only(&|_| {
+                filled(
+                    full(mib),
+                    Job::Fill,
+                    Spec {
+                        job: Job::Read,
+                        ..full(mib)
+                    },
+                )
+            });
+            let killed = only(&|_| {
+                filled(
+                    full(mib),
+                    Job::FillAndDie,
+                    Spec {
+                        job: Job::OpenKilled,
+                        ..full(mib)
+                    },
+                )
+            });
+            tables.extend([
+                sized("read", PAYLOAD, mib, read),
+                sized("killed", PAYLOAD, mib, killed),
+            ]);
+        }
+        tables
+    }
+}
+
+fn spec(engine: &str) -> Spec {
+    Spec {
+        job: Job::Durable,
+        engine: engine.to_owned(),
+        payload_bytes: 0,
+        threads: 1,
+        group: 1,
+        seconds: 0.0,
+        bytes_max: 0,
+        size: 0,
+        dir: PathBuf::new(),
+    }
+}
+
+fn case(spec: Spec) -> Case {
+    Case {
+        spec,
+        before: None,
+        group_of_cairn: false,
+    }
+}
+
+/// A log that is filled once and used in all rounds. A large one takes longer.
+fn filled(before: Spec, job: Job, spec: Spec) -> Case {
+    let seconds = FILL_SECONDS * (before.bytes_max >> 30).max(1) as f64;
+    Case {
+        before: Some(Spec {
+            job,
+            seconds,
+            ..before
+        }),
+        ..case(spec)
+    }
+}
