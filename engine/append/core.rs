@@ -16,13 +16,22 @@ use crate::{
 impl Core {
     /// Waits until the group has come to the level, leading whenever nobody else does.
     pub(super) fn wait(&self, done: &Arc<Completion>, level: Durability) -> Result<()> {
+        match done.reached(level) {
+            Some(outcome) => outcome,
+            None => self.wait_holding(self.state.lock(), done, level),
+        }
+    }
+
+    /// The same with the queue in hand, as it is right after queueing.
+    pub(super) fn wait_holding<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        done: &Arc<Completion>,
+        level: Durability,
+    ) -> Result<()> {
         loop {
             if let Some(outcome) = done.reached(level) {
                 return outcome;
-            }
-            let state = self.state.lock();
-            if done.reached(level).is_some() {
-                continue;
             }
             if state.leading {
                 done.register(level);
@@ -31,6 +40,10 @@ impl Core {
             } else {
                 self.lead(state);
             }
+            if let Some(outcome) = done.reached(level) {
+                return outcome;
+            }
+            state = self.state.lock();
         }
     }
 

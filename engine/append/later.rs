@@ -105,7 +105,7 @@ impl Core {
         let body_bytes = self.check(records, how)?;
         let attempt = self.attempt(self.state.lock(), records, how, level, body_bytes)?;
         let (mut state, why) = match attempt {
-            Attempt::Queued((seqs, done)) => {
+            Attempt::Queued((seqs, done), _) => {
                 self.nudge_worker();
                 return Poll::Ready(Ok(Ticket::new(self.clone(), seqs, done, level)));
             }

@@ -182,6 +182,7 @@ impl Core {
         if group.wants == Durability::Durable {
             let queued = state.queue.iter().map(|group| group.done.parked_count());
             state.company = group.released_count + queued.sum::<usize>();
+            state.usual_group_bytes = (7 * state.usual_group_bytes + group.buffer.len()) / 8;
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);
             state.unsynced_since = None;

@@ -186,9 +186,10 @@ impl Appender {
         how: &AppendOptions,
     ) -> Result<Range<Seq>> {
         let level = how.durability.unwrap_or(self.core.options.durability);
-        let (seqs, done) = self.core.enqueue(records, how, level)?;
-        if let Some(done) = done {
-            self.core.wait(&done, level)?;
+        let ((seqs, done), state) = self.core.enqueue_and_hold(records, how, level)?;
+        match done {
+            Some(done) => self.core.wait_holding(state, &done, level)?,
+            None => drop(state),
         }
         Ok(seqs)
     }

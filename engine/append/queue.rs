@@ -21,7 +21,8 @@ pub(super) type Queued = (Range<Seq>, Option<Arc<Completion>>);
 
 /// What became of an attempt to queue records.
 pub(super) enum Attempt<'a> {
-    Queued(Queued),
+    /// They are queued; nobody has had the lock since.
+    Queued(Queued, MutexGuard<'a, State>),
     /// First something has to happen.
     Wait(MutexGuard<'a, State>, For),
 }
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) leading: bool,
     /// Callers that were under way when the last sync ended: those it released, those that queued.
     pub(super) company: usize,
+    /// The size of the last durable groups in bytes, the later the more it counts.
+    pub(super) usual_group_bytes: usize,
     /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
     pub(super) end_changes: bool,
     pub(super) spare: Option<Spare>,
@@ -101,6 +104,7 @@ impl State {
             queued_bytes: 0,
             leading: false,
             company: 0,
+            usual_group_bytes: 0,
             end_changes: false,
             spare: None,
             poison: None,
@@ -149,18 +153,29 @@ impl State {
 impl Core {
     /// Checks, numbers and queues records, waiting for room and for a segment as long as it takes. The
     /// completion is `None` if there is nothing to wait for.
-    #[inline]
     pub(super) fn enqueue(
         &self,
         records: &[NewRecord<'_>],
         how: &AppendOptions,
         level: Durability,
     ) -> Result<Queued> {
+        self.enqueue_and_hold(records, how, level)
+            .map(|(queued, _)| queued)
+    }
+
+    /// As [`enqueue`](Self::enqueue), for who goes on with the queue in hand.
+    #[inline]
+    pub(super) fn enqueue_and_hold<'a>(
+        &'a self,
+        records: &[NewRecord<'_>],
+        how: &AppendOptions,
+        level: Durability,
+    ) -> Result<(Queued, MutexGuard<'a, State>)> {
         let body_bytes = self.check(records, how)?;
         let mut state = self.state.lock();
         loop {
             match self.attempt(state, records, how, level, body_bytes)? {
-                Attempt::Queued(queued) => return Ok(queued),
+                Attempt::Queued(queued, state) => return Ok((queued, state)),
                 Attempt::Wait(waiting, why) => state = self.wait_for(waiting, why)?,
             }
         }
@@ -183,7 +198,7 @@ impl Core {
             }
             Self::check_open(&state, Op::Append)?;
             if let Some(repeat) = self.find_repeat(&mut state, how.producer, count, level)? {
-                return Ok(Attempt::Queued(repeat));
+                return Ok(Attempt::Queued(repeat, state));
             }
             if let Some(expected) = how.expected_seq
                 && expected != state.next_seq
@@ -191,7 +206,8 @@ impl Core {
                 return Err(Error::seq_mismatch(expected, state.next_seq));
             }
             if count == 0 {
-                return Ok(Attempt::Queued((state.next_seq..state.next_seq, None)));
+                let none = state.next_seq..state.next_seq;
+                return Ok(Attempt::Queued((none, None), state));
             }
             let queued = state.queued_bytes;
             if queued > 0 && queued + body_bytes > self.options.queue_bytes_max {
@@ -212,15 +228,18 @@ impl Core {
                 return Ok(Attempt::Wait(state, For::Segment));
             }
         };
-        self.push(state, records, how, level, new_batch)
-            .map(Attempt::Queued)
+        let queued = self.push(&mut state, records, how, level, new_batch)?;
+        if level == Durability::Buffered {
+            state = self.buffered(state);
+        }
+        Ok(Attempt::Queued(queued, state))
     }
 
     /// Encodes records that have their place into the last group.
     #[inline]
     fn push(
         &self,
-        mut state: MutexGuard<'_, State>,
+        state: &mut State,
         records: &[NewRecord<'_>],
         how: &AppendOptions,
         level: Durability,
@@ -255,9 +274,6 @@ impl Core {
             let settled_seq = self.watermark.get(Level::Written);
             state.ledger.add(producer, first_seq..next_seq, settled_seq);
         }
-        if level == Durability::Buffered {
-            self.buffered(state);
-        }
         Ok((first_seq..next_seq, done))
     }
 
@@ -290,19 +306,20 @@ impl Core {
     }
 
     /// After a buffered record was queued: has the buffer written when it is full.
-    fn buffered(&self, mut state: MutexGuard<'_, State>) {
+    fn buffered<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         if state.buffered_since.is_none() {
             state.buffered_since = Some(self.dir.vfs().monotonic());
             self.work.notify_one();
         }
         if state.queued_bytes < self.options.buffer_bytes || state.leading {
-            return;
+            return state;
         }
         if self.options.background {
             self.work.notify_one();
-        } else {
-            self.lead(state);
+            return state;
         }
+        self.lead(state);
+        self.state.lock()
     }
 
     /// Queues the wish that everything so far be durable; `None` if it is.

@@ -16,7 +16,7 @@ use crate::{
 use std::{io, sync::Arc};
 
 /// Zeros are written in pieces of this many bytes, so that an append's sync waits for one piece.
-const FILL_BYTES: u64 = 1024 * 1024;
+const FILL_BYTES: u64 = 256 * 1024;
 
 /// A file to write a segment to.
 #[derive(Debug)]
