@@ -150,15 +150,6 @@ pub enum Kind {
     Raw,
 }
 
-/// Whether many records can be handed over together, with one sync.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Batches {
-    Durable,
-    /// They can, and were seen not to reach the device.
-    NotDurable,
-    None,
-}
-
 /// One line of the comparison.
 #[derive(Clone, Copy)]
 pub struct Entrant {
@@ -167,7 +158,10 @@ pub struct Entrant {
     pub settings: &'static str,
     /// How it is made durable, or not, in the order of `Level`.
     pub levels: &'static [Level],
-    pub batches: Batches,
+    /// Whether many records can be handed over together, with one call that makes them durable.
+    pub batches: bool,
+    /// Whether everything before can be made durable afterwards.
+    pub syncs: bool,
     /// Whether it can be read forwards more than once.
     pub scans: bool,
     /// What verifies the bytes that it gives back.

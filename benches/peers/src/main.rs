@@ -3,22 +3,32 @@
 //! `cargo run --release -p cairn-peers -- --help`
 
 mod args;
+mod book;
+mod chart;
 mod child;
 mod engine;
 mod engines;
 mod jobs;
+mod machine;
 mod meter;
+mod pictures;
 mod plan;
 mod raw;
+mod report;
 mod results;
 mod runner;
+mod strace;
 mod system;
+mod targets;
 mod text;
 
 use anyhow::Result;
 use args::Args;
 use results::Results;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 fn main() -> Result<()> {
     let args = args::parse()?;
@@ -38,7 +48,20 @@ fn main() -> Result<()> {
         }
         return Ok(());
     }
-    measure(&args)
+    let places = Places::new(&args);
+    if !args.render {
+        measure(&args, &places)?;
+    }
+    if !args.strace {
+        report::store(
+            &Results::load(&places.results)?,
+            root(),
+            &places.page,
+            &places.charts,
+        )?;
+        eprintln!("{}", places.page.display());
+    }
+    Ok(())
 }
 
 /// The repository, wherever it was built.
@@ -47,27 +70,59 @@ fn root() -> &'static Path {
     here.ancestors().nth(2).unwrap_or(here)
 }
 
-fn measure(args: &Args) -> Result<()> {
+/// What is written where.
+struct Places {
+    page: PathBuf,
+    results: PathBuf,
+    charts: PathBuf,
+}
+
+impl Places {
+    fn new(args: &Args) -> Self {
+        match &args.out {
+            None => Self {
+                page: root().join("BENCHMARKS.md"),
+                results: root().join("benches/results.json"),
+                charts: root().join("benches/charts"),
+            },
+            Some(page) => {
+                let beside = page.parent().unwrap_or(Path::new(""));
+                Self {
+                    page: page.clone(),
+                    results: beside.join("results.json"),
+                    charts: beside.join("charts"),
+                }
+            }
+        }
+    }
+}
+
+fn measure(args: &Args, places: &Places) -> Result<()> {
     let dir = args
         .dir
         .clone()
         .unwrap_or_else(|| root().join("target/peers-data"));
-    std::fs::create_dir_all(&dir)?;
-    let dir: PathBuf = dir.canonicalize()?;
+    fs::create_dir_all(&dir)?;
+    let dir = dir.canonicalize()?;
     meter::check_disk(&dir)?;
     let tables = plan::tables(args)?;
-    let date = String::new();
+    if args.strace {
+        return strace::count(&dir, &tables);
+    }
+    let date = machine::today()?;
+    let mut results = Results {
+        machine: machine::describe(&dir)?,
+        date: date.clone(),
+        command: machine::command(),
+        ..Results::load(&places.results)?
+    };
     let mut runner = runner::Runner::new(dir, date, args.quick, &tables);
-    let mut results = Results::default();
     for table in &tables {
         let rows = runner.run(table)?;
         text::print(table, &rows);
-        for row in rows {
-            results.replace(row);
-        }
-    }
-    if let Some(out) = &args.out {
-        results.store(out)?;
+        rows.into_iter().for_each(|row| results.replace(row));
+        // What is measured is kept, whatever comes after.
+        results.store(&places.results)?;
     }
     Ok(())
 }

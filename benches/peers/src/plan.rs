@@ -5,7 +5,7 @@
 use crate::{
     args::Args,
     child::{Job, Spec},
-    engine::{self, Batches, Entrant, Kind, Level},
+    engine::{self, Entrant, Kind, Level},
 };
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -83,12 +83,12 @@ const FULL: Effort = Effort {
 const QUICK: Effort = Effort {
     rounds: 3,
     durable_seconds: 0.15,
-    unsynced_seconds: 0.25,
-    unsynced_bytes: 64 << 20,
+    unsynced_seconds: 0.2,
+    unsynced_bytes: 48 << 20,
     read_bytes: 64 << 20,
-    read_bytes_short: 32 << 20,
-    compact_bytes: 128 << 20,
-    mixed_bytes: 16 << 20,
+    read_bytes_short: 16 << 20,
+    compact_bytes: 32 << 20,
+    mixed_bytes: 4 << 20,
     segments: &[1, 10, 100, 1000, 10_000],
     mib: &[1, 10, 100],
     large_mib: None,
@@ -197,9 +197,7 @@ impl Plan {
     }
 
     fn durable(&self, workload: &str, payload_bytes: usize, threads: usize, group: usize) -> Table {
-        let able = |it: &Entrant| {
-            it.levels.contains(&Level::Durable) && (group == 1 || it.batches != Batches::None)
-        };
+        let able = |it: &Entrant| it.levels.contains(&Level::Durable) && (group == 1 || it.batches);
         let seconds = self.effort.durable_seconds;
         let cases = self.cases(able, |spec| {
             // The limit has no threads: it writes as much at once as Cairn does.
@@ -390,7 +388,7 @@ impl Plan {
             });
             tables.push(sized("growth-bytes", PAYLOAD, mib, cases));
         }
-        for mib in self.effort.large_mib {
+        if let Some(mib) = self.effort.large_mib {
             let read = only(&|_| {
                 filled(
                     full(mib),

@@ -6,7 +6,7 @@
 //! Called like an engine.
 
 use crate::{
-    engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer},
+    engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer},
     system,
 };
 use anyhow::{Context, Result, ensure};
@@ -28,16 +28,14 @@ const fn raw(
     levels: &'static [Level],
     open: fn(&Path, &Setup) -> Result<Box<dyn Engine>>,
 ) -> Entrant {
-    let batches = match levels[0] {
-        Level::Durable => Batches::Durable,
-        _ => Batches::None,
-    };
+    let batches = matches!(levels[0], Level::Durable);
     Entrant {
         name,
         kind: Kind::Raw,
         settings,
         levels,
         batches,
+        syncs: true,
         scans: false,
         reads: "",
         open,

@@ -62,6 +62,7 @@ impl Row {
     pub fn add(&mut self, sample: Sample) {
         let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
         for (us, count) in self.latencies.drain(..).chain(sample.latencies) {
+            let us = rounded(us);
             *merged.entry(us.to_bits()).or_default() += count;
         }
         // Positive numbers sort like their bits.
@@ -70,8 +71,19 @@ impl Row {
             .map(|(us, count)| (f64::from_bits(us), count))
             .collect();
         self.latencies.retain(|(_, count)| *count > 0);
-        self.rounds.push(sample.values);
+        self.rounds.push(
+            sample
+                .values
+                .into_iter()
+                .map(|(name, it)| (name, rounded(it)))
+                .collect(),
+        );
     }
+}
+
+/// Five digits: the rest is noise, and makes the file long.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.4e}").parse().unwrap_or(value)
 }
 
 impl Results {
@@ -106,5 +118,57 @@ impl Results {
         self.rows.push(row);
         self.rows
             .sort_by(|a, b| (&a.work, &a.engine).cmp(&(&b.work, &b.engine)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Results, Row};
+    use crate::{book::work, child::Sample, engine::Values};
+
+    fn row(engine: &str, rates: &[f64]) -> Row {
+        let mut row = Row {
+            work: work("W1", 100, 1),
+            engine: engine.to_owned(),
+            date: String::new(),
+            quick: true,
+            rounds: Vec::new(),
+            latencies: Vec::new(),
+        };
+        for rate in rates {
+            let values = Values::from([("rate".into(), *rate)]);
+            row.add(Sample {
+                values,
+                latencies: vec![(1.5, 2), (3.0, 1)],
+            });
+        }
+        row
+    }
+
+    #[test]
+    fn is_the_median_between_the_middle_two_and_are_latencies_of_rounds_added() {
+        let row = row("a", &[4.0, 1.0, 3.0, 100.0]);
+        let spread = row.spread("rate").unwrap();
+        assert_eq!((spread.min, spread.median, spread.max), (1.0, 3.5, 100.0));
+        assert_eq!(row.latencies, [(1.5, 8), (3.0, 4)]);
+        assert_eq!(row.spread("other"), None);
+    }
+
+    #[test]
+    fn does_a_new_row_replace_its_own_and_come_back_from_the_file() {
+        let mut results = Results::default();
+        results.replace(row("b", &[1.0]));
+        results.replace(row("a", &[2.0]));
+        results.replace(row("b", &[5.0]));
+        let path = std::env::temp_dir().join(format!("cairn-peers-{}.json", std::process::id()));
+        results.store(&path).unwrap();
+        let read = Results::load(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let rates: Vec<_> = read
+            .rows
+            .iter()
+            .map(|row| (&*row.engine, row.median("rate")))
+            .collect();
+        assert_eq!(rates, [("a", Some(2.0)), ("b", Some(5.0))]);
     }
 }

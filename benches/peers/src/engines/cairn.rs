@@ -1,8 +1,6 @@
 //! Cairn, with its defaults.
 
-use crate::engine::{
-    Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Values, Writer,
-};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Values, Writer};
 use anyhow::Result;
 use cairnlog::{Durability, Log};
 use std::path::Path;
@@ -12,7 +10,8 @@ pub const ENTRANT: Entrant = Entrant {
     kind: Kind::Cairn,
     settings: "`Log::options()` as it is, with `durability(Durable | Written | Buffered)`; `append`, `append_batch`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "CRC-32C of every record",
     open,

@@ -1,6 +1,6 @@
 //! commitlog: Kafka's layout. Its `flush` does not reach the device.
 
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::{Result, anyhow};
 use commitlog::{
     CommitLog, LogOptions, ReadLimit,
@@ -17,7 +17,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "`LogOptions::new`, its defaults; `append_msg`, `flush`, which was seen not to reach the device; it is for one \
                thread: many share it through a mutex",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::NotDurable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "a hash of every record when it is asked for, which it is here",
     open,

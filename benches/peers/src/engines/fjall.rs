@@ -1,7 +1,7 @@
 //! fjall: a keyspace by number, in byte order.
 
 use super::key;
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::path::Path;
@@ -12,7 +12,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "its defaults; `insert` by big-endian number, `persist(SyncData)`; a batch commits once; not durable: \
                `manual_journal_persist`, written: without it",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "a checksum of each block that comes from a file; much comes from its table in memory",
     open,

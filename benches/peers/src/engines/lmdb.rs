@@ -2,7 +2,7 @@
 
 use super::key;
 use crate::{
-    engine::{Batches, Engine, Entrant, Kind, Level, Payloads, Reader, Scanned, Setup, Writer},
+    engine::{Engine, Entrant, Kind, Level, Payloads, Reader, Scanned, Setup, Writer},
     system,
 };
 use anyhow::Result;
@@ -19,7 +19,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "LMDB with a map of 64 GiB; a transaction per append; a batch is a transaction; not durable: `NOSYNC`, transactions \
                of 1000 with `APPEND`; written: `NOSYNC`, a transaction each; at the end `force_sync`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "nothing",
     open,

@@ -1,6 +1,6 @@
 //! okaywal: an entry of one or many chunks, durable when it is committed.
 
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::{Context, Result};
 use okaywal::{
     Configuration, Entry, EntryId, EntryWriter, LogManager, LogPosition, ReadChunkResult,
@@ -23,7 +23,8 @@ pub const ENTRANT: Entrant = Entrant {
                recycled; an entry per append, `commit`; a batch is an entry of 100 chunks; not durable: one entry of all chunks; \
                to be read: no checkpoints",
     levels: &[Level::Durable, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: false,
     reads: "CRC-32 when it is asked for, which it is here; there is no reader but recovery",
     open,

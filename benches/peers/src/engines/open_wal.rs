@@ -1,6 +1,6 @@
 //! open-wal: one writer by construction, durable at `commit`.
 
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use open_wal::{Lsn, Wal, WalConfig};
 use std::{
@@ -14,7 +14,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "`WalConfig::default()`; `append`, `commit`; a batch is 100 `append` and a `commit`, and so not atomic; it is \
                for one thread: many share it through a mutex; it has no writes without a sync",
     levels: &[Level::Durable],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "CRC-32C of every record",
     open,

@@ -1,6 +1,6 @@
 //! raft-engine: one Raft group for each thread, entries of consecutive indexes.
 
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use protobuf::descriptor::UninterpretedOption;
 use raft_engine::{Config, Engine as Inner, LogBatch, MessageExt, ReadableSize};
@@ -12,7 +12,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "`Config::default()` without compression; a group per thread; `write(batch, sync)`; the last sync is a write with \
                `sync`, because `Engine::sync` alone does nothing",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "CRC-32 of every batch",
     open,

@@ -1,9 +1,7 @@
 //! redb: a table by number, a transaction for each append.
 
 use super::key;
-use crate::engine::{
-    Batches, Engine, Entrant, Kind, Level, Payloads, Reader, Scanned, Setup, Writer,
-};
+use crate::engine::{Engine, Entrant, Kind, Level, Payloads, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::Path;
@@ -14,7 +12,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "its defaults; a transaction per append, `Durability::Immediate`; a batch is a transaction; not durable: \
                transactions of 1000, `Durability::None`",
     levels: &[Level::Durable, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "nothing",
     open,

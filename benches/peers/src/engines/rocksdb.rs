@@ -1,7 +1,7 @@
 //! RocksDB: its write-ahead log, with the tables behind it as they are by default.
 
 use super::key;
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use rocksdb::{DB, DBCompressionType, IteratorMode, Options, WriteBatch, WriteOptions};
 use std::path::Path;
@@ -12,7 +12,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "its defaults without compression; `put` by big-endian number with `sync`; a batch is a `WriteBatch`; written: \
                without `sync`; not durable: `manual_wal_flush`; at the end `flush_wal(true)`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "a checksum of each block that comes from a file; what is in its table in memory needs none",
     open,
@@ -79,7 +80,7 @@ impl Writer for Puts<'_> {
             batch.put(self.next.to_be_bytes(), value);
             self.next += 1;
         }
-        Ok(self.db.write_opt(&batch, &self.options)?)
+        Ok(self.db.write_opt(batch, &self.options)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! sled: a tree by number. Its `flush` does not reach the device.
 
 use super::key;
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use std::path::Path;
 
@@ -11,7 +11,8 @@ pub const ENTRANT: Entrant = Entrant {
     settings: "its defaults; `insert` by big-endian number, `flush`, which was seen not to reach the device; a batch is \
                `apply_batch` and `flush`; not durable: no `flush`",
     levels: &[Level::Durable, Level::Buffered],
-    batches: Batches::NotDurable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "a CRC-32 of what comes from the file; much comes from its cache",
     open,

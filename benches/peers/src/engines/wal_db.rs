@@ -1,6 +1,6 @@
 //! wal-db: a single file, group commit in `append_and_sync`.
 
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use std::path::Path;
 use wal_db::{Lsn, Wal};
@@ -10,7 +10,8 @@ pub const ENTRANT: Entrant = Entrant {
     kind: Kind::Peer,
     settings: "`Wal::open`, its defaults; `append_and_sync`; a batch is 100 `append` and a `sync`, and so not atomic",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::Durable,
+    batches: true,
+    syncs: true,
     scans: true,
     reads: "CRC-32C of every record",
     open,

@@ -1,7 +1,7 @@
 //! walrus-rust: topics; reading consumes, so that there is no second pass and no read by number.
 //! Its directory is where the variable `WALRUS_DATA_DIR` of the child says.
 
-use crate::engine::{Batches, Engine, Entrant, Kind, Level, Setup, Writer};
+use crate::engine::{Engine, Entrant, Kind, Level, Setup, Writer};
 use anyhow::Result;
 use std::path::Path;
 use walrus_rust::{FsyncSchedule, ReadConsistency, Walrus};
@@ -10,9 +10,10 @@ pub const ENTRANT: Entrant = Entrant {
     name: "walrus-rust",
     kind: Kind::Peer,
     settings: "`FsyncSchedule::SyncEach`, file descriptors, a topic per thread; `append_for_topic`, `batch_append_for_topic`; \
-               its batches were seen not to reach the device; not durable: `NoFsync`",
+               not durable: `NoFsync`, after which there is no call to sync",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
-    batches: Batches::NotDurable,
+    batches: true,
+    syncs: false,
     scans: false,
     reads: "",
     open,

@@ -73,7 +73,8 @@ pub fn durable(spec: &Spec) -> Result<Sample> {
         .map(|thread| log.writer(thread))
         .collect::<Result<Vec<_>>>()?;
     let time = Duration::from_secs_f64(spec.seconds);
-    together(&mut writers, &payloads, group, time.mul_f64(WARM_SHARE))?;
+    let warm = together(&mut writers, &payloads, group, time.mul_f64(WARM_SHARE))?;
+    let warm: u64 = warm.iter().map(Histogram::len).sum();
     let before = log.counted();
     let meter = Meter::start(&spec.dir)?;
     let each = together(&mut writers, &payloads, group, time)?;
@@ -83,6 +84,7 @@ pub fn durable(spec: &Spec) -> Result<Sample> {
     }
     let records = all.len() * group as u64;
     let mut values = meter.stop(records, spec.payload_bytes)?;
+    values.insert("all_records".into(), (records + warm * group as u64) as f64);
     values.extend(grouping(&before, &log.counted()));
     meter::quantiles(&all, &mut values);
     let worst = each

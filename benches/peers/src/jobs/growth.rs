@@ -1,12 +1,13 @@
 //! What does each thing cost as the log grows? By segments, in a log that is made with the format's own
 //! encoders, because rotating a hundred thousand times is another question; and by bytes.
 
+use super::tail;
 use crate::{
     child::{Sample, Spec},
     engine::Values,
     meter, system,
 };
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use cairnlog::{
     Log, LogId, SegmentId,
     format::{
@@ -27,6 +28,8 @@ const LOG: LogId = LogId(*b"the log of peers");
 const TIME_MS: i64 = 1_700_000_000_000;
 /// Records in each segment that is made.
 const RECORDS: u64 = 10;
+/// Times that a tail is woken.
+const WAKES: usize = 100;
 
 /// A sealed segment in bytes, its entry in the manifest, and what its successor says about it.
 struct Made {
@@ -177,7 +180,7 @@ pub fn costs(spec: &Spec) -> Result<Sample> {
         median(time, || Ok(log.append(&payload).map(drop)?))?,
     );
     values.insert("get_us".into(), gets(&log, time)?);
-    values.insert("wake_us".into(), wake(&log, &payload, time)?);
+    values.insert("wake_us".into(), wake(&log, &payload)?);
     values.insert("rotate_us".into(), rotations(&log, &payload, time)?);
     values.insert("peak_mib".into(), meter::memory_mib("VmHWM")?);
     log.close()?;
@@ -225,23 +228,9 @@ fn gets(log: &Log, time: Duration) -> Result<f64> {
 }
 
 /// From the return of a durable append to a waiting tail's having it.
-fn wake(log: &Log, payload: &[u8], time: Duration) -> Result<f64> {
-    let mut tail = log.tail(log.durable_seq());
-    let mut each = meter::histogram()?;
-    let deadline = Instant::now() + time;
-    while Instant::now() < deadline || each.len() < 5 {
-        let seen = std::thread::scope(|scope| {
-            let watcher = scope.spawn(|| tail.next().map(|record| record.map(|_| Instant::now())));
-            std::thread::sleep(Duration::from_micros(500));
-            let durable = log.append(payload).map(|_| Instant::now());
-            (durable, watcher.join())
-        });
-        let watched = seen.1.map_err(|_| anyhow!("the reader panicked"))?;
-        let watched = watched.context("the log was closed")??;
-        let after = watched.saturating_duration_since(seen.0?);
-        each.saturating_record((after.as_nanos() as u64).max(1));
-    }
-    Ok(each.value_at_quantile(0.5) as f64 / 1e3)
+fn wake(log: &Log, payload: &[u8]) -> Result<f64> {
+    let sample = tail::compare_here(log, payload, WAKES)?;
+    sample.values.get("p50_us").copied().context("no median")
 }
 
 /// A rotation, and the append after it that begins the segment; the commit is done when the next comes.

@@ -46,11 +46,15 @@ fn count(spec: &Spec) -> usize {
 
 pub fn here(spec: &Spec) -> Result<Sample> {
     let log = Log::open(spec.dir.join("log"))?;
-    let tail = log.tail(0);
+    compare_here(&log, &vec![7; spec.payload_bytes], count(spec))
+}
+
+/// With a tail in another thread that waits at the end of this log.
+pub fn compare_here(log: &Log, payload: &[u8], count: usize) -> Result<Sample> {
+    let tail = log.tail(log.durable_seq());
     let (moments, seen) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(tail, count(spec)));
-        let moments = append(&log, &vec![7; spec.payload_bytes], count(spec));
-        (moments, watcher.join())
+        let watcher = scope.spawn(|| watch(tail, count));
+        (append(log, payload, count), watcher.join())
     });
     let seen = seen.map_err(|_| anyhow!("the reader panicked"))??;
     compare(&moments?, &seen)
