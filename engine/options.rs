@@ -113,6 +113,9 @@ impl Default for Options {
     }
 }
 
+/// Buffers that may be full before who appends buffered records has to wait.
+const BUFFERS_AHEAD: usize = 8;
+
 impl Options {
     /// The defaults: durable appends, segments of 64 MiB, mapped reads.
     #[must_use]
@@ -157,7 +160,9 @@ impl Options {
         self
     }
 
-    /// Bytes of buffered records that are written together. Default: 256 KiB.
+    /// Bytes of buffered records that are written together. Default: 256 KiB. Who appends buffered
+    /// records runs ahead of the writing by eight such buffers at most: more would not stay in the
+    /// processor's cache.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;
@@ -250,6 +255,15 @@ impl Options {
     pub fn vfs(mut self, vfs: Arc<dyn Vfs>) -> Self {
         self.vfs = vfs;
         self
+    }
+
+    /// How many bytes may wait in memory when a record of this level is queued behind them.
+    pub(crate) fn queued_bytes_max(&self, level: Durability) -> usize {
+        let ahead = self.buffer_bytes.saturating_mul(BUFFERS_AHEAD);
+        match level {
+            Durability::Buffered => self.queue_bytes_max.min(ahead),
+            _ => self.queue_bytes_max,
+        }
     }
 
     /// Whether sealed segments are mapped.

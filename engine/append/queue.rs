@@ -210,7 +210,7 @@ impl Core {
                 return Ok(Attempt::Queued((none, None), state));
             }
             let queued = state.queued_bytes;
-            if queued > 0 && queued + body_bytes > self.options.queue_bytes_max {
+            if queued > 0 && queued + body_bytes > self.options.queued_bytes_max(level) {
                 return Ok(Attempt::Wait(state, For::Room));
             }
             let fresh = |group: &Group| {
