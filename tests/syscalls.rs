@@ -2,7 +2,7 @@
 //! small write to tell readers in other processes, unless that is turned off; nothing else. Counted at the engine's door, and, where strace is installed, by the kernel's own account.
 
 use cairnlog::{
-    Log,
+    Durability, Log,
     vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
 };
 use std::{
@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The real file system, counting what goes to files.
@@ -29,6 +29,8 @@ struct Counts {
     writes: AtomicU64,
     syncs: AtomicU64,
     others: AtomicU64,
+    /// How often the log's worker looked at the clock.
+    worker_looks: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,9 @@ impl Vfs for Counting {
         self.real.unix_time_ms()
     }
     fn monotonic(&self) -> Duration {
+        if std::thread::current().name() == Some("cairn-worker") {
+            self.counts.worker_looks.fetch_add(1, Ordering::Relaxed);
+        }
         self.real.monotonic()
     }
     fn sleep(&self, time: Duration) {
@@ -113,6 +118,35 @@ fn a_durable_append_is_one_write_and_one_sync_at_the_door() {
     assert_eq!(calls_of_200_appends(false), [200, 200, 0]);
     // And one write more after the sync, if readers in other processes are told.
     assert_eq!(calls_of_200_appends(true), [400, 200, 0]);
+}
+
+/// A log was written to without a break, at the level `Written`. After its first sync by interval an
+/// idle watermark was due, could not be written because the log was not idle, and was due again at
+/// once: the worker took a whole processor, and half of the appenders' time, for looking at the clock.
+#[test]
+fn does_the_worker_sleep_while_a_log_is_only_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Counting::default();
+    let counts = vfs.counts.clone();
+    let log = Log::options()
+        .vfs(Arc::new(vfs))
+        .durability(Durability::Written)
+        .sync_interval(Some(Duration::from_millis(10)))
+        .idle_watermark(Some(Duration::from_millis(1)))
+        .open(dir.path().join("log"))
+        .unwrap();
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < Duration::from_millis(300) {
+        log.append("not idle").unwrap();
+        count += 1;
+    }
+    assert!(count > 1000, "only {count} appends");
+    let looks = counts.worker_looks.load(Ordering::Relaxed);
+    assert!(
+        looks < 1000,
+        "{looks} looks at the clock beside {count} appends"
+    );
 }
 
 /// Writes, syncs, other calls.

@@ -17,6 +17,7 @@ use crate::{
     sync::Arc,
     types::Seq,
 };
+use std::time::Duration;
 
 /// What a group leaves behind for the next: room that need not be allocated again.
 #[derive(Debug, Default)]
@@ -54,7 +55,8 @@ pub(super) struct Group {
     pub(super) owes: bool,
     /// Records acknowledged as buffered.
     pub(super) buffered_count: usize,
-    /// The callers that its sync released.
+    /// How long its sync took, and how many callers it released.
+    pub(super) sync_time: Duration,
     pub(super) released_count: usize,
     /// Whether it may take more callers.
     pub(super) open: bool,
@@ -100,6 +102,7 @@ impl Group {
             wants: Durability::Buffered,
             owes: false,
             buffered_count: 0,
+            sync_time: Duration::ZERO,
             released_count: 0,
             open: true,
             done,

@@ -16,7 +16,8 @@ use std::{task::Waker, time::Duration};
 /// How long the worker leaves a full disk alone before it tries to write buffered records again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// How long a leader waits for the callers whom the last sync released, at most.
+/// How long a leader waits for the callers whom the last sync released, at most; nor longer than a
+/// sync takes, so that waiting in vain costs no more than the sync that it was to save.
 const GATHER_MAX: Duration = Duration::from_micros(50);
 /// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
 const SCRATCHES_MAX: usize = 4;
@@ -41,8 +42,11 @@ impl Core {
         state.leading = true;
         if wants == Durability::Durable && done.parked_count() + 1 < state.company {
             let company = state.company;
+            let limit = state.usual_sync.min(GATHER_MAX);
             drop(state);
-            gather(&done, company);
+            // Those whom the last sync released are on their way with their next append, and come
+            // too late for this sync if it starts at once.
+            sync::yield_until(|| done.parked_count() + 1 >= company, limit);
             state = self.state.lock();
         }
         drop(done); // So that it can serve again.
@@ -95,7 +99,9 @@ impl Core {
         }
         group.done.written();
         if group.wants == Durability::Durable {
+            let start = self.dir.vfs().monotonic();
             self.sync_writer(writer).map_err(Failure::Sync)?;
+            group.sync_time = self.dir.vfs().monotonic().saturating_sub(start);
             self.watermark.raise(Level::Durable, group.next_seq);
             group.released_count = group.done.parked_count() + 1;
             group.done.durable();
@@ -182,6 +188,7 @@ impl Core {
         if group.wants == Durability::Durable {
             let queued = state.queue.iter().map(|group| group.done.parked_count());
             state.company = group.released_count + queued.sum::<usize>();
+            state.usual_sync = (7 * state.usual_sync + group.sync_time) / 8;
             state.usual_group_bytes = (7 * state.usual_group_bytes + group.buffer.len()) / 8;
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);
@@ -281,12 +288,6 @@ impl Core {
     pub(super) fn nudge_worker(&self) {
         self.work.notify_one();
     }
-}
-
-/// Waits a moment for the company: those whom the last sync released are on their way with their next
-/// append, and come too late for this sync if it starts at once.
-fn gather(done: &Completion, company: usize) {
-    sync::yield_until(|| done.parked_count() + 1 >= company, GATHER_MAX);
 }
 
 fn drop_group(state: &mut State, group: &Group, error: &Error) {

@@ -52,7 +52,9 @@ pub(super) struct State {
     pub(super) leading: bool,
     /// Callers that were under way when the last sync ended: those it released, those that queued.
     pub(super) company: usize,
-    /// The size of the last durable groups in bytes, the later the more it counts.
+    /// How long the last syncs took, and the size of what they made durable in bytes; the later ones
+    /// count more.
+    pub(super) usual_sync: Duration,
     pub(super) usual_group_bytes: usize,
     /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
     pub(super) end_changes: bool,
@@ -104,6 +106,7 @@ impl State {
             queued_bytes: 0,
             leading: false,
             company: 0,
+            usual_sync: Duration::ZERO,
             usual_group_bytes: 0,
             end_changes: false,
             spare: None,
