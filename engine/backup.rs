@@ -289,8 +289,10 @@ impl Backup<'_> {
     }
 
     /// What is remembered of producers and cursors, as of the end of the copy.
-    fn ledger(&self, tail_id: SegmentId) -> Result<()> {
+    fn ledger(&mut self, tail_id: SegmentId) -> Result<()> {
         let (log_id, next_seq) = (self.core.log_id(), self.report.next_seq);
+        // It is stored before the segment that it is for is named, and so may be ahead of what is durable.
+        self.ledger.drop_from(next_seq);
         let file = self.ledger.to_file(log_id, next_seq, next_seq, tail_id);
         let Some(bytes) = file else { return Ok(()) };
         self.to
@@ -299,7 +301,7 @@ impl Backup<'_> {
     }
 
     /// Makes what was copied a log.
-    fn commit(&self, of: &Manifest, sealed: Vec<SealedEntry>, tail: &TailWriter) -> Result<()> {
+    fn commit(&mut self, of: &Manifest, sealed: Vec<SealedEntry>, tail: &TailWriter) -> Result<()> {
         self.ledger(tail.tail.id)?;
         // DURABILITY: after this line every name in the copy survives; no manifest names them yet.
         self.to.sync().map_err(at_path(self.to, ""))?;

@@ -6,7 +6,7 @@ use crate::{
     steps::{Open, Rotate, Trim, batch, durable, written},
 };
 use cairnlog::{
-    BackupOptions, ErrorKind, Log, Options, Seq,
+    AppendOptions, BackupOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Seq,
     vfs::{
         Vfs,
         sim::{Errno, Fault, FaultRule, OpKind, SimFs},
@@ -171,4 +171,34 @@ fn does_a_failing_call_end_a_backup_or_find_another_way() {
         .fail(FaultRule::nth(OpKind::Link, 0, Fault::Error(Errno::Eio)));
     let report = run.log.as_ref().unwrap().backup(TO).unwrap();
     assert_eq!((report.linked_count, report.copied_count), (1, 2));
+}
+
+/// A rotation had stored the ledger for its new segment, and the commit that names the segment failed.
+/// The stored ledger then knew an append that was written and not durable, the copy ended before it,
+/// and its own ledger was refused as malformed.
+#[test]
+fn is_a_ledger_that_is_ahead_of_the_copy_cut_to_it() {
+    let disk = SimFs::new(1);
+    let log = on(&disk).open("/log").unwrap();
+    let named = |number| {
+        let producer = Producer {
+            id: 7,
+            epoch: 0,
+            number,
+        };
+        AppendOptions::new().producer(producer)
+    };
+    let records = [NewRecord::value("named")];
+    log.append_records(&records, &named(1)).unwrap();
+    let only_written = named(2).durability(Durability::Written);
+    log.append_records(&records, &only_written).unwrap();
+    disk.fail(FaultRule::nth(OpKind::Rename, 0, Fault::Error(Errno::Eio)).on("MANIFEST"));
+    log.rotate().unwrap_err();
+    assert_eq!(log.durable_seq(), 1);
+    let report = log.backup(TO).unwrap();
+    assert_eq!(report.next_seq, 1);
+    let copy = on(&disk).open(TO).unwrap();
+    // What is in the copy is recognised, what is not is appended.
+    assert_eq!(copy.append_records(&records, &named(1)).unwrap(), 0..1);
+    assert_eq!(copy.append_records(&records, &named(2)).unwrap(), 1..2);
 }
