@@ -3,8 +3,13 @@
 //! Called by `Log` and upkeep; calls trim.
 
 use crate::{
-    append::Core, error::Result, format::manifest::SealedEntry, observe::event, options::Retention,
-    trim, types::Seq,
+    append::Core,
+    error::{Op, Result},
+    format::manifest::SealedEntry,
+    observe::event,
+    options::Retention,
+    trim,
+    types::Seq,
 };
 
 /// What retention did.
@@ -27,6 +32,8 @@ pub(crate) fn retain(
     limits: &Retention,
     held_seq: Option<Seq>,
 ) -> Result<RetainReport> {
+    // Also if nothing is to be dropped: after a commit that is undecided nobody knows the head.
+    core.check_usable(Op::Trim)?;
     let now = core.catalog().load();
     let entries: Vec<SealedEntry> = now.sealed.iter().map(|segment| segment.entry).collect();
     let tail_bytes = now.tails.iter().map(|tail| tail.written_end()).sum();

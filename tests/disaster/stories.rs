@@ -222,3 +222,19 @@ fn trim_makes_room_while_a_buffered_record_waits_for_it() {
     first.step(&TrimDurable { keep: 0 });
     assert!(first.errors.is_empty(), "{:?}", first.errors);
 }
+
+/// A trim was left undecided: the manifest's rename was done, the sync of the directory failed. The log
+/// was poisoned, but retention that found nothing to drop said that all was well and told the old
+/// head, and the next opening showed another.
+#[test]
+fn does_retention_refuse_when_it_is_undecided_where_the_head_is() {
+    let mut first = run(512);
+    first.steps(&[Open, durable(40), durable(40)]);
+    let log = first.log.as_ref().unwrap();
+    let eio = Fault::Error(Errno::Eio);
+    first.disk.fail(FaultRule::nth(OpKind::SyncDir, 0, eio));
+    assert_eq!(log.trim(2).unwrap_err().kind(), ErrorKind::Indeterminate);
+    let nothing_to_drop = cairnlog::Retention::new().seq_min(0);
+    let refused = log.retain(&nothing_to_drop).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Poisoned);
+}
