@@ -23,7 +23,7 @@ pub struct Effort {
 pub const FULL: Effort = Effort {
     rounds: 5,
     durable_seconds: 0.6,
-    unsynced_seconds: 2.0,
+    unsynced_seconds: 1.5,
     unsynced_bytes: 1 << 30,
     read_bytes: 1 << 30,
     read_bytes_short: 400 << 20,
