@@ -105,7 +105,7 @@ pub fn store(results: &Results, readme: &Path) -> Result<()> {
     let table = table(&Book::new(results))?;
     Ok(fs::write(
         readme,
-        format!("{before}{START}{table}{END}{after}"),
+        format!("{before}{START}\n{table}\n{END}{after}"),
     )?)
 }
 
