@@ -407,51 +407,57 @@ fn the_checks_above_see_what_they_look_for() {
 #[test]
 fn the_engine_stays_light() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
-    let packages: Vec<(&str, Vec<&str>)> = lock.split("[[package]]").skip(1).map(package).collect();
-    let mut reached = vec!["cairnlog"];
+    let packages: Vec<Package> = lock.split("[[package]]").skip(1).map(package).collect();
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let table = manifest
-        .split("[dependencies]")
-        .nth(1)
-        .unwrap()
-        .split("\n[")
-        .next()
-        .unwrap();
-    let wanted = table
-        .lines()
-        .filter(|line| !line.contains("optional") && line.contains('='));
-    let mut queue: Vec<&str> = wanted
-        .map(|line| line.split('=').next().unwrap().trim())
-        .collect();
-    while let Some(name) = queue.pop() {
+    let table = manifest.split("[dependencies]").nth(1).unwrap();
+    let table = table.split("\n[").next().unwrap();
+    let is_wanted = |entry: &&str| {
+        let name = entry.split(' ').next().unwrap();
+        let mut lines = table.lines().filter(|line| !line.contains("optional"));
+        lines.any(|line| line.split('=').next().unwrap().trim() == name)
+    };
+    let of = |name: &str| {
+        packages
+            .iter()
+            .find(|package| package.entries.contains(&name))
+    };
+    let mut reached = vec!["cairnlog"];
+    let all = of("cairnlog").unwrap().dependencies.iter().copied();
+    let mut queue: Vec<&str> = all.filter(is_wanted).collect();
+    while let Some(entry) = queue.pop() {
         // Cargo.lock names what other systems need as well, which is not built on this one.
-        if !reached.contains(&name) && !["windows-link", "redox_syscall"].contains(&name) {
-            reached.push(name);
-            let found = packages.iter().filter(|(package, _)| *package == name);
-            queue.extend(found.flat_map(|(_, dependencies)| dependencies));
+        let name = entry.split(' ').next().unwrap();
+        if !reached.contains(&entry) && !["windows-link", "redox_syscall"].contains(&name) {
+            reached.push(entry);
+            queue.extend(&of(entry).unwrap().dependencies);
         }
     }
     // An application embeds this: at most 15 crates with the default features, itself and build scripts counted.
     assert!(reached.len() <= 15, "{} crates: {reached:?}", reached.len());
 }
 
-fn package(text: &str) -> (&str, Vec<&str>) {
-    let name = text
-        .split("name = \"")
-        .nth(1)
-        .unwrap()
-        .split('"')
-        .next()
-        .unwrap();
+/// A package of `Cargo.lock`: how others name it, with and without its version, and what it names.
+struct Package<'a> {
+    entries: [&'a str; 2],
+    dependencies: Vec<&'a str>,
+}
+
+fn package(text: &str) -> Package<'_> {
+    let field = |key: &str| {
+        let value = text.split(key).nth(1).unwrap();
+        value.split('"').next().unwrap()
+    };
+    let (name, version) = (field("name = \""), field("version = \""));
     let listed = text
         .split("dependencies = [")
         .nth(1)
         .map_or("", |list| list.split(']').next().unwrap());
-    let names = listed.split('"').skip(1).step_by(2);
-    (
-        name,
-        names
-            .map(|entry| entry.split(' ').next().unwrap())
-            .collect(),
-    )
+    let dependencies: Vec<&str> = listed.split('"').skip(1).step_by(2).collect();
+    Package {
+        entries: [
+            name,
+            Box::leak(format!("{name} {version}").into_boxed_str()),
+        ],
+        dependencies,
+    }
 }

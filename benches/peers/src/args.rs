@@ -18,7 +18,8 @@ cairn-peers: Cairn beside the logs that people know, on the same work, in the sa
   --dir DIR          where to measure; a real disk. Default: target/peers-data
   --strace           count the system calls of one short run of each durable row
   --list             who can be compared in this build, and how each is set up
-  --render           write BENCHMARKS.md and the charts again from benches/results.json
+  --render           write BENCHMARKS.md, the charts and the README's table again from
+                     benches/results.json
   --out FILE         write the report here instead; results.json and charts go beside it
 ";
 

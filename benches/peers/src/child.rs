@@ -27,7 +27,9 @@ pub enum Job {
     Fill,
     /// The same, and is killed.
     FillAndDie,
-    /// Opens after a clean close, scans, gets.
+    /// Opens after a clean close.
+    Open,
+    /// The same, scans, gets.
     Read,
     /// Opens after a kill, appends a little, and is killed.
     OpenKilled,

@@ -18,6 +18,7 @@ mod report;
 mod results;
 mod runner;
 mod strace;
+mod summary;
 mod system;
 mod targets;
 mod text;
@@ -53,12 +54,11 @@ fn main() -> Result<()> {
         measure(&args, &places)?;
     }
     if !args.strace {
-        report::store(
-            &Results::load(&places.results)?,
-            root(),
-            &places.page,
-            &places.charts,
-        )?;
+        let results = Results::load(&places.results)?;
+        report::store(&results, root(), &places.page, &places.charts)?;
+        if args.out.is_none() {
+            summary::store(&results, &root().join("README.md"))?;
+        }
         eprintln!("{}", places.page.display());
     }
     Ok(())

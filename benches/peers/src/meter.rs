@@ -117,6 +117,44 @@ impl Meter {
     }
 }
 
+/// How busy the machine is with something else.
+pub struct Others {
+    busy: f64,
+    all: f64,
+    own: Duration,
+}
+
+impl Others {
+    /// Ticks are of a hundredth of a second, of all processors together.
+    const TICK: f64 = 0.01;
+
+    pub fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().context("an empty /proc/stat")?;
+        let ticks: Vec<f64> = line
+            .split_whitespace()
+            .skip(1)
+            .map_while(|it| it.parse().ok())
+            .collect();
+        // User, nice, system, idle, waiting for a disk, ...; guests are in user already.
+        let all: f64 = ticks.iter().take(8).sum();
+        let idle: f64 = ticks.iter().skip(3).take(2).sum();
+        let own = system::cpu_of_children()? + system::cpu()?;
+        Ok(Self {
+            busy: (all - idle) * Self::TICK,
+            all: all * Self::TICK,
+            own,
+        })
+    }
+
+    /// The share of the processors that others have had since then.
+    pub fn share_since(&self, before: &Self) -> f64 {
+        let own = self.own.saturating_sub(before.own).as_secs_f64();
+        let busy = self.busy - before.busy - own;
+        (busy / (self.all - before.all).max(Self::TICK)).clamp(0.0, 1.0)
+    }
+}
+
 /// Latencies, in nanoseconds.
 pub fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 120_000_000_000, 3)?)

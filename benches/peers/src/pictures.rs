@@ -23,105 +23,50 @@ pub struct Picture {
 
 const RATE: &str = "Records per second; in brackets the ratio to Cairn. Grey: limits, and † what does not reach the device";
 
+const CHECKED: &str = "Per second, logarithmic; in brackets the ratio to Cairn. heed, redb and rusqlite check nothing";
+const OPENED: &str = "Milliseconds, logarithmic, shorter is better; in brackets the ratio to Cairn";
+
+/// A picture of bars: the workload that it belongs to, its file, title and subtitle, and the number of
+/// which tables.
+type Bars = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    Scale,
+    &'static str,
+    &'static str,
+);
+
+#[rustfmt::skip] // One line each.
+const BARS: &[Bars] = &[
+    ("W1", "w1", "Durable appends, one thread", RATE, Scale::Linear, "W1", "rate"),
+    ("W2", "w2", "Durable appends, many threads", RATE, Scale::Linear, "W2", "rate"),
+    ("W3", "w3", "Durable batches of 100 records, one thread", RATE, Scale::Linear, "W3", "rate"),
+    ("W4", "w4", "Appends without a sync each, with the last sync", RATE, Scale::Linear, "W4", "rate"),
+    ("W4", "w4-handed-over", "Appends without a sync each, as handed over", RATE, Scale::Linear, "W4", "handed_over_rate"),
+    ("W4", "w4-written", "Appends of one write each", RATE, Scale::Linear, "W4-written", "handed_over_rate"),
+    ("W5", "w5", "Reading from the start to the end", CHECKED, Scale::Logarithmic, "read", "rate"),
+    ("W6", "w6", "Reading one record by its number, at random", CHECKED, Scale::Logarithmic, "read", "get_rate"),
+    ("W7", "w7", "Opening after a clean close", OPENED, Scale::Logarithmic, "read", "open_ms"),
+    ("W7", "w7-killed", "Opening after a kill", OPENED, Scale::Logarithmic, "killed", "open_ms"),
+    ("W11", "w11", "Durable appends, beside four readers that scan", RATE, Scale::Linear, "W11", "rate"),
+];
+
 /// The pictures of one workload.
 pub fn of(book: &Book, workload: &str) -> Vec<Picture> {
     let mut all = Vec::new();
-    let mut bars = |file: &str, title: &str, subtitle: &str, works: &[(&str, &str)]| {
-        let panels: Vec<Panel> = works
-            .iter()
-            .flat_map(|(work, name)| panels(book, work, name))
-            .collect();
+    for (_, file, title, subtitle, scale, tables, name) in BARS.iter().filter(|it| it.0 == workload)
+    {
+        let panels = panels(book, tables, name);
         if !panels.is_empty() {
-            // Readers and openings are apart by powers of ten.
-            let far = matches!(workload, "W5" | "W6" | "W7");
-            let scale = if far {
-                Scale::Logarithmic
-            } else {
-                Scale::Linear
-            };
-            let svg = bars::draw(title, subtitle, scale, &panels);
+            let svg = bars::draw(title, subtitle, *scale, &panels);
             all.push(Picture {
                 file: format!("{file}.svg"),
-                alt: title.to_owned(),
+                alt: (*title).to_owned(),
                 svg,
             });
         }
-    };
-    match workload {
-        "W1" => bars("w1", "Durable appends, one thread", RATE, &[("W1", "rate")]),
-        "W2" => bars(
-            "w2",
-            "Durable appends, many threads",
-            RATE,
-            &[("W2", "rate")],
-        ),
-        "W3" => bars(
-            "w3",
-            "Durable batches of 100 records, one thread",
-            RATE,
-            &[("W3", "rate")],
-        ),
-        "W4" => {
-            bars(
-                "w4",
-                "Appends without a sync each, with the last sync",
-                RATE,
-                &[("W4", "rate")],
-            );
-            bars(
-                "w4-handed-over",
-                "Appends without a sync each, as handed over",
-                RATE,
-                &[("W4", "handed_over_rate")],
-            );
-            bars(
-                "w4-written",
-                "Appends of one write each",
-                RATE,
-                &[("W4-written", "handed_over_rate")],
-            );
-        }
-        "W5" => {
-            let subtitle = "Records per second, logarithmic; in brackets the ratio to Cairn. heed, redb and rusqlite check nothing";
-            bars(
-                "w5",
-                "Reading from the start to the end",
-                subtitle,
-                &[("read", "rate")],
-            );
-        }
-        "W6" => {
-            let subtitle = "Reads per second, logarithmic; in brackets the ratio to Cairn. heed, redb and rusqlite check nothing";
-            bars(
-                "w6",
-                "Reading one record by its number, at random",
-                subtitle,
-                &[("read", "get_rate")],
-            );
-        }
-        "W7" => {
-            let subtitle =
-                "Milliseconds, logarithmic, shorter is better; in brackets the ratio to Cairn";
-            bars(
-                "w7",
-                "Opening after a clean close",
-                subtitle,
-                &[("read", "open_ms")],
-            );
-            bars(
-                "w7-killed",
-                "Opening after a kill",
-                subtitle,
-                &[("killed", "open_ms")],
-            );
-        }
-        "W11" => bars(
-            "w11",
-            "Durable appends, beside four readers that scan",
-            RATE,
-            &[("W11", "rate")],
-        ),
-        _ => {}
     }
     all.extend(match workload {
         "W2" => latencies(book, "w2-latency", "W2", 1024, 8),
@@ -299,7 +244,7 @@ fn growth(book: &Book) -> Vec<Picture> {
         let named = [
             ("append_us", "append", true),
             ("get_us", "get", false),
-            ("wake_us", "tail", false),
+            ("wake_us", "to a tail", false),
             ("rotate_us", "rotate", false),
             ("open_ms", "open", false),
         ];

@@ -8,6 +8,7 @@
 
 use crate::{
     child::{self, Sample, Spec},
+    meter::Others,
     plan::{Case, Table},
     results::Row,
     system,
@@ -127,7 +128,12 @@ impl Runner {
             spec.group = group;
         }
         fs::create_dir_all(&spec.dir)?;
-        let sample = child::measure(&spec, &[]);
+        let before = Others::now()?;
+        let mut sample = child::measure(&spec, &[]);
+        if let Ok(sample) = &mut sample {
+            let share = Others::now()?.share_since(&before);
+            sample.values.insert("others".into(), share);
+        }
         if case.before.is_none() {
             self.clean(&spec.dir)?;
         }

@@ -22,10 +22,19 @@ pub fn open_lmdb(path: &std::path::Path, flags: heed::EnvFlags) -> Result<heed::
 
 /// CPU time of this process, all threads, user and system.
 pub fn cpu() -> Result<Duration> {
+    usage(libc::RUSAGE_SELF)
+}
+
+/// CPU time of all children that have ended.
+pub fn cpu_of_children() -> Result<Duration> {
+    usage(libc::RUSAGE_CHILDREN)
+}
+
+fn usage(whose: libc::c_int) -> Result<Duration> {
     // SAFETY: all zeros is a valid value, and the call fills it in.
     let (code, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        (libc::getrusage(libc::RUSAGE_SELF, &raw mut usage), usage)
+        (libc::getrusage(whose, &raw mut usage), usage)
     };
     ensure!(code == 0, "getrusage failed");
     let time = |it: libc::timeval| {

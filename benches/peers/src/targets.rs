@@ -255,7 +255,7 @@ fn w8(book: &Book) -> Vec<Target> {
 }
 
 fn w10(book: &Book) -> Vec<Target> {
-    let work = work("W10", 1000, 1);
+    let work = work("W10", 1024, 1);
     let get = |name| book.get(&work, "cairn", name);
     let beside = get("beside_p99_us").zip(get("held_p99_us"));
     vec![
@@ -282,7 +282,7 @@ fn growth(book: &Book) -> Vec<Target> {
         for (name, what) in [
             ("append_us", "append"),
             ("get_us", "get"),
-            ("wake_us", "tail wake-up"),
+            ("wake_us", "append to tail"),
         ] {
             let reached = exponent(&curve(book, workload, name));
             all.push(at_most(

@@ -227,10 +227,15 @@ fn gets(log: &Log, time: Duration) -> Result<f64> {
     median(time, get)
 }
 
-/// From the return of a durable append to a waiting tail's having it.
+/// From the call of a durable append to a waiting tail's having it: a tail may have it before the append
+/// returns, so that only the sum is never nothing.
 fn wake(log: &Log, payload: &[u8]) -> Result<f64> {
     let sample = tail::compare_here(log, payload, WAKES)?;
-    sample.values.get("p50_us").copied().context("no median")
+    sample
+        .values
+        .get("total_p50_us")
+        .copied()
+        .context("no median")
 }
 
 /// A rotation, and the append after it that begins the segment; the commit is done when the next comes.

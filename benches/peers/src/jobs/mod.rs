@@ -19,7 +19,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         Job::Fresh => read::fresh(spec),
         Job::Fill => read::fill(spec),
         Job::FillAndDie => read::fill_and_die(spec),
-        Job::Read => read::read(spec),
+        Job::Open | Job::Read => read::read(spec),
         Job::OpenKilled => read::open_killed(spec),
         Job::Mixed => mixed::run(spec),
         Job::TailHere => tail::here(spec),

@@ -1,7 +1,7 @@
 //! Filling a log, opening it after a clean close or a kill, and reading it.
 
 use crate::{
-    child::{Sample, Spec},
+    child::{Job, Sample, Spec},
     engine::{self, Engine, Level, Payloads, Reader, Setup, Values},
     meter, system,
 };
@@ -123,11 +123,11 @@ pub fn open_killed(spec: &Spec) -> Result<Sample> {
     die(values)
 }
 
-/// Opens, scans twice, gets; without a time box it only opens.
+/// Opens; scans twice and gets.
 pub fn read(spec: &Spec) -> Result<Sample> {
     let mut values = Values::new();
     let log = timed_open(spec, &mut values)?;
-    if spec.seconds > 0.0
+    if spec.job == Job::Read
         && let Some(mut reader) = log.reader()?
     {
         let records = scans(spec, &mut *reader, &mut values)?;

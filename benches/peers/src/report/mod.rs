@@ -2,6 +2,10 @@
 //!
 //! Called by `main` after a run, and alone by `--render`.
 
+mod sections;
+
+use sections::{Column, SECTIONS, Section};
+
 use crate::{
     book::{Better, Book},
     engine::{self, Kind},
@@ -13,172 +17,6 @@ use crate::{
 };
 use anyhow::Result;
 use std::{fmt::Write, path::Path};
-
-/// A column: its title, the number, what it is multiplied by, and which way is better, if that is marked.
-type Column = (&'static str, &'static str, f64, Option<Better>);
-
-const MIB: f64 = 1.0 / (1 << 20) as f64;
-const DURABLE: &[Column] = &[
-    ("records/s", "rate", 1.0, Some(Better::More)),
-    ("p50 µs", "p50_us", 1.0, None),
-    ("p99 µs", "p99_us", 1.0, Some(Better::Less)),
-    ("p99.9 µs", "p999_us", 1.0, None),
-    ("syncs/record", "flushes", 1.0, None),
-    ("device B/B", "device_ratio", 1.0, None),
-    ("CPU µs", "cpu_us", 1.0, None),
-    ("peak MiB", "peak_mib", 1.0, None),
-];
-const UNSYNCED: &[Column] = &[
-    ("records/s, synced", "rate", 1.0, Some(Better::More)),
-    ("handed over/s", "handed_over_rate", 1.0, Some(Better::More)),
-    ("device B/B", "device_ratio", 1.0, None),
-    ("CPU µs", "cpu_us", 1.0, None),
-    ("peak MiB", "peak_mib", 1.0, None),
-];
-const SCAN: &[Column] = &[
-    ("records/s", "rate", 1.0, Some(Better::More)),
-    ("MB/s", "bytes_per_s", 1e-6, None),
-    ("peak MiB", "peak_mib", 1.0, None),
-];
-const GET: &[Column] = &[
-    ("reads/s", "get_rate", 1.0, Some(Better::More)),
-    ("p50 µs", "get_p50_us", 1.0, None),
-    ("p99 µs", "get_p99_us", 1.0, Some(Better::Less)),
-];
-const OPEN: &[Column] = &[
-    ("open ms", "open_ms", 1.0, Some(Better::Less)),
-    ("MiB after", "open_mib", 1.0, None),
-    ("peak MiB", "open_peak_mib", 1.0, Some(Better::Less)),
-    ("files MiB", "length_bytes", MIB, None),
-];
-const FRESH: &[Column] = &[
-    (
-        "on disk KiB",
-        "allocated_bytes",
-        1.0 / 1024.0,
-        Some(Better::Less),
-    ),
-    ("file lengths KiB", "length_bytes", 1.0 / 1024.0, None),
-];
-const TAIL: &[Column] = &[
-    ("p50 µs", "p50_us", 1.0, None),
-    ("p90 µs", "p90_us", 1.0, None),
-    ("p99 µs", "p99_us", 1.0, None),
-    ("from the call, p50 µs", "total_p50_us", 1.0, None),
-];
-const COMPACT: &[Column] = &[
-    ("live MB/s", "rate", 1e-6, None),
-    ("plain copy MB/s", "copy_rate", 1e-6, None),
-    ("append p99 alone µs", "held_p99_us", 1.0, None),
-    ("beside µs", "beside_p99_us", 1.0, None),
-    ("peak MiB", "peak_mib", 1.0, None),
-];
-const MIXED: &[Column] = &[
-    ("appends/s", "rate", 1.0, Some(Better::More)),
-    ("p50 µs", "p50_us", 1.0, None),
-    ("p99 µs", "p99_us", 1.0, Some(Better::Less)),
-    ("read MB/s", "read_bytes_per_s", 1e-6, Some(Better::More)),
-];
-const GROWTH: &[Column] = &[
-    ("append µs", "append_us", 1.0, None),
-    ("rotate µs", "rotate_us", 1.0, None),
-    ("open ms", "open_ms", 1.0, None),
-    ("get µs", "get_us", 1.0, None),
-    ("tail wake-up µs", "wake_us", 1.0, None),
-    (
-        "bytes of memory per segment",
-        "memory_bytes_per_segment",
-        1.0,
-        None,
-    ),
-];
-
-/// A workload of the report: its tables come from these works.
-struct Section {
-    name: &'static str,
-    title: &'static str,
-    text: &'static str,
-    tables: &'static [(&'static str, &'static [Column])],
-}
-
-const SECTIONS: &[Section] = &[
-    Section {
-        name: "W1",
-        title: "durable appends, one thread",
-        text: "Each append returns when the record survives power loss. The limits write the payload and 32 bytes.",
-        tables: &[("W1", DURABLE)],
-    },
-    Section {
-        name: "W2",
-        title: "durable appends, 8 and 64 threads",
-        text: "The limits have one thread, and write as many records with one sync as Cairn did on average in the round before.",
-        tables: &[("W2", DURABLE)],
-    },
-    Section {
-        name: "W3",
-        title: "durable batches of 100",
-        text: "Latencies are of a batch, the rest is per record.",
-        tables: &[("W3", DURABLE)],
-    },
-    Section {
-        name: "W4",
-        title: "not durable",
-        text: "The cheapest mode that each has, up to 1 GiB or the time box, one sync at the end: how fast records are handed over, \
-               and with that sync in. Then the same with at least one write to the operating system for each record.",
-        tables: &[("W4", UNSYNCED), ("W4-written", UNSYNCED)],
-    },
-    Section {
-        name: "W5",
-        title: "sequential reading, warm",
-        text: "The second pass over a log that was closed and opened again.",
-        tables: &[("read", SCAN)],
-    },
-    Section {
-        name: "W6",
-        title: "random reads by number, warm",
-        text: "One thread; transactions, where there are any, for each read.",
-        tables: &[("read", GET)],
-    },
-    Section {
-        name: "W7",
-        title: "opening",
-        text: "After a clean close, then after a SIGKILL. Memory is what opening added.",
-        tables: &[("read", OPEN), ("killed", OPEN)],
-    },
-    Section {
-        name: "W8",
-        title: "space",
-        text: "A log with one durable record, while it is open. The bytes that reached the device for each byte of payload are in \
-               the tables of W1 to W4.",
-        tables: &[("fresh", FRESH)],
-    },
-    Section {
-        name: "W9",
-        title: "tail latency",
-        text: "From the return of a durable append to a waiting reader's having the record: a thread of the same process, then \
-               another process. No peer has a reader that waits.",
-        tables: &[("W9-here", TAIL), ("W9-elsewhere", TAIL)],
-    },
-    Section {
-        name: "W10",
-        title: "compaction",
-        text: "A keyed log, half of it dead: as fast as it can beside a plain copy of the live bytes, synced; and durable appends \
-               of 100 B beside a compaction at the default rate.",
-        tables: &[("W10", COMPACT)],
-    },
-    Section {
-        name: "W11",
-        title: "one durable writer, four scanning readers",
-        text: "Two cores or few: who reads faster leaves less for the writer.",
-        tables: &[("W11", MIXED)],
-    },
-    Section {
-        name: "growth",
-        title: "growth",
-        text: "Cairn alone. By segments: a log of small ones that is made with the format's encoders. By MiB: segments as by default.",
-        tables: &[("growth-segments", GROWTH), ("growth-bytes", GROWTH)],
-    },
-];
 
 /// The whole page. `charts` is where the pictures are, seen from the page.
 pub fn render(
@@ -231,6 +69,9 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
          over the rounds, with the least and the most in small print. Read ratios inside one table, and nothing across tables.\n\
          * *Syncs* are the flushes that the block device completed, *device B/B* the bytes written to it for each byte of payload: \
          counted from outside, whatever an engine says of itself. What else the machine does at that time is in them too.\n\
+         * Above each table: what others had of the processors meanwhile, the kernel's own threads for the disk included. With \
+         much of it a table says little: on a busy core who waits for a sync waits for its turn as well, 4 ms on many kernels.\n\
+         * *Peak MiB* is that of the child, about 15 MiB of program and, with 64 threads, of histograms included.\n\
          * **Bold**: the best of Cairn and the peers, whoever it is. *Italics*: limits. †: was seen not to reach the device, and \
          is nobody's best.",
         results.command, results.date, results.machine
@@ -310,13 +151,23 @@ fn table(page: &mut String, book: &Book, work: &Work, columns: &[Column]) -> Res
         return Ok(());
     }
     let alone = rows.len() == 1;
+    let mut others: Vec<f64> = rows.iter().filter_map(|row| row.median("others")).collect();
+    others.sort_by(f64::total_cmp);
     let ratio = if alone { "" } else { " to Cairn |" };
     write!(
         page,
-        "\n### {} {}\n\n| |",
+        "\n### {} {}\n\n",
         work.workload.split('-').next().unwrap_or_default(),
         name_of(work)
     )?;
+    if let Some(others) = others.get(others.len() / 2) {
+        let share = others * 100.0;
+        writeln!(
+            page,
+            "<sub>Others had {share:.0} % of the processors meanwhile.</sub>\n"
+        )?;
+    }
+    write!(page, "| |")?;
     for (number, (title, ..)) in columns.iter().enumerate() {
         write!(page, " {title} |{}", if number == 0 { ratio } else { "" })?;
     }

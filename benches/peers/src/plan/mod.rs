@@ -2,12 +2,16 @@
 //!
 //! Called by `main`; the runner works through it.
 
+mod cairn;
+mod effort;
+
 use crate::{
     args::Args,
     child::{Job, Spec},
     engine::{self, Entrant, Kind, Level},
 };
 use anyhow::{Result, ensure};
+use effort::{Effort, FULL, QUICK};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -45,54 +49,6 @@ pub struct Table {
     pub rounds: usize,
     pub cases: Vec<Case>,
 }
-
-/// How much is done.
-#[derive(Clone, Debug)]
-struct Effort {
-    rounds: usize,
-    /// The time box of a durable measurement.
-    durable_seconds: f64,
-    /// The time box, and the most bytes, of one without syncs.
-    unsynced_seconds: f64,
-    unsynced_bytes: u64,
-    /// Of a log that is read, and of one with 100 B records.
-    read_bytes: u64,
-    read_bytes_short: u64,
-    compact_bytes: u64,
-    mixed_bytes: u64,
-    segments: &'static [u64],
-    mib: &'static [u64],
-    /// MiB of a log that is only opened.
-    large_mib: Option<u64>,
-}
-
-const FULL: Effort = Effort {
-    rounds: 5,
-    durable_seconds: 0.7,
-    unsynced_seconds: 2.5,
-    unsynced_bytes: 1 << 30,
-    read_bytes: 1 << 30,
-    read_bytes_short: 400 << 20,
-    compact_bytes: 1 << 30,
-    mixed_bytes: 64 << 20,
-    segments: &[1, 10, 100, 1000, 10_000, 100_000],
-    mib: &[1, 10, 100, 1024, 10 * 1024],
-    large_mib: Some(10 * 1024),
-};
-
-const QUICK: Effort = Effort {
-    rounds: 3,
-    durable_seconds: 0.15,
-    unsynced_seconds: 0.2,
-    unsynced_bytes: 48 << 20,
-    read_bytes: 64 << 20,
-    read_bytes_short: 16 << 20,
-    compact_bytes: 32 << 20,
-    mixed_bytes: 4 << 20,
-    segments: &[1, 10, 100, 1000, 10_000],
-    mib: &[1, 10, 100],
-    large_mib: None,
-};
 
 pub fn tables(args: &Args) -> Result<Vec<Table>> {
     let everyone = engine::all();
@@ -316,105 +272,6 @@ impl Plan {
             })
         });
         self.table("W11", PAYLOAD, READERS, cases)
-    }
-
-    /// What no peer has: tails, compaction; and how costs grow.
-    fn of_cairn(&self) -> Vec<Table> {
-        let only = |case: &dyn Fn(Spec) -> Case| self.cases(|it| it.kind == Kind::Cairn, case);
-        let seconds = self.effort.durable_seconds;
-        let simple = |workload: &str, job, payload_bytes, bytes_max| {
-            let spec_of = |spec| {
-                case(Spec {
-                    job,
-                    payload_bytes,
-                    bytes_max,
-                    seconds,
-                    ..spec
-                })
-            };
-            self.table(workload, payload_bytes, 1, only(&spec_of))
-        };
-        let sized = |workload: &str, payload_bytes, size, cases| {
-            let table = self.table(workload, payload_bytes, 1, cases);
-            Table {
-                rounds: 3,
-                work: Work { size, ..table.work },
-                ..table
-            }
-        };
-        let mut tables = vec![
-            simple("W9-here", Job::TailHere, 100, 0),
-            simple("W9-elsewhere", Job::TailElsewhere, 100, 0),
-            Table {
-                rounds: 3,
-                ..simple("W10", Job::Compact, 1000, self.effort.compact_bytes)
-            },
-        ];
-        for &size in self.effort.segments {
-            let cases = only(&|spec| {
-                let spec = Spec {
-                    payload_bytes: 100,
-                    size,
-                    seconds: seconds / 2.0,
-                    ..spec
-                };
-                filled(
-                    spec.clone(),
-                    Job::BuildSegments,
-                    Spec {
-                        job: Job::Costs,
-                        ..spec
-                    },
-                )
-            });
-            tables.push(sized("growth-segments", 100, size, cases));
-        }
-        let full = |mib: u64| Spec {
-            bytes_max: mib << 20,
-            payload_bytes: PAYLOAD,
-            ..spec("cairn")
-        };
-        for &mib in self.effort.mib {
-            let cases = only(&|_| {
-                filled(
-                    full(mib),
-                    Job::Fill,
-                    Spec {
-                        job: Job::Costs,
-                        seconds: seconds / 2.0,
-                        ..full(mib)
-                    },
-                )
-            });
-            tables.push(sized("growth-bytes", PAYLOAD, mib, cases));
-        }
-        if let Some(mib) = self.effort.large_mib {
-            let read = only(&|_| {
-                filled(
-                    full(mib),
-                    Job::Fill,
-                    Spec {
-                        job: Job::Read,
-                        ..full(mib)
-                    },
-                )
-            });
-            let killed = only(&|_| {
-                filled(
-                    full(mib),
-                    Job::FillAndDie,
-                    Spec {
-                        job: Job::OpenKilled,
-                        ..full(mib)
-                    },
-                )
-            });
-            tables.extend([
-                sized("read", PAYLOAD, mib, read),
-                sized("killed", PAYLOAD, mib, killed),
-            ]);
-        }
-        tables
     }
 }
 
