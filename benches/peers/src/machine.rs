@@ -28,13 +28,13 @@ pub fn describe(dir: &Path) -> Result<String> {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let file_system = meter::file_system(&mounts, dir).unwrap_or("unknown file system");
     let disk = Device::of(dir)?.map_or_else(
-        || "not on a block device: no syncs were counted".to_owned(),
+        || "not on a block device: syncs are counted by `--strace` alone".to_owned(),
         |device| device.describe(),
     );
     Ok(format!(
         "{model}, {cores} cores{virtual_}, {} GiB, Linux {}, {file_system}, {disk}",
         kib.div_ceil(1 << 20),
-        kernel.trim()
+        kernel.trim().split('-').next().unwrap_or_default()
     ))
 }
 
