@@ -137,8 +137,8 @@ fn a_compaction_that_is_killed_changes_nothing_that_counts() {
     let (before, _) = state(&scratch, "log");
     let mut killed_count = 0;
     for round in 0..4 {
-        // It reads everything and then rewrites it: about a second, and each kill later than the last.
-        let args = ["compact", "log", "--rate", "2M", "--segment-bytes", "16K"];
+        // It reads everything and then rewrites it: some seconds, and each kill later than the last.
+        let args = ["compact", "log", "--rate", "256K", "--segment-bytes", "16K"];
         let mut child = scratch.spawn(&args);
         thread::sleep(Duration::from_millis(50 + 250 * round));
         killed_count += u64::from(child.try_wait().expect("a child").is_none());
