@@ -268,7 +268,7 @@ fn unsealed(
                 file_end,
                 until_seq: Seq::MAX,
             };
-            let found = scan(&mut window, &context, summary, limits, |_, _| {}).map_err(fault)?;
+            let found = scan(&mut window, &context, summary, limits, |_| {}).map_err(fault)?;
             let end = found.summary.end;
             fact.scan = Some(found);
             (context, end)

@@ -69,8 +69,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         }
         (Plan::Resume { remove, clean }, Some(manifest)) => {
             let certain = *clean && remove.is_empty();
-            let ledger = facts.ledger(manifest.tail.id);
-            let ready = act::resume(dir, manifest, ledger, facts.reserve, certain)?;
+            let ready = act::resume(dir, manifest, &facts, certain)?;
             (ready, remove)
         }
         (Plan::Carry { carry, remove }, Some(manifest)) => {

@@ -27,7 +27,7 @@ pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
-pub(crate) use scan::{Limits, Scan, Stop, Witness, nonzero_end, scan, walk, witness};
+pub(crate) use scan::{Limits, Scan, Stop, Verified, Witness, nonzero_end, scan, walk, witness};
 pub(crate) use sealed::{Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
 pub(crate) use summary::{Summary, Tally};

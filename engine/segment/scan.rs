@@ -42,6 +42,8 @@ pub(crate) struct Scan {
     pub(crate) index: Vec<IndexEntry>,
     /// The highest durable watermark that a verified batch states.
     pub(crate) durable_seq: Seq,
+    /// Whether a record of them says who appended it.
+    pub(crate) names_producers: bool,
     pub(crate) stop: Stop,
 }
 
@@ -54,6 +56,15 @@ pub(crate) struct Limits {
     pub(crate) until_seq: Seq,
 }
 
+/// A batch that verified whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verified<'a> {
+    pub(crate) batch: BatchHeader,
+    pub(crate) body: &'a [u8],
+    /// Whether a record of it says who appended it.
+    pub(crate) names_producers: bool,
+}
+
 /// Scans a segment onward from the end of `summary`, feeding every verified batch to `each`, and
 /// looks what follows.
 pub(crate) fn scan(
@@ -61,7 +72,7 @@ pub(crate) fn scan(
     context: &SegmentContext,
     summary: Summary,
     limits: Limits,
-    each: impl FnMut(&BatchHeader, &[u8]),
+    each: impl FnMut(Verified<'_>),
 ) -> Result<Scan, Fault> {
     let mut scan = walk(window, context, summary, limits, each)?;
     if scan.stop != Stop::Reached
@@ -78,7 +89,7 @@ pub(crate) fn walk(
     context: &SegmentContext,
     summary: Summary,
     limits: Limits,
-    mut each: impl FnMut(&BatchHeader, &[u8]),
+    mut each: impl FnMut(Verified<'_>),
 ) -> Result<Scan, Fault> {
     let Limits {
         file_end,
@@ -88,28 +99,35 @@ pub(crate) fn walk(
         summary,
         index: Vec::new(),
         durable_seq: 0,
+        names_producers: false,
         stop: Stop::Reached,
     };
     while scan.summary.next_seq < until_seq {
         let offset = scan.summary.end;
-        let (batch, tally) = match batch_at(window, context, &scan.summary, file_end)? {
-            Ok(found) => found,
-            Err((offset, seq, defect)) => {
-                scan.stop = Stop::Defect {
-                    offset,
-                    seq,
-                    defect,
-                };
-                break;
-            }
-        };
+        let (batch, tally, names_producers) =
+            match batch_at(window, context, &scan.summary, file_end)? {
+                Ok(found) => found,
+                Err((offset, seq, defect)) => {
+                    scan.stop = Stop::Defect {
+                        offset,
+                        seq,
+                        defect,
+                    };
+                    break;
+                }
+            };
         push_index(&mut scan.index, context, &batch, offset);
         scan.durable_seq = scan.durable_seq.max(batch.durable_seq);
+        scan.names_producers |= names_producers;
         let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
         let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
         scan.summary
             .add(bytes, batch.first_seq, batch.next_seq(), &tally);
-        each(&batch, bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default());
+        each(Verified {
+            batch,
+            body: bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default(),
+            names_producers,
+        });
     }
     Ok(scan)
 }
@@ -117,13 +135,13 @@ pub(crate) fn walk(
 type NotABatch = (u64, Seq, Defect);
 
 /// The batch at the end of `summary`, verified whole. In an unsealed segment it has to follow what is
-/// before it without a gap.
+/// before it without a gap. With it, its tally, and whether a record says who appended it.
 fn batch_at(
     window: &mut Window,
     context: &SegmentContext,
     summary: &Summary,
     file_end: u64,
-) -> Result<Result<(BatchHeader, Tally), NotABatch>, Fault> {
+) -> Result<Result<(BatchHeader, Tally, bool), NotABatch>, Fault> {
     let (offset, expected) = (summary.end, summary.next_seq);
     let head = get(window, offset, BATCH_HEADER_BYTES as u64, file_end)?;
     let batch = match BatchHeader::decode(head, context, offset) {
@@ -153,7 +171,7 @@ fn batch_at(
             },
         )));
     };
-    let mut tally = Tally::default();
+    let (mut tally, mut names_producers) = (Tally::default(), false);
     let mut records = Records::new(body, *context, batch);
     let mut seq = batch.first_seq;
     loop {
@@ -161,10 +179,11 @@ fn batch_at(
         match records.next() {
             Some(Ok(record)) => {
                 tally.add_record(&record);
+                names_producers |= record.producer.is_some();
                 seq = record.seq.saturating_add(1);
             }
             Some(Err(defect)) => return Ok(Err((at, seq, defect))),
-            None => return Ok(Ok((batch, tally))),
+            None => return Ok(Ok((batch, tally, names_producers))),
         }
     }
 }

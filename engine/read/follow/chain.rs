@@ -139,14 +139,8 @@ impl Chain {
         };
         let source = Source::File(link.tail.file.clone());
         let mut window = Window::of_chunks(&source, CHUNK_BYTES);
-        let scan = walk(
-            &mut window,
-            &context,
-            link.summary.clone(),
-            limits,
-            |_, _| {},
-        )
-        .map_err(|fault| fault.into_error(Op::Read, id))?;
+        let scan = walk(&mut window, &context, link.summary.clone(), limits, |_| {})
+            .map_err(|fault| fault.into_error(Op::Read, id))?;
         let (stop, durable_seq) = (scan.stop, scan.durable_seq);
         link.take_in(scan);
         self.stop = stop;

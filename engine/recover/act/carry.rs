@@ -13,7 +13,9 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     recover::{decide::Carry, look::Facts},
-    segment::{Builder, Fault, Limits, Scan, Source, Window, copy_header, scan, write_footer},
+    segment::{
+        Builder, Fault, Limits, Scan, Source, Verified, Window, copy_header, scan, write_footer,
+    },
     types::SegmentId,
     vfs::Dir,
 };
@@ -136,8 +138,8 @@ fn copy_survivors(
         &context,
         found.scan.summary.clone(),
         limits,
-        |batch, body| {
-            let records = Records::new(body, context, *batch).flatten();
+        |Verified { batch, body, .. }| {
+            let records = Records::new(body, context, batch).flatten();
             let add = || {
                 records
                     .into_iter()

@@ -8,7 +8,10 @@ mod keep;
 pub(super) use carry::carry;
 pub(crate) use keep::{keep, keep_file};
 
-use super::decide::{FIRST_SPARE, FIRST_TAIL};
+use super::{
+    decide::{FIRST_SPARE, FIRST_TAIL},
+    look::{Facts, HeaderFact, UnsealedFact},
+};
 use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
@@ -110,11 +113,15 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
     };
     let mut window = Window::new(&Source::File(file.clone()));
     let context = header.context();
-    let scan = scan(&mut window, &context, summary, limits, |batch, body| {
-        let records = Records::new(body, context, *batch).flatten();
-        records
-            .into_iter()
-            .for_each(|record| ledger.add_record(&record));
+    let scan = scan(&mut window, &context, summary, limits, |verified| {
+        if verified.names_producers {
+            let records = Records::new(verified.body, context, verified.batch);
+            records
+                .flatten()
+                .for_each(|record| ledger.add_record(&record));
+        } else if verified.batch.count > 0 {
+            ledger.skip_to(verified.batch.next_seq());
+        }
     });
     let scan = scan.map_err(|fault| fault.into_error(Op::Open, id))?;
     Ok(Scanned {
@@ -140,17 +147,40 @@ fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
     })
 }
 
+/// The tail as it was looked at. Only if it says who appended is it read once more.
+fn tail_as_found(dir: &Dir, found: &UnsealedFact, ledger: &mut Ledger) -> Result<Scanned> {
+    let (HeaderFact::Valid(header), Some(scan), Some(file_end)) =
+        (&found.header, &found.scan, found.file_bytes)
+    else {
+        return scan_unsealed(dir, found.id, Seq::MAX, ledger);
+    };
+    if scan.names_producers {
+        return scan_unsealed(dir, found.id, Seq::MAX, ledger);
+    }
+    if scan.summary.tally.record_count > 0 {
+        ledger.skip_to(scan.summary.next_seq);
+    }
+    let file = dir
+        .open(&names::segment(found.id), Access::ReadWrite)
+        .map_err(io_at(Place::in_segment(found.id, 0)))?;
+    Ok(Scanned {
+        id: found.id,
+        header: header.as_ref().clone(),
+        file,
+        file_end,
+        scan: scan.clone(),
+    })
+}
+
 /// Goes on behind an end that is in order. Unless the log was closed here (`certain`), the manifest
 /// may be one that an interrupted commit left visible and not durable: then it is committed again
 /// before anything is built on it or removed by it.
-pub(super) fn resume(
-    dir: &Dir,
-    manifest: Manifest,
-    mut ledger: Ledger,
-    reserve: bool,
-    certain: bool,
-) -> Result<Ready> {
-    let found = scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?;
+pub(super) fn resume(dir: &Dir, manifest: Manifest, facts: &Facts, certain: bool) -> Result<Ready> {
+    let mut ledger = facts.ledger(manifest.tail.id);
+    let found = match &facts.tail {
+        Some(tail) => tail_as_found(dir, tail, &mut ledger)?,
+        None => scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?,
+    };
     let context = found.header.context();
     let tail = Arc::new(Tail::new(found.id, context, found.file, found.file_end));
     let writer = TailWriter::new(tail, found.scan.summary, found.scan.index);
@@ -158,7 +188,7 @@ pub(super) fn resume(
         .spare
         .map(|entry| blank_spare(dir, entry))
         .transpose()?;
-    let store = ManifestStore::new(dir.clone(), manifest, reserve);
+    let store = ManifestStore::new(dir.clone(), manifest, facts.reserve);
     if !certain {
         // DURABILITY: after this commit the manifest that was found is in force.
         store.commit_again(Op::Open)?;

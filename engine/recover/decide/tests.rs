@@ -43,6 +43,7 @@ fn scanned(base_seq: Seq, next_seq: Seq, end: u64, durable_seq: Seq, stop: Stop)
         summary,
         index: Vec::new(),
         durable_seq,
+        names_producers: false,
         stop,
     }
 }
