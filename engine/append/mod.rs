@@ -263,6 +263,10 @@ impl Appender {
             worker.join().ok();
         }
         // Even where buffered records were lost, and `synced` tells so, the log has an end to name.
+        if self.core.seal_at_close().is_err() {
+            // For want of space, say: the end is named all the same, or what keeps it from that told.
+            event!(warn, "tail not sealed at close",);
+        }
         let ended = self.core.commit_end();
         // What failed in the background and was not asked for is told at last.
         let closed = synced

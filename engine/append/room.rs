@@ -17,6 +17,10 @@ use crate::{
     sync::{Arc, MutexGuard},
 };
 
+/// A tail of so many bytes is sealed at close. A smaller one is read in a few milliseconds, and one more
+/// segment for each time that a log is open is not worth them.
+const SEALED_AT_CLOSE_BYTES: u64 = 1 << 20;
+
 impl Core {
     pub(super) fn wait_for<'a>(
         &'a self,
@@ -105,6 +109,23 @@ impl Core {
         group.ledger = self.freeze(state, next_seq, next_seq, spare.id);
         state.queue.push_back(group);
         true
+    }
+
+    /// Seals a large tail of a log that is being closed, so that opening it has none to read. Where no
+    /// file is prepared for the next one, the tail stays as it is.
+    pub(super) fn seal_at_close(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        let large = state.plan.1 >= SEALED_AT_CLOSE_BYTES;
+        if !large || state.poison.is_some() || !self.plan_rotation(&mut state) {
+            return Ok(());
+        }
+        let done = state.back().map(|group| {
+            group.wants = stronger(group.wants, Durability::Written);
+            group.done.clone()
+        });
+        drop(state);
+        done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))?;
+        self.maintain_finished(Op::Close)
     }
 
     /// Plans a rotation now, whatever room the tail has left.

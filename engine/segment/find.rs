@@ -19,7 +19,12 @@ pub(crate) fn find<T>(
 ) -> Result<Option<T>, Fault> {
     let delta = seq.saturating_sub(view.context.base_seq);
     let start = view.index.floor_offset(delta);
-    let mut frames = Frames::new(view, start);
+    // What is read by position is read up to the next entry of the index: the record is before it.
+    let window = Window::of_chunks(
+        &view.source,
+        next_entry(view, delta, limit).saturating_sub(start),
+    );
+    let mut frames = Frames::through(window, view, start);
     if let Some((start, near, size)) = view.index.near(delta) {
         frames.touch(start, near, size);
         frames.touch(near, near + size, 128);
@@ -50,6 +55,12 @@ fn walk_to<T>(
     Ok(found.map(|(record, chunk)| keep(&record, chunk)))
 }
 
+/// Where the part of a segment ends that the index entry for this seq stands for.
+fn next_entry(view: &View, delta: u64, limit: u64) -> u64 {
+    let next = view.index.entry(view.index.floor_count(delta));
+    next.map_or(limit, |entry| limit.min(entry.offset.into()))
+}
+
 /// Searches the part of a segment that one index entry stands for.
 fn find_beside_damage(
     view: &View,
@@ -57,16 +68,10 @@ fn find_beside_damage(
     start: u64,
     limit: u64,
 ) -> Result<Option<Spot>, Fault> {
-    let number = view
-        .index
-        .floor_count(seq.saturating_sub(view.context.base_seq));
-    let next = view
-        .index
-        .entry(number)
-        .map_or(limit, |entry| entry.offset.into());
+    let delta = seq.saturating_sub(view.context.base_seq);
     let range = Range {
         offset: start,
-        frames_end: next.min(limit),
+        frames_end: next_entry(view, delta, limit),
         first_seq: view.context.base_seq,
         next_seq: seq,
         dense: false,

@@ -69,6 +69,11 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(view: &View, start: u64) -> Self {
+        Self::through(Window::new(&view.source), view, start)
+    }
+
+    /// A walk that looks through this window.
+    pub(super) fn through(window: Window, view: &View, start: u64) -> Self {
         let none = BatchHeader {
             body_bytes: 0,
             first_seq: view.context.base_seq,
@@ -79,7 +84,7 @@ impl Frames {
         };
         Self {
             context: view.context,
-            window: Window::new(&view.source),
+            window,
             next_batch: start,
             next: Spot::first_of(none, start),
             left: 0,
