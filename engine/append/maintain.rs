@@ -209,6 +209,7 @@ impl Core {
 fn seal(finished: &TailWriter) -> SealedEntry {
     let (footer, index) = finished.footer();
     let tail = &finished.tail;
+    tail.space.finish();
     if write_footer(&**tail.space.file(), &tail.context, &footer, &index).is_err() {
         // Derived data: without it, the index is rebuilt from the frames when it is read.
         event!(warn, "footer not written", segment = tail.id.0);

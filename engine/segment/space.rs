@@ -23,6 +23,7 @@ const FILL_BYTES: u64 = 256 * 1024;
 pub(crate) struct Space {
     file: Arc<dyn VfsFile>,
     /// The file's length; bytes between what is written and here are zeros. Changed under `filling`.
+    /// Beyond everything once the segment is finished.
     allocated_end: AtomicU64,
     filling: Mutex<()>,
     /// Held during a sync; whether one has failed.
@@ -98,6 +99,12 @@ impl Space {
         self.sync()?;
         self.allocated_end.store(next, Ordering::Release);
         Ok(true)
+    }
+
+    /// Ends the filling: what follows the frames from now on is a footer.
+    pub(crate) fn finish(&self) {
+        let _filling = self.filling.lock();
+        self.allocated_end.store(u64::MAX, Ordering::Release);
     }
 
     /// Cuts the file back to the last good end known in memory, durably, so that a write that failed

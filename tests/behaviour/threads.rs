@@ -230,3 +230,28 @@ fn idle_log_attests_its_last_record_by_itself() {
     let log = Log::options().vfs(Arc::new(disk)).open("/log").unwrap();
     assert_eq!((log.recovery().proven_seq, log.next_seq()), (1, 1));
 }
+
+/// The worker fills a tail ahead piece by piece. When the tail was finished and sealed between two pieces
+/// it went on, over and behind the footer: the index was lost and had to be rebuilt, the space was wasted.
+#[test]
+fn is_a_segment_that_is_sealed_not_filled_any_further() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = Log::open(dir.path().join("log")).unwrap();
+    for _ in 0..12 {
+        for _ in 0..20 {
+            log.append([7; 60_000]).unwrap();
+        }
+        log.rotate().unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    log.close().unwrap();
+    let report = Log::options().verify(dir.path().join("log")).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    let sealed = std::fs::read_dir(dir.path().join("log")).unwrap();
+    let sizes = sealed.map(|entry| entry.unwrap().metadata().unwrap().len());
+    let longest = sizes.filter(|size| *size > 1_200_000).max().unwrap();
+    assert!(
+        longest < 1_210_000,
+        "a segment of 1.2 MB has {longest} bytes"
+    );
+}
