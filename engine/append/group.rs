@@ -13,7 +13,7 @@ use crate::{
         record,
     },
     options::Durability,
-    segment::{BATCH_TARGET_BYTES, Tail, Tally},
+    segment::{Tail, Tally, batch_takes},
     sync::Arc,
     types::Seq,
 };
@@ -126,7 +126,7 @@ impl Group {
     pub(super) fn batch_has_room(&self, body_bytes: usize, count: u32) -> bool {
         self.batches.last().is_some_and(|(start, batch)| {
             batch.count > 0
-                && self.buffer.len() - start + body_bytes <= BATCH_TARGET_BYTES
+                && batch_takes(self.buffer.len() - start, body_bytes)
                 && batch.count + count <= COUNT_MAX
         })
     }

@@ -7,6 +7,7 @@ use crate::{
     format::{
         BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
         batch::BATCH_HEADER_BYTES,
+        footer::INDEX_STEP_BYTES,
         header::Origin,
         manifest::SealedEntry,
         names,
@@ -22,8 +23,17 @@ use std::io;
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Records share a batch until it has this many bytes: large enough to make the header cheap, small
-/// enough to be walked quickly by a reader who looks for one record.
-pub(crate) const BATCH_TARGET_BYTES: usize = 16 * 1024;
+/// enough to be walked quickly by a reader who looks for one record, and just what it takes for the
+/// next batch to have an entry in the index.
+const BATCH_TARGET_BYTES: usize = 4096;
+const _: () = assert!(BATCH_TARGET_BYTES as u64 == INDEX_STEP_BYTES);
+/// What a batch has at most, if it is shared: who reads one of its records reads all of it.
+const SHARED_BATCH_BYTES_MAX: usize = 4 * BATCH_TARGET_BYTES;
+
+/// Whether a batch of so many bytes takes so many more.
+pub(crate) fn batch_takes(batch_bytes: usize, more_bytes: usize) -> bool {
+    batch_bytes < BATCH_TARGET_BYTES && batch_bytes + more_bytes <= SHARED_BATCH_BYTES_MAX
+}
 
 /// The header of a segment that is written aside, of this incarnation.
 pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq) -> SegmentHeader {
@@ -150,7 +160,9 @@ impl Builder {
         };
         let gap = batch.next_seq != record.seq;
         batch.gap_count += u32::from(gap);
-        let full = self.packed && self.buffer.len() - batch.start >= BATCH_TARGET_BYTES;
+        let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let more_bytes = part(record.key) + part(record.value);
+        let full = self.packed && !batch_takes(self.buffer.len() - batch.start, more_bytes);
         if full || (gap && !batch.header.sparse) {
             self.sparse_next = self.packed && batch.pays_sparse();
             self.end_batch()?;

@@ -2,6 +2,7 @@
 
 use super::{
     Fault, Frames, Piece, Spot, View, Window,
+    index::Span,
     salvage::{Range, salvage},
 };
 use crate::{format::RecordRef, types::Seq};
@@ -18,22 +19,19 @@ pub(crate) fn find<T>(
     keep: impl Fn(&RecordRef<'_>, &Bytes) -> T,
 ) -> Result<Option<T>, Fault> {
     let delta = seq.saturating_sub(view.context.base_seq);
-    let start = view.index.floor_offset(delta);
+    let span = view.index.span(delta, limit);
     // What is read by position is read up to the next entry of the index: the record is before it.
-    let window = Window::of_chunks(
-        &view.source,
-        next_entry(view, delta, limit).saturating_sub(start),
-    );
-    let mut frames = Frames::through(window, view, start);
-    if let Some((start, near, size)) = view.index.near(delta) {
-        frames.touch(start, near, size);
-        frames.touch(near, near + size, 128);
+    let window = Window::of_chunks(&view.source, span.end.saturating_sub(span.start));
+    let mut frames = Frames::through(window, view, span.start);
+    if let Some((near, size)) = span.near {
+        frames.touch(span.start, near, size);
+        frames.touch(near, near + size, 64);
     }
     let fault = match walk_to(&mut frames, seq, limit, &keep) {
         Err(fault @ Fault::Defect { .. }) => fault,
         found => return found,
     };
-    match find_beside_damage(view, seq, start, limit)? {
+    match find_beside_damage(view, seq, span)? {
         Some(spot) => frames
             .at(&spot)
             .map(|(record, chunk)| Some(keep(&record, chunk))),
@@ -55,23 +53,11 @@ fn walk_to<T>(
     Ok(found.map(|(record, chunk)| keep(&record, chunk)))
 }
 
-/// Where the part of a segment ends that the index entry for this seq stands for.
-fn next_entry(view: &View, delta: u64, limit: u64) -> u64 {
-    let next = view.index.entry(view.index.floor_count(delta));
-    next.map_or(limit, |entry| limit.min(entry.offset.into()))
-}
-
 /// Searches the part of a segment that one index entry stands for.
-fn find_beside_damage(
-    view: &View,
-    seq: Seq,
-    start: u64,
-    limit: u64,
-) -> Result<Option<Spot>, Fault> {
-    let delta = seq.saturating_sub(view.context.base_seq);
+fn find_beside_damage(view: &View, seq: Seq, span: Span) -> Result<Option<Spot>, Fault> {
     let range = Range {
-        offset: start,
-        frames_end: next_entry(view, delta, limit),
+        offset: span.start,
+        frames_end: span.end,
         first_seq: view.context.base_seq,
         next_seq: seq,
         dense: false,

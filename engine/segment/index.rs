@@ -81,17 +81,37 @@ impl Index {
         entry.map_or(HEADER_BYTES as u64, |entry| entry.offset.into())
     }
 
-    /// Where to start walking for a seq, where its record lies if those around it are of one size, and
-    /// that size in bytes.
-    pub(crate) fn near(&self, seq_delta: u64) -> Option<(u64, u64, u64)> {
+    /// The part of a segment, up to `limit`, in which a seq lies.
+    pub(crate) fn span(&self, seq_delta: u64, limit: u64) -> Span {
         let number = self.floor_count(seq_delta);
-        let (from, to) = (self.entry(number.checked_sub(1)?)?, self.entry(number)?);
-        let bytes = u64::from(to.offset.checked_sub(from.offset)?);
-        let seqs = u64::from(to.seq_delta.checked_sub(from.seq_delta)?).max(1);
-        let (start, size) = (u64::from(from.offset), bytes / seqs);
-        let steps = seq_delta.saturating_sub(from.seq_delta.into());
-        Some((start, start + steps.saturating_mul(bytes) / seqs, size))
+        let from = number.checked_sub(1).and_then(|number| self.entry(number));
+        let to = self.entry(number);
+        let start = from.map_or(HEADER_BYTES as u64, |entry| entry.offset.into());
+        Span {
+            start,
+            end: to.map_or(limit, |entry| limit.min(entry.offset.into())),
+            near: from
+                .zip(to)
+                .and_then(|(from, to)| near(from, to, seq_delta)),
+        }
     }
+}
+
+/// The part of a segment that one entry of its index stands for, in bytes from the file's start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Where the record lies, and what it takes, if those around it are of one size.
+    pub(crate) near: Option<(u64, u64)>,
+}
+
+fn near(from: IndexEntry, to: IndexEntry, seq_delta: u64) -> Option<(u64, u64)> {
+    let bytes = u64::from(to.offset.checked_sub(from.offset)?);
+    let seqs = u64::from(to.seq_delta.checked_sub(from.seq_delta)?).max(1);
+    let steps = seq_delta.saturating_sub(from.seq_delta.into());
+    let start = u64::from(from.offset) + steps.saturating_mul(bytes) / seqs;
+    Some((start, bytes / seqs))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ mod space;
 mod summary;
 mod tail;
 
-pub(crate) use build::{BATCH_TARGET_BYTES, Builder, copy_header, new_log_id, write_footer};
+pub(crate) use build::{Builder, batch_takes, copy_header, new_log_id, write_footer};
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
