@@ -150,11 +150,8 @@ impl Rewind<'_> {
     }
 
     fn swap(&self, mut kept: Vec<Arc<Sealed>>, copy: Option<SealedEntry>, next: &TailWriter) {
-        let mapped = self.core.options().mapped();
-        let dir = self.core.dir().clone();
-        let log_id = self.core.log_id();
-        kept.extend(copy.map(|entry| Arc::new(Sealed::new(entry, log_id, dir, mapped))));
         self.core.catalog().swap(|catalog| {
+            kept.extend(copy.map(|entry| catalog.segment(entry)));
             for segment in catalog.sealed.iter() {
                 if !kept.iter().any(|other| other.entry.id == segment.entry.id) {
                     segment.retire();

@@ -12,7 +12,7 @@ use crate::{
     },
     observe::event,
     options::Durability,
-    segment::{Sealed, Space, Tail, TailWriter, write_footer},
+    segment::{Space, Tail, TailWriter, write_footer},
     sync::Arc,
     types::SegmentId,
     vfs::{Dir, write_all_at},
@@ -166,17 +166,11 @@ impl Core {
             }
             return Err(error);
         }
-        let mapped = self.options.mapped();
         self.catalog.swap(|catalog| {
-            let sealed = Arc::make_mut(&mut catalog.sealed);
             for entry in entries {
                 catalog.tails.retain(|tail| tail.id != entry.id);
-                sealed.push(Arc::new(Sealed::new(
-                    entry,
-                    self.log_id,
-                    self.dir.clone(),
-                    mapped,
-                )));
+                let segment = catalog.segment(entry);
+                Arc::make_mut(&mut catalog.sealed).push(segment);
             }
         });
         self.publish();

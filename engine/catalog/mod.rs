@@ -11,8 +11,8 @@ mod watermark;
 pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{
-    format::Manifest,
-    segment::{Sealed, Tail},
+    format::{Manifest, manifest::SealedEntry},
+    segment::{Home, Sealed, Tail},
     sync::{Arc, RwLock},
     types::Seq,
     vfs::Dir,
@@ -31,18 +31,26 @@ pub(crate) struct Catalog {
     pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
     /// Segments that are not sealed yet, in order; the last is the tail.
     pub(crate) tails: Vec<Arc<Tail>>,
+    home: Arc<Home>,
 }
 
 impl Catalog {
     /// The segments that a manifest names, with the unsealed ones as they were found.
     pub(crate) fn of(manifest: &Manifest, dir: &Dir, tails: Vec<Arc<Tail>>, mapped: bool) -> Self {
-        let open = |entry: &_| Arc::new(Sealed::new(*entry, manifest.log_id, dir.clone(), mapped));
+        let home = Home::new(dir.clone(), manifest.log_id, mapped);
+        let segment = |entry: &_| Arc::new(Sealed::new(*entry, home.clone()));
         Self {
             head_seq: manifest.head_seq,
             durable_seq: manifest.durable_seq,
-            sealed: Arc::new(manifest.sealed.iter().map(open).collect()),
+            sealed: Arc::new(manifest.sealed.iter().map(segment).collect()),
             tails,
+            home,
         }
+    }
+
+    /// A sealed segment that is to be part of the set.
+    pub(crate) fn segment(&self, entry: SealedEntry) -> Arc<Sealed> {
+        Arc::new(Sealed::new(entry, self.home.clone()))
     }
 
     /// The segments that a later manifest names, sharing those that this set has too.

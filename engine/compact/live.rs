@@ -14,7 +14,7 @@ use crate::{
     error::{Defect, Error, Op, Place},
     format::{RecordRef, header::HEADER_BYTES, record::RECORD_BYTES_MIN},
     options::CompactOptions,
-    segment::{Frames, Sealed},
+    segment::{Frames, Home, Sealed},
     sync::Arc,
     types::Seq,
 };
@@ -86,7 +86,7 @@ pub(super) fn walk(
     let entry = segment.entry;
     let fault =
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
-    let apart = Sealed::new(entry, core.log_id(), core.dir().clone(), false);
+    let apart = Sealed::new(entry, Home::new(core.dir().clone(), core.log_id(), false));
     let loaded = apart.load().map_err(fault)?;
     let mut frames = Frames::new(&loaded.view, HEADER_BYTES as u64);
     let mut count = 0;

@@ -269,16 +269,10 @@ impl<'a> Compaction<'a> {
             // While it is undecided which manifest is in force, the files of both stay.
             outputs.kept = committed.is_ok() || core.manifest().is_undecided();
             committed?;
-            let mapped = core.options().mapped();
-            let open = |entry: &SealedEntry| {
-                Arc::new(Sealed::new(
-                    *entry,
-                    core.log_id(),
-                    core.dir().clone(),
-                    mapped,
-                ))
-            };
             core.catalog().swap(|catalog| {
+                let new: Vec<_> = (outputs.sealed.iter())
+                    .map(|entry| catalog.segment(*entry))
+                    .collect();
                 let sealed = Arc::make_mut(&mut catalog.sealed);
                 let old = |segment: &Arc<Sealed>| ids.contains(&segment.entry.id);
                 let at = sealed.iter().position(old).unwrap_or(0);
@@ -286,7 +280,7 @@ impl<'a> Compaction<'a> {
                     segment.retire();
                 }
                 sealed.retain(|segment| !old(segment));
-                sealed.splice(at..at, outputs.sealed.iter().map(open));
+                sealed.splice(at..at, new);
                 catalog.durable_seq = catalog.durable_seq.max(durable_seq);
             });
         }

@@ -9,7 +9,7 @@ use crate::{
     },
     segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
     types::{SegmentId, Seq},
-    vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
+    vfs::{Access, Dir, VfsFile, read_full_at},
 };
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -96,17 +96,18 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         }
         Error::io(op, error).at(Place::file(dir.path()))
     })?;
-    let names: BTreeMap<&str, &DirEntry> = listed
-        .iter()
-        .map(|entry| (entry.name.as_str(), entry))
-        .collect();
-    let segments: BTreeMap<SegmentId, &DirEntry> = listed
-        .iter()
-        .filter(|entry| entry.is_file)
-        .filter_map(|entry| Some((names::parse_segment(&entry.name)?, entry)))
-        .collect();
-    let manifest = manifest_fact(dir, op, names.contains_key(names::MANIFEST))?;
-    let listed = names.contains_key(names::PRODUCERS);
+    // The size of each segment file. There may be very many: their names are let go here.
+    let mut segments = BTreeMap::new();
+    let mut others = Vec::new();
+    for entry in listed {
+        match names::parse_segment(&entry.name).filter(|_| entry.is_file) {
+            Some(id) => _ = segments.insert(id, entry.size_bytes),
+            None => others.push(entry.name),
+        }
+    }
+    let is_there = |name: &str| others.iter().any(|other| other == name);
+    let manifest = manifest_fact(dir, op, is_there(names::MANIFEST))?;
+    let listed = is_there(names::PRODUCERS);
     let mut facts = Facts {
         producers: producers_fact(dir, op, listed, &manifest)?,
         manifest,
@@ -116,17 +117,17 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         unnamed: Vec::new(),
         leftovers: [names::MANIFEST_NEW, names::PRODUCERS_NEW, names::BACKUP]
             .into_iter()
-            .filter(|name| names.contains_key(name))
+            .filter(|name| is_there(name))
             .collect(),
-        reserve: names.contains_key(names::RESERVE),
-        watermark: names.contains_key(names::WATERMARK),
+        reserve: is_there(names::RESERVE),
+        watermark: is_there(names::WATERMARK),
     };
     let mut named = Vec::new();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
         let tail = manifest.tail;
-        let size = |id| segments.get(&id).map(|entry| entry.size_bytes);
+        let size = |id| segments.get(&id).copied();
         facts.tail = Some(unsealed(
             dir,
             op,
@@ -204,13 +205,13 @@ fn producers_fact(
 
 fn sealed_defects(
     manifest: &Manifest,
-    segments: &BTreeMap<SegmentId, &DirEntry>,
+    segments: &BTreeMap<SegmentId, u64>,
 ) -> Vec<(SegmentId, Seq, Seq, Defect)> {
     let defect = |id: SegmentId, frames_end: u64| match segments.get(&id) {
         None => Some(Defect::MissingFile),
-        Some(entry) if entry.size_bytes < frames_end => Some(Defect::Truncated {
+        Some(&size_bytes) if size_bytes < frames_end => Some(Defect::Truncated {
             needed_bytes: frames_end,
-            available_bytes: entry.size_bytes,
+            available_bytes: size_bytes,
         }),
         Some(_) => None,
     };

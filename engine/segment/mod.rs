@@ -29,7 +29,7 @@ pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Verified, Witness, nonzero_end, scan, walk, witness};
-pub(crate) use sealed::{Identity, Loaded, Sealed};
+pub(crate) use sealed::{Home, Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
 pub(crate) use space::Space;
 pub(crate) use summary::{Summary, Tally};

@@ -70,13 +70,30 @@ pub(crate) struct Loaded {
     pub(crate) footer: Result<Footer, Defect>,
 }
 
-/// A sealed segment.
+/// What the sealed segments of a log have in common.
+#[derive(Debug)]
+pub(crate) struct Home {
+    dir: Dir,
+    log_id: LogId,
+    /// Whether they are mapped where that is possible.
+    mapped: bool,
+}
+
+impl Home {
+    pub(crate) fn new(dir: Dir, log_id: LogId, mapped: bool) -> Arc<Self> {
+        Arc::new(Self {
+            dir,
+            log_id,
+            mapped,
+        })
+    }
+}
+
+/// A sealed segment. There may be very many, so this is kept small.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     pub(crate) entry: SealedEntry,
-    log_id: LogId,
-    mapped: bool,
-    dir: Dir,
+    home: Arc<Home>,
     loaded: OnceLock<Box<Loaded>>,
     /// Held while it is opened.
     opening: Mutex<()>,
@@ -84,12 +101,10 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    pub(crate) fn new(entry: SealedEntry, log_id: LogId, dir: Dir, mapped: bool) -> Self {
+    pub(crate) fn new(entry: SealedEntry, home: Arc<Home>) -> Self {
         Self {
             entry,
-            log_id,
-            mapped,
-            dir,
+            home,
             loaded: OnceLock::new(),
             opening: Mutex::new(()),
             retired: AtomicBool::new(false),
@@ -122,7 +137,7 @@ impl Sealed {
             seq: entry.base_seq,
             defect,
         };
-        let file = match self.dir.open(&names::segment(entry.id), Access::Read) {
+        let file = match self.home.dir.open(&names::segment(entry.id), Access::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(defect(0, Defect::MissingFile));
@@ -142,7 +157,7 @@ impl Sealed {
         read_full_at(&*file, &mut head, 0).map_err(io)?;
         let header = SegmentHeader::decode(&head).map_err(|found| defect(0, found))?;
         let identity = Identity {
-            log_id: self.log_id,
+            log_id: self.home.log_id,
             id: entry.id.0,
             salt: entry.salt,
             base_seq: entry.base_seq,
@@ -170,7 +185,11 @@ impl Sealed {
 
     fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> io::Result<Source> {
         let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
-        let map = if self.mapped { file.map(frames)? } else { None };
+        let map = if self.home.mapped {
+            file.map(frames)?
+        } else {
+            None
+        };
         Ok(map.map_or_else(|| Source::File(file.clone()), Source::Mapped))
     }
 
@@ -231,7 +250,8 @@ impl Drop for Sealed {
     fn drop(&mut self) {
         if self.retired.load(Ordering::Acquire) {
             // If this fails the file stays as an orphan, and the next opening removes it.
-            self.dir
+            self.home
+                .dir
                 .remove_if_there(&names::segment(self.entry.id))
                 .ok();
         }

@@ -9,7 +9,7 @@ use crate::{
         manifest::SealedEntry,
     },
     segment::{
-        Fault, Identity, Loaded, Piece, Range, Sealed, Source, Window, open_damaged, salvage,
+        Fault, Home, Identity, Loaded, Piece, Range, Sealed, Source, Window, open_damaged, salvage,
     },
     types::LogId,
     vfs::Dir,
@@ -23,7 +23,7 @@ pub(super) fn look(
     before: Option<Predecessor>,
     report: &mut VerifyReport,
 ) -> Result<Option<Predecessor>> {
-    let sealed = Sealed::new(*entry, log_id, dir.clone(), false);
+    let sealed = Sealed::new(*entry, Home::new(dir.clone(), log_id, false));
     match sealed.load() {
         Ok(loaded) => {
             let dense = loaded.origin == Origin::Live;
