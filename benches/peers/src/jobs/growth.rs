@@ -165,10 +165,12 @@ pub fn build(spec: &Spec) -> Result<Sample> {
 /// Each cost, in the log that is there.
 pub fn costs(spec: &Spec) -> Result<Sample> {
     let mut values = Values::new();
+    system::return_free_memory();
     let before = meter::memory_mib("VmRSS")?;
     let start = Instant::now();
     let log = Log::open(spec.dir.join("log"))?;
     values.insert("open_ms".into(), start.elapsed().as_secs_f64() * 1e3);
+    system::return_free_memory();
     let grown = (meter::memory_mib("VmRSS")? - before) * f64::from(1 << 20);
     let segments = log.stats().segment_count as f64;
     values.insert("segments".into(), segments);

@@ -169,8 +169,8 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         name: "growth",
-        title: "growth",
-        text: "Cairn alone. By segments: a log of small ones that is made with the format's encoders. By MiB: segments as by default.",
+        title: "what each thing costs as the log grows",
+        text: "Cairn alone. By segments: a log of small ones that is made with the format's encoders. By MiB: segments as by default. Memory is what is in use once the log is open.",
         tables: &[("growth-segments", GROWTH), ("growth-bytes", GROWTH_BYTES)],
     },
 ];
