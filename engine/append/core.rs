@@ -8,7 +8,7 @@ use crate::{
     manifest::ManifestStore,
     options::{Durability, Options},
     segment::TailWriter,
-    sync::{Arc, MutexGuard},
+    sync::{Arc, MutexGuard, atomic::Ordering},
     types::{LogId, Seq},
     vfs::Dir,
 };
@@ -35,8 +35,10 @@ impl Core {
             }
             if state.leading {
                 done.register(level);
+                self.parked_count.fetch_add(1, Ordering::Relaxed);
                 drop(state);
                 done.park(level);
+                self.parked_count.fetch_sub(1, Ordering::Relaxed);
             } else {
                 self.lead(state);
             }

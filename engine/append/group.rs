@@ -55,9 +55,9 @@ pub(super) struct Group {
     pub(super) owes: bool,
     /// Records acknowledged as buffered.
     pub(super) buffered_count: usize,
-    /// How long its sync took, and how many callers it released.
+    /// How long its sync took, and how many callers were under way at its end.
     pub(super) sync_time: Duration,
-    pub(super) released_count: usize,
+    pub(super) company: usize,
     /// Whether it may take more callers.
     pub(super) open: bool,
     pub(super) done: Arc<Completion>,
@@ -103,7 +103,7 @@ impl Group {
             owes: false,
             buffered_count: 0,
             sync_time: Duration::ZERO,
-            released_count: 0,
+            company: 0,
             open: true,
             done,
         }

@@ -8,7 +8,7 @@ use crate::{
     observe::{Counters, event},
     options::Durability,
     segment::{Summary, Tail, TailWriter},
-    sync::{self, Arc, MutexGuard},
+    sync::{self, Arc, MutexGuard, atomic::Ordering},
     types::Seq,
 };
 use std::{task::Waker, time::Duration};
@@ -19,6 +19,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// How long a leader waits for the callers whom the last sync released, at most; nor longer than a
 /// sync takes, so that waiting in vain costs no more than the sync that it was to save.
 const GATHER_MAX: Duration = Duration::from_micros(50);
+/// For how many it waits at most: another one would make the group larger by a sixteenth, and costs
+/// as much again. Where there are many, most come by themselves before the leader gets a processor.
+const GATHER_COUNT_MAX: usize = 16;
 /// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
 const SCRATCHES_MAX: usize = 4;
 
@@ -40,8 +43,8 @@ impl Core {
         let first = state.queue.front()?;
         let (wants, done) = (first.wants, first.done.clone());
         state.leading = true;
-        if wants == Durability::Durable && done.parked_count() + 1 < state.company {
-            let company = state.company;
+        let company = state.company.min(GATHER_COUNT_MAX);
+        if wants == Durability::Durable && done.parked_count() + 1 < company {
             let limit = state.usual_sync.min(GATHER_MAX);
             drop(state);
             // Those whom the last sync released are on their way with their next append, and come
@@ -103,7 +106,8 @@ impl Core {
             self.sync_writer(writer).map_err(Failure::Sync)?;
             group.sync_time = self.dir.vfs().monotonic().saturating_sub(start);
             self.watermark.raise(Level::Durable, group.next_seq);
-            group.released_count = group.done.parked_count() + 1;
+            // Before anybody is woken: who is quick is back in the queue before this group is settled.
+            group.company = self.parked_count.load(Ordering::Relaxed) + 1;
             group.done.durable();
         }
         Ok(())
@@ -186,8 +190,7 @@ impl Core {
         state.retry_at = None;
         state.stuck = None;
         if group.wants == Durability::Durable {
-            let queued = state.queue.iter().map(|group| group.done.parked_count());
-            state.company = group.released_count + queued.sum::<usize>();
+            state.company = group.company;
             state.usual_sync = (7 * state.usual_sync + group.sync_time) / 8;
             state.usual_group_bytes = (7 * state.usual_group_bytes + group.buffer.len()) / 8;
             state.synced_at = Some(self.dir.vfs().monotonic());

@@ -30,6 +30,8 @@ mod repeat;
 mod room;
 #[cfg(feature = "async")]
 mod sink;
+#[cfg(test)]
+mod tests;
 mod ticket;
 mod worker;
 
@@ -50,7 +52,7 @@ use crate::{
     observe::{Counters, event},
     options::Options,
     segment::{Space, Tail, TailWriter},
-    sync::{Arc, Condvar, JoinHandle, Mutex},
+    sync::{Arc, Condvar, JoinHandle, Mutex, atomic::AtomicUsize},
     types::{LogId, SegmentId, Seq},
     vfs::Dir,
 };
@@ -104,6 +106,8 @@ pub(crate) struct Core {
     watermark: Arc<Watermark>,
     counters: Counters,
     state: Mutex<State>,
+    /// Callers that wait for a group to be written or synced.
+    parked_count: AtomicUsize,
     /// Signals room in the queue, a free lead.
     room: Condvar,
     /// Signals the worker.
@@ -138,6 +142,7 @@ impl Appender {
                 spare: parts.spare,
                 ..state
             }),
+            parked_count: AtomicUsize::new(0),
             options: parts.options,
             dir: parts.dir,
             log_id: parts.log_id,

@@ -50,7 +50,7 @@ pub(super) struct State {
     pub(super) queued_bytes: usize,
     /// Whether somebody leads.
     pub(super) leading: bool,
-    /// Callers that were under way when the last sync ended: those it released, those that queued.
+    /// Callers that were under way when the last sync ended: those it released, those that wait still.
     pub(super) company: usize,
     /// How long the last syncs took, and the size of what they made durable in bytes; the later ones
     /// count more.

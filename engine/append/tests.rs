@@ -1,0 +1,39 @@
+//! How many callers does a leader wait for?
+//!
+//! Callers that a sync released were counted when the group was settled, together with those in the
+//! queue by then: whoever was quick was in both. With eight threads the count came to fifteen, and
+//! every leader waited as long as it may for callers that there were not.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use super::{Appender, NewRecord};
+use crate::{options::Options, recover, vfs::Dir};
+use std::time::{Duration, Instant};
+
+const THREADS: usize = 8;
+
+#[test]
+fn is_nobody_counted_twice_whom_the_next_group_should_wait_for() {
+    let dir = tempfile::tempdir().unwrap();
+    // Without the worker, who would be one more when it leads.
+    let options = Options::new().background(false);
+    let dir = Dir::new(options.vfs.clone(), &dir.path().join("log"));
+    let (parts, ..) = recover::open(&dir, options).unwrap();
+    let appender = Appender::new(parts, None).unwrap();
+    let deadline = Instant::now() + Duration::from_millis(300);
+    let most = std::thread::scope(|scope| {
+        let append = || {
+            let mut most = 0;
+            while Instant::now() < deadline {
+                let record = NewRecord::value(b"hello");
+                appender.append(&[record], &Default::default()).unwrap();
+                most = most.max(appender.core.state.lock().company);
+            }
+            most
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(append)).collect();
+        let most = threads.into_iter().map(|thread| thread.join().unwrap());
+        most.max().unwrap()
+    });
+    assert!((2..=THREADS).contains(&most), "{most} of {THREADS} threads");
+}
