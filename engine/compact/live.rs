@@ -134,7 +134,7 @@ impl Judge<'_> {
         if window.iter().any(|segment| segment.entry.keyed_count > 0) {
             let bitmap_bytes = dead.bits.len() * 8;
             let memory_bytes = self.how.memory_bytes_max.saturating_sub(bitmap_bytes);
-            self.by_key(memory_bytes, &mut dead, pace)?;
+            self.by_key(window, memory_bytes, &mut dead, pace)?;
         }
         self.by_itself(window, &mut dead, pace)?;
         Ok(dead)
@@ -142,12 +142,18 @@ impl Judge<'_> {
 
     fn by_key(
         &self,
+        window: &[Arc<Sealed>],
         memory_bytes: usize,
         dead: &mut Dead,
         pace: &mut Pace<'_>,
     ) -> Result<(), Halt> {
         let random = || self.core.dir().vfs().random();
-        let mut table = KeyTable::new(self.how.keys, memory_bytes, [random(), random()]);
+        let secret = [random(), random()];
+        let keyed_count = window
+            .iter()
+            .map(|it| u64::from(it.entry.keyed_count))
+            .sum();
+        let mut table = KeyTable::new(self.how.keys, memory_bytes, keyed_count, secret);
         loop {
             pace.progress.pass_count += 1;
             self.pass(&mut table, dead, pace)?;
@@ -170,7 +176,7 @@ impl Judge<'_> {
                     // What lies behind the window is evidence only.
                     let older = match Number::try_from(number) {
                         Ok(number) if inside => table.put(key, number),
-                        _ => table.take(key),
+                        _ => table.get(key),
                     };
                     if let Some(older) = older {
                         dead.set(older.into());
