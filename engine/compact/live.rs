@@ -42,9 +42,10 @@ impl Dead {
         }
     }
 
-    /// The number of the first record of a segment of the window.
+    /// The number of the first record of a segment of the window; behind it, of any other.
     pub(super) fn start(&self, segment: usize) -> u64 {
-        self.starts.get(segment).copied().unwrap_or(u64::MAX)
+        let start = self.starts.get(segment).or(self.starts.last());
+        start.copied().unwrap_or(0)
     }
 
     fn set(&mut self, number: u64) {
@@ -75,13 +76,16 @@ impl Dead {
     }
 }
 
-/// Walks the records of a segment, each verified. Its own way to the file keeps the memory that the
-/// walk takes out of the readers' maps.
+/// Walks the records of a segment, each verified, with their numbers from `start` on; steps over those
+/// that are dead by `skipped`, as they were verified when they were judged. Its own way to the file
+/// keeps the memory that the walk takes out of the readers' maps.
 pub(super) fn walk(
     core: &Core,
     segment: &Sealed,
+    start: u64,
+    skipped: Option<&Dead>,
     pace: &mut Pace<'_>,
-    mut each: impl FnMut(&RecordRef<'_>, &mut Pace<'_>) -> Result<(), Halt>,
+    mut each: impl FnMut(u64, &RecordRef<'_>, &mut Pace<'_>) -> Result<(), Halt>,
 ) -> Result<(), Halt> {
     let entry = segment.entry;
     let fault =
@@ -89,15 +93,23 @@ pub(super) fn walk(
     let apart = Sealed::new(entry, core.log_id(), core.dir().clone(), false);
     let loaded = apart.load().map_err(fault)?;
     let mut frames = Frames::new(&loaded.view, HEADER_BYTES as u64);
-    let mut count = 0;
+    let mut number = start;
+    let mut offset = frames.offset();
     while frames.go_on(entry.frames_end).map_err(fault)? {
-        while let Some((record, _)) = frames.next(Seq::MAX).map_err(fault)? {
-            pace.read(frame_bytes(&record))?;
-            count += 1;
-            each(&record, pace)?;
+        let skip = skipped.is_some_and(|dead| dead.is_dead(number));
+        // A length that does not fit is met again by the verified walk, which names the place.
+        if !skip || !frames.skip(entry.frames_end).map_err(fault)? {
+            let Some((record, _)) = frames.next(Seq::MAX).map_err(fault)? else {
+                break;
+            };
+            each(number, &record, pace)?;
         }
+        number += 1;
+        let read_bytes = frames.offset() - offset;
+        offset += read_bytes;
+        pace.read(read_bytes)?;
     }
-    if count != u64::from(entry.record_count) {
+    if number - start != u64::from(entry.record_count) {
         // Records are told apart by their number, so a wrong count would drop others than it should.
         let defect = Defect::Malformed("count of records");
         let place = Place::in_segment(entry.id, 0).with_seq(entry.base_seq);
@@ -170,21 +182,26 @@ impl Judge<'_> {
                 continue;
             }
             let inside = at < self.window;
-            let mut number = dead.start(at);
-            walk(self.core, segment, pace, |record, _| {
-                if let Some(key) = record.key {
-                    // What lies behind the window is evidence only.
-                    let older = match Number::try_from(number) {
-                        Ok(number) if inside => table.put(key, number),
-                        _ => table.get(key),
-                    };
-                    if let Some(older) = older {
-                        dead.set(older.into());
+            walk(
+                self.core,
+                segment,
+                dead.start(at),
+                None,
+                pace,
+                |number, record, _| {
+                    if let Some(key) = record.key {
+                        // What lies behind the window is evidence only.
+                        let older = match Number::try_from(number) {
+                            Ok(number) if inside => table.put(key, number),
+                            _ => table.get(key),
+                        };
+                        if let Some(older) = older {
+                            dead.set(older.into());
+                        }
                     }
-                }
-                number = number.saturating_add(1);
-                Ok(())
-            })?;
+                    Ok(())
+                },
+            )?;
         }
         Ok(())
     }
@@ -204,14 +221,19 @@ impl Judge<'_> {
             if !asked {
                 continue;
             }
-            let mut number = dead.start(at);
-            walk(self.core, segment, pace, |record, _| {
-                if !dead.is_dead(number) && !self.keeps(record) {
-                    dead.set(number);
-                }
-                number += 1;
-                Ok(())
-            })?;
+            walk(
+                self.core,
+                segment,
+                dead.start(at),
+                None,
+                pace,
+                |number, record, _| {
+                    if !dead.is_dead(number) && !self.keeps(record) {
+                        dead.set(number);
+                    }
+                    Ok(())
+                },
+            )?;
         }
         Ok(())
     }

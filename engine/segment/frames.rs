@@ -97,6 +97,15 @@ impl Frames {
         self.context.base_seq
     }
 
+    /// Where the next record starts, or the next batch if none is left of the open one.
+    pub(crate) fn offset(&self) -> u64 {
+        if self.left > 0 {
+            self.next.offset
+        } else {
+            self.next_batch
+        }
+    }
+
     /// Whether a record is left of the open batch.
     #[inline]
     pub(crate) fn is_in_batch(&self) -> bool {
