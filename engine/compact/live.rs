@@ -14,7 +14,7 @@ use crate::{
     error::{Defect, Error, Op, Place},
     format::{RecordRef, header::HEADER_BYTES, record::RECORD_BYTES_MIN},
     options::CompactOptions,
-    segment::{Frames, Sealed},
+    segment::{Frames, Sealed, Window},
     sync::Arc,
     types::Seq,
 };
@@ -92,7 +92,11 @@ pub(super) fn walk(
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
     let apart = Sealed::new(entry, core.log_id(), core.dir().clone(), false);
     let loaded = apart.load().map_err(fault)?;
-    let mut frames = Frames::new(&loaded.view, HEADER_BYTES as u64);
+    let window = match core.options().mapped() {
+        true => Window::mapped(&loaded.view.source),
+        false => Window::new(&loaded.view.source),
+    };
+    let mut frames = Frames::through(window, &loaded.view, HEADER_BYTES as u64);
     let mut number = start;
     let mut offset = frames.offset();
     while frames.go_on(entry.frames_end).map_err(fault)? {

@@ -73,7 +73,7 @@ impl Frames {
     }
 
     /// A walk that looks through this window.
-    pub(super) fn through(window: Window, view: &View, start: u64) -> Self {
+    pub(crate) fn through(window: Window, view: &View, start: u64) -> Self {
         let none = BatchHeader {
             body_bytes: 0,
             first_seq: view.context.base_seq,

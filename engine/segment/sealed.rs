@@ -170,7 +170,11 @@ impl Sealed {
 
     fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> io::Result<Source> {
         let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
-        let map = if self.mapped { file.map(frames)? } else { None };
+        let map = if self.mapped {
+            file.map(0, frames)?
+        } else {
+            None
+        };
         Ok(map.map_or_else(|| Source::File(file.clone()), Source::Mapped))
     }
 
