@@ -12,7 +12,7 @@
 
 use crate::options::KeyMatch;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::hash::Hasher;
+use std::{hash::Hasher, hint::black_box};
 
 /// Records are numbered from 0 inside a window; a number has 32 bits.
 pub(super) type Number = u32;
@@ -24,6 +24,18 @@ const FREE: Slot = [0; 2];
 
 /// An entry: the number of the key's newest record, the length of its bytes, the bytes.
 const ENTRY_HEAD_BYTES: usize = 4 + 2;
+/// So many keys are put in at once, or this many bytes of them: the memory that they need is fetched
+/// for all together.
+const WAITING_MAX: usize = 32;
+const WAITING_BYTES_MAX: usize = 64 << 10;
+
+/// Keys that wait to be put in.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// With each its number and where its bytes end.
+    keys: Vec<(Hash, Number, usize)>,
+    bytes: Vec<u8>,
+}
 
 /// Finds the older record of a key.
 #[derive(Debug)]
@@ -37,6 +49,7 @@ pub(super) struct KeyTable {
     key_count_max: usize,
     entries: Vec<u8>,
     entry_bytes_max: usize,
+    waiting: Waiting,
 }
 
 impl KeyTable {
@@ -63,6 +76,7 @@ impl KeyTable {
             key_count_max: slot_count / 4 * 3,
             entries: Vec::with_capacity(entry_bytes_max),
             entry_bytes_max,
+            waiting: Waiting::default(),
         }
     }
 
@@ -110,18 +124,51 @@ impl KeyTable {
         self.key_count < self.key_count_max && ENTRY_HEAD_BYTES + bytes.len() <= left
     }
 
-    /// Notes the newest record of a key so far; gives the one before it. `None` also if its hash is
-    /// not in the part of this pass.
-    pub(super) fn put(&mut self, key: &[u8], number: Number) -> Option<Number> {
+    /// Notes the newest record of a key so far, now or when others are; tells the one before it, unless
+    /// the key's hash is not in the part of this pass.
+    pub(super) fn put(&mut self, key: &[u8], number: Number, older: impl FnMut(Number)) {
         let hash = hash(self.secret, key);
         if hash[0] < self.part.0 || hash[0] > self.part.1 {
-            return None;
+            return;
         }
-        let of_hash = bytes_of(hash);
-        let bytes = match self.matching {
-            KeyMatch::Exact => key,
-            KeyMatch::Hashed => &of_hash,
-        };
+        let waiting = &mut self.waiting;
+        match self.matching {
+            KeyMatch::Exact => waiting.bytes.extend_from_slice(key),
+            KeyMatch::Hashed => waiting.bytes.extend_from_slice(&bytes_of(hash)),
+        }
+        waiting.keys.push((hash, number, waiting.bytes.len()));
+        if waiting.keys.len() == WAITING_MAX || waiting.bytes.len() >= WAITING_BYTES_MAX {
+            self.settle(older);
+        }
+    }
+
+    /// Puts in the keys that wait.
+    pub(super) fn settle(&mut self, mut older: impl FnMut(Number)) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.touch(&waiting.keys);
+        let mut start = 0;
+        for (hash, number, end) in waiting.keys.drain(..) {
+            let bytes = waiting.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            if let Some(number) = self.replace(hash, bytes, number) {
+                older(number);
+            }
+        }
+        waiting.bytes.clear();
+        self.waiting = waiting;
+    }
+
+    /// Has the memory fetched that some keys will need: first all slots, then the entries that those
+    /// name. No load waits for that of another key.
+    fn touch(&self, keys: &[(Hash, Number, usize)]) {
+        let slots = keys.iter().map(|(hash, ..)| self.slot(self.home(*hash)));
+        black_box(slots.clone().fold(0, |all, [mark, _]| all ^ mark));
+        let entries = slots.map(|[_, place]| self.entries.get(place as usize));
+        black_box(entries.fold(0, |all, byte| all ^ byte.copied().unwrap_or(0)));
+    }
+
+    /// Notes the newest record of a key; gives the one before it.
+    fn replace(&mut self, hash: Hash, bytes: &[u8], number: Number) -> Option<Number> {
         if let Some((start, older)) = self.find(hash, bytes) {
             if let Some(slot) = self.entries.get_mut(start..start + 4) {
                 slot.copy_from_slice(&number.to_le_bytes());
@@ -233,25 +280,23 @@ fn entry(entries: &[u8], start: usize) -> Option<(Number, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
 
     /// Puts every key in three times, pass by pass; gives how many passes there were.
     fn passes(matching: KeyMatch, bytes_max: usize, keys: &[Vec<u8>]) -> usize {
         let mut table = KeyTable::new(matching, bytes_max, keys.len() as u64, [1, 2]);
         let allotted = |table: &KeyTable| (table.slots.capacity(), table.entries.capacity());
         let at_first = allotted(&table);
-        let mut older: HashMap<(usize, u32), u32> = HashMap::new();
+        let mut older = Vec::new();
         let (mut count, mut found) = (0, 0);
         loop {
             count += 1;
             for round in 0..3 {
                 for (at, key) in keys.iter().enumerate() {
                     let number = u32::try_from(round * keys.len() + at).expect("small");
-                    if let Some(before) = table.put(key, number) {
-                        older.insert((at, number), before);
-                    }
+                    table.put(key, number, |number| older.push(number));
                 }
             }
+            table.settle(|number| older.push(number));
             assert_eq!(allotted(&table), at_first, "it grew");
             for (at, key) in keys.iter().enumerate() {
                 if let Some(number) = table.get(key) {
@@ -263,14 +308,10 @@ mod tests {
                 break;
             }
         }
-        // Whatever part a key was in, both of its repetitions found the record before.
-        assert_eq!((older.len(), found), (keys.len() * 2, keys.len()));
-        let len = u32::try_from(keys.len()).expect("small");
-        assert!(
-            older
-                .iter()
-                .all(|((_, number), before)| before + len == *number)
-        );
+        // Whatever part a key was in, both of its repetitions found the record before, and once.
+        older.sort_unstable();
+        let all_older: Vec<Number> = (0..).take(keys.len() * 2).collect();
+        assert!(older == all_older && found == keys.len());
         count
     }
 

@@ -185,27 +185,25 @@ impl Judge<'_> {
             if segment.entry.keyed_count == 0 {
                 continue;
             }
+            // What lies behind the window is evidence only.
             let inside = at < self.window;
-            walk(
-                self.core,
-                segment,
-                dead.start(at),
-                None,
-                pace,
-                |number, record, _| {
-                    if let Some(key) = record.key {
-                        // What lies behind the window is evidence only.
-                        let older = match Number::try_from(number) {
-                            Ok(number) if inside => table.put(key, number),
-                            _ => table.get(key),
-                        };
-                        if let Some(older) = older {
+            let start = dead.start(at);
+            let each = |number, record: &RecordRef<'_>, _: &mut Pace<'_>| {
+                match (record.key, Number::try_from(number)) {
+                    (Some(key), Ok(number)) if inside => {
+                        table.put(key, number, |older| dead.set(older.into()));
+                    }
+                    (Some(key), _) => {
+                        if let Some(older) = table.get(key) {
                             dead.set(older.into());
                         }
                     }
-                    Ok(())
-                },
-            )?;
+                    (None, _) => {}
+                }
+                Ok(())
+            };
+            walk(self.core, segment, start, None, pace, each)?;
+            table.settle(|older| dead.set(older.into()));
         }
         Ok(())
     }
@@ -225,19 +223,14 @@ impl Judge<'_> {
             if !asked {
                 continue;
             }
-            walk(
-                self.core,
-                segment,
-                dead.start(at),
-                None,
-                pace,
-                |number, record, _| {
-                    if !dead.is_dead(number) && !self.keeps(record) {
-                        dead.set(number);
-                    }
-                    Ok(())
-                },
-            )?;
+            let start = dead.start(at);
+            let each = |number, record: &RecordRef<'_>, _: &mut Pace<'_>| {
+                if !dead.is_dead(number) && !self.keeps(record) {
+                    dead.set(number);
+                }
+                Ok(())
+            };
+            walk(self.core, segment, start, None, pace, each)?;
         }
         Ok(())
     }
