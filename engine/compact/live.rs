@@ -92,9 +92,11 @@ pub(super) fn walk(
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
     let apart = Sealed::new(entry, core.log_id(), core.dir().clone(), false);
     let loaded = apart.load().map_err(fault)?;
-    let window = match core.options().mapped() {
-        true => Window::mapped(&loaded.view.source),
-        false => Window::new(&loaded.view.source),
+    // At a rate there is nothing to gain from a mapping, and a failing disk gives an error.
+    let window = if pace.is_unbound() && core.options().mapped() {
+        Window::mapped(&loaded.view.source)
+    } else {
+        Window::new(&loaded.view.source)
     };
     let mut frames = Frames::through(window, &loaded.view, HEADER_BYTES as u64);
     let mut number = start;

@@ -49,8 +49,8 @@ impl<'a> Outputs<'a> {
         first: usize,
         pace: &mut Pace<'_>,
     ) -> Result<Self, Halt> {
+        // Not at a rate, which is there to be gentle. If there is no thread to be had, it goes without.
         let fast = pace.is_unbound() && core.options().background;
-        // If there is no thread to be had, it goes without.
         let behind = fast.then(Behind::start).and_then(Result::ok);
         let mut outputs = Self {
             core,
@@ -113,6 +113,9 @@ impl<'a> Outputs<'a> {
     }
 
     fn begin(&self, first: &RecordRef<'_>) -> Result<(SegmentId, Builder), Halt> {
+        if let Some(behind) = &self.behind {
+            behind.check().map_err(|(id, error)| failed(id, error))?;
+        }
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
         let header = SegmentHeader {
@@ -122,13 +125,10 @@ impl<'a> Outputs<'a> {
         };
         let builder = Builder::create(dir, header).map_err(|error| failed(id, error))?;
         let builder = builder.packed();
-        match &self.behind {
-            Some(behind) => {
-                behind.check().map_err(|(id, error)| failed(id, error))?;
-                Ok((id, builder.behind(behind)))
-            }
-            None => Ok((id, builder)),
-        }
+        Ok(match &self.behind {
+            Some(behind) => (id, builder.behind(behind)),
+            None => (id, builder),
+        })
     }
 
     fn seal(&mut self) -> Result<(), Halt> {
