@@ -244,9 +244,9 @@ impl Builder {
     }
 
     fn sync(&self) -> io::Result<()> {
+        // DURABILITY: after this line what was written survives; left to the thread, once that says so.
         match &self.lane {
             Some(lane) => lane.sync(),
-            // DURABILITY: for the callers to say.
             None => self.file.sync()?,
         }
         Ok(())
