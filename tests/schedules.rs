@@ -9,7 +9,7 @@ use cairnlog::{
     AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer,
     QueueOptions,
     format::WatermarkFile,
-    vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
+    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use shuttle::thread;
 use std::{
@@ -272,6 +272,42 @@ fn maintenance_beside_rotations_never_unnames_a_segment_in_use() {
         check(&log, &acked);
         let reopened = options(&disk.reboot(11)).open("log").unwrap();
         check(&reopened, &acked);
+    });
+}
+
+/// A compaction without a rate hands what it writes to a thread. It ends, whether or not that thread
+/// meets an error, and nothing counts that was not synced.
+#[test]
+fn a_compaction_and_the_thread_that_writes_for_it_wait_for_each_other() {
+    explore(|| {
+        let disk = SimFs::new(14);
+        let log = options(&disk).background(true).open("log").unwrap();
+        for number in 0..6u8 {
+            let (key, value) = ([number % 3], vec![number; 150]);
+            let records = [NewRecord::keyed(&key, &value)];
+            log.append_records(&records, &AppendOptions::new()).unwrap();
+        }
+        log.rotate().unwrap();
+        let how = CompactOptions::new().rate_bytes_per_s(None);
+        let failing = shuttle::rand::Rng::gen_bool(&mut shuttle::rand::thread_rng(), 0.5);
+        if failing {
+            let next = disk.files().len() as u64;
+            let rule = FaultRule::nth(OpKind::Write, 0, Fault::Error(Errno::Eio));
+            for id in next.saturating_sub(3)..next + 6 {
+                disk.fail(rule.clone().on(format!("log/{id:020}.seg")));
+            }
+        }
+        let outcome = log.compact(&how);
+        disk.clear_faults();
+        let newest = |log: &Log| {
+            let key = |key: u8| log.reader().latest(&[key], ..).unwrap().unwrap().seq();
+            [key(0), key(1), key(2)]
+        };
+        assert_eq!(newest(&log), [3, 4, 5]);
+        assert!(failing || outcome.is_ok(), "{outcome:?}");
+        drop(log);
+        let reopened = options(&disk.crash_at(u64::MAX).state(&Choice::lost()));
+        assert_eq!(newest(&reopened.open("log").unwrap()), [3, 4, 5]);
     });
 }
 

@@ -2,71 +2,81 @@
 //! more keys than fit are worked off in several passes, each over a part of all hashes. A pass that
 //! finds too many narrows its part on the way, and leaves the rest to later ones.
 //!
-//! INVARIANT: it never grows, whatever the keys are. Keys that share a hash are told apart
-//! ([`KeyMatch::Exact`]) or cannot be crafted, since the hash is keyed by chance.
+//! Open addressing with linear probing: a slot of eight bytes says where the entry of a key lies in one
+//! run of memory, which is filled from its start. So a new key costs one cache miss and a known one two,
+//! whatever the length of keys, and nothing is allocated for a key of its own.
+//!
+//! INVARIANTS: it never grows, whatever the keys are, and a slot is always free. Keys are told apart by
+//! their bytes ([`KeyMatch::Exact`]) or by all 128 bits of a hash, which is keyed by chance so that
+//! nobody can craft keys that share it; the mark in a slot only saves looking at entries in vain.
 
 use crate::options::KeyMatch;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, BuildHasherDefault, Hasher},
-};
-
-/// What the allocator takes for a key of its own, beside its bytes.
-const ALLOCATION_BYTES: usize = 16;
+use std::{hash::Hasher, hint::black_box};
 
 /// Records are numbered from 0 inside a window; a number has 32 bits.
 pub(super) type Number = u32;
 
-#[derive(Debug)]
-enum Entries {
-    Exact(HashMap<Box<[u8]>, Number, Keyed>),
-    Hashed(HashMap<[u64; 2], Number, BuildHasherDefault<FirstWord>>),
+type Hash = [u64; 2];
+/// The mark of an entry, and where it starts, counted from one: zeros are a free slot.
+type Slot = [u32; 2];
+const FREE: Slot = [0; 2];
+
+/// An entry: the number of the key's newest record, the length of its bytes, the bytes.
+const ENTRY_HEAD_BYTES: usize = 4 + 2;
+/// So many keys are put in at once, or this many bytes of them: the memory that they need is fetched
+/// for all together.
+const WAITING_MAX: usize = 32;
+const WAITING_BYTES_MAX: usize = 64 << 10;
+
+/// Keys that wait to be put in.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// With each its number and where its bytes end.
+    keys: Vec<(Hash, Number, usize)>,
+    bytes: Vec<u8>,
 }
 
 /// Finds the older record of a key.
 #[derive(Debug)]
 pub(super) struct KeyTable {
+    matching: KeyMatch,
     secret: [u64; 2],
     /// The hashes of this pass: from the first up to and with the last.
     part: (u64, u64),
-    slot_max: usize,
-    key_bytes_left: usize,
-    key_bytes_max: usize,
-    /// Keys put in during this pass.
-    put_count: usize,
-    entries: Entries,
+    slots: Vec<Slot>,
+    key_count: usize,
+    key_count_max: usize,
+    entries: Vec<u8>,
+    entry_bytes_max: usize,
+    waiting: Waiting,
 }
 
 impl KeyTable {
-    /// A table of at most this many bytes, for a first pass over all hashes.
-    pub(super) fn new(matching: KeyMatch, bytes_max: usize, secret: [u64; 2]) -> Self {
-        let (slot_bytes, share) = match matching {
-            // Half at most for slots, the rest for the bytes of keys.
-            KeyMatch::Exact => (size_of::<(Box<[u8]>, Number)>(), 2),
-            KeyMatch::Hashed => (size_of::<([u64; 2], Number)>(), 1),
-        };
-        let buckets = buckets(slot_bytes, bytes_max / share);
-        let slot_max = buckets / 8 * 7;
-        let entries = match matching {
-            KeyMatch::Exact => Entries::Exact(HashMap::with_capacity_and_hasher(
-                slot_max,
-                Keyed { secret },
-            )),
-            KeyMatch::Hashed => {
-                let hasher = BuildHasherDefault::default();
-                Entries::Hashed(HashMap::with_capacity_and_hasher(slot_max, hasher))
-            }
-        };
-        let key_bytes_max = bytes_max - buckets * (slot_bytes + 1);
+    /// A table of at most this many bytes for so many records with keys, for a first pass over all
+    /// hashes.
+    pub(super) fn new(
+        matching: KeyMatch,
+        bytes_max: usize,
+        keyed_count: u64,
+        secret: [u64; 2],
+    ) -> Self {
+        // A third for slots, three quarters of which are taken, at most: right for keys of 16 bytes.
+        let slots_max = (bytes_max / size_of::<Slot>() / 3) as u64;
+        let slot_count = (keyed_count / 3 * 4 + 8).min(slots_max).min(1 << 32);
+        let slot_count = usize::try_from(slot_count).unwrap_or(usize::MAX);
+        let rest = bytes_max.saturating_sub(slot_count * size_of::<Slot>());
+        let entry_bytes_max = rest.min(u32::MAX as usize);
         Self {
+            matching,
             secret,
             part: (0, u64::MAX),
-            slot_max,
-            key_bytes_left: key_bytes_max,
-            key_bytes_max,
-            put_count: 0,
-            entries,
+            slots: vec![FREE; slot_count],
+            key_count: 0,
+            key_count_max: slot_count / 4 * 3,
+            entries: Vec::with_capacity(entry_bytes_max),
+            entry_bytes_max,
+            waiting: Waiting::default(),
         }
     }
 
@@ -76,186 +86,232 @@ impl KeyTable {
             return false;
         };
         // As many hashes as would fill nine tenths of it, if the next come as densely as the last.
-        let slots = self.put_count.max(1) as u128 * 10;
-        let width = u128::from(self.part.1 - self.part.0) * self.slot_max as u128 * 9 / slots;
+        let share = |used: usize, max: usize| (used as u128) * 1000 / (max.max(1) as u128);
+        let used = share(self.key_count, self.key_count_max)
+            .max(share(self.entries.len(), self.entry_bytes_max));
+        let width = u128::from(self.part.1 - self.part.0) * 900 / used.max(1);
         let width = u64::try_from(width).unwrap_or(u64::MAX);
         self.part = (first, first.saturating_add(width));
-        (self.key_bytes_left, self.put_count) = (self.key_bytes_max, 0);
-        match &mut self.entries {
-            Entries::Exact(map) => map.clear(),
-            Entries::Hashed(map) => map.clear(),
-        }
+        self.slots.fill(FREE);
+        self.key_count = 0;
+        self.entries.clear();
         true
     }
 
-    /// Halves the part, and a little more: whose hash is behind it is left to a later pass.
+    /// Halves the part, and a little more: whose hash is behind it is left to a later pass. The entries
+    /// that stay move together, in their order, and get their slots anew.
     fn narrow(&mut self) {
         let (first, last) = self.part;
         self.part.1 = first + (last - first) / 20 * 9;
-        let (secret, part) = (self.secret, self.part);
-        let mut freed = 0;
-        let count = match &mut self.entries {
-            Entries::Exact(map) => {
-                map.retain(|key, _| {
-                    let stays = hash(secret, key)[0] <= part.1;
-                    freed += if stays {
-                        0
-                    } else {
-                        key.len() + ALLOCATION_BYTES
-                    };
-                    stays
-                });
-                map.len()
+        self.slots.fill(FREE);
+        self.key_count = 0;
+        let (mut from, mut to) = (0, 0);
+        while let Some((_, bytes)) = entry(&self.entries, from) {
+            let (hash, end) = (self.hash_of(bytes), from + ENTRY_HEAD_BYTES + bytes.len());
+            if hash[0] <= self.part.1 {
+                self.entries.copy_within(from..end, to);
+                self.take_slot(hash, to);
+                to += end - from;
             }
-            Entries::Hashed(map) => {
-                map.retain(|hash, _| hash[0] <= part.1);
-                map.len()
-            }
-        };
-        self.key_bytes_left += freed;
-        self.put_count = count;
+            from = end;
+        }
+        self.entries.truncate(to);
     }
 
-    /// Whether a key can be added without the table growing: it has a free slot, or so many that were
-    /// given up that the standard library's table makes room in place.
-    fn has_room(&self, key: &[u8]) -> bool {
-        let (len, capacity) = match &self.entries {
-            Entries::Exact(map) => (map.len(), map.capacity()),
-            Entries::Hashed(map) => (map.len(), map.capacity()),
-        };
-        let slot = len < capacity.min(self.slot_max) || len < self.slot_max / 2;
-        let exact = matches!(self.entries, Entries::Exact(_));
-        slot && (!exact || key.len() + ALLOCATION_BYTES <= self.key_bytes_left)
+    /// Whether a key can be added without the table growing.
+    fn has_room(&self, bytes: &[u8]) -> bool {
+        let left = self.entry_bytes_max - self.entries.len();
+        self.key_count < self.key_count_max && ENTRY_HEAD_BYTES + bytes.len() <= left
     }
 
-    /// Notes the newest record of a key so far; gives the one before it. `None` also if its hash is
-    /// not in the part of this pass.
-    pub(super) fn put(&mut self, key: &[u8], number: Number) -> Option<Number> {
+    /// Notes the newest record of a key so far, now or when others are; tells the one before it, unless
+    /// the key's hash is not in the part of this pass.
+    pub(super) fn put(&mut self, key: &[u8], number: Number, older: impl FnMut(Number)) {
         let hash = hash(self.secret, key);
         if hash[0] < self.part.0 || hash[0] > self.part.1 {
-            return None;
+            return;
         }
-        let slot = match &mut self.entries {
-            Entries::Exact(map) => map.get_mut(key),
-            Entries::Hashed(map) => map.get_mut(&hash),
-        };
-        if let Some(slot) = slot {
-            return Some(std::mem::replace(slot, number));
+        let waiting = &mut self.waiting;
+        match self.matching {
+            KeyMatch::Exact => waiting.bytes.extend_from_slice(key),
+            KeyMatch::Hashed => waiting.bytes.extend_from_slice(&bytes_of(hash)),
         }
-        while !self.has_room(key) && self.part.0 < self.part.1 {
+        waiting.keys.push((hash, number, waiting.bytes.len()));
+        if waiting.keys.len() == WAITING_MAX || waiting.bytes.len() >= WAITING_BYTES_MAX {
+            self.settle(older);
+        }
+    }
+
+    /// Puts in the keys that wait.
+    pub(super) fn settle(&mut self, mut older: impl FnMut(Number)) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.touch(&waiting.keys);
+        let mut start = 0;
+        for (hash, number, end) in waiting.keys.drain(..) {
+            let bytes = waiting.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            if let Some(number) = self.replace(hash, bytes, number) {
+                older(number);
+            }
+        }
+        waiting.bytes.clear();
+        self.waiting = waiting;
+    }
+
+    /// Has the memory fetched that some keys will need: first all slots, then the entries that those
+    /// name. No load waits for that of another key.
+    fn touch(&self, keys: &[(Hash, Number, usize)]) {
+        let slots = keys.iter().map(|(hash, ..)| self.slot(self.home(*hash)));
+        black_box(slots.clone().fold(0, |all, [mark, _]| all ^ mark));
+        let entries = slots.map(|[_, place]| self.entries.get(place as usize));
+        black_box(entries.fold(0, |all, byte| all ^ byte.copied().unwrap_or(0)));
+    }
+
+    /// Notes the newest record of a key; gives the one before it.
+    fn replace(&mut self, hash: Hash, bytes: &[u8], number: Number) -> Option<Number> {
+        if let Some((start, older)) = self.find(hash, bytes) {
+            if let Some(slot) = self.entries.get_mut(start..start + 4) {
+                slot.copy_from_slice(&number.to_le_bytes());
+            }
+            return Some(older);
+        }
+        while !self.has_room(bytes) && self.part.0 < self.part.1 {
             self.narrow();
         }
-        if hash[0] > self.part.1 {
-            return None;
-        }
-        self.put_count += 1;
-        match &mut self.entries {
-            Entries::Exact(map) => {
-                let cost = key.len() + ALLOCATION_BYTES;
-                self.key_bytes_left = self.key_bytes_left.saturating_sub(cost);
-                map.insert(key.into(), number);
-            }
-            Entries::Hashed(map) => {
-                map.insert(hash, number);
-            }
+        // What finds no room at all is not remembered, and so nothing is dropped for its sake.
+        if hash[0] <= self.part.1 && self.has_room(bytes) {
+            let start = self.entries.len();
+            let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+            self.entries.extend_from_slice(&number.to_le_bytes());
+            self.entries.extend_from_slice(&len.to_le_bytes());
+            self.entries.extend_from_slice(bytes);
+            self.take_slot(hash, start);
         }
         None
     }
 
-    /// Takes a key out: gives its newest record so far, if it has one here. After the first, no key
-    /// is put in any more before the next pass.
-    pub(super) fn take(&mut self, key: &[u8]) -> Option<Number> {
+    /// The newest record of a key so far, if it has one here.
+    pub(super) fn get(&self, key: &[u8]) -> Option<Number> {
         let hash = hash(self.secret, key);
-        match &mut self.entries {
-            Entries::Exact(map) => map.remove(key),
-            Entries::Hashed(map) => map.remove(&hash),
+        let found = match self.matching {
+            KeyMatch::Exact => self.find(hash, key),
+            KeyMatch::Hashed => self.find(hash, &bytes_of(hash)),
+        };
+        found.map(|(_, number)| number)
+    }
+
+    /// Where the entry of a key starts, and its number.
+    fn find(&self, hash: Hash, bytes: &[u8]) -> Option<(usize, Number)> {
+        let mut at = self.home(hash);
+        loop {
+            let [mark, place] = self.slot(at);
+            let start = place.checked_sub(1)? as usize;
+            if mark == mark_of(hash)
+                && let Some((number, same)) = entry(&self.entries, start)
+                && same == bytes
+            {
+                return Some((start, number));
+            }
+            at = self.behind(at);
+        }
+    }
+
+    /// Has the next free slot of a hash say where its entry starts.
+    fn take_slot(&mut self, hash: Hash, start: usize) {
+        let mut at = self.home(hash);
+        while self.slot(at) != FREE {
+            at = self.behind(at);
+        }
+        if let (Some(slot), Ok(start)) = (self.slots.get_mut(at), u32::try_from(start)) {
+            *slot = [mark_of(hash), start + 1];
+            self.key_count += 1;
+        }
+    }
+
+    /// Where the search for a hash begins, by bits that are in no mark and decide over no part.
+    fn home(&self, hash: Hash) -> usize {
+        let home = u128::from(hash[1]) * self.slots.len() as u128;
+        usize::try_from(home >> 64).unwrap_or(0)
+    }
+
+    fn behind(&self, at: usize) -> usize {
+        if at + 1 < self.slots.len() { at + 1 } else { 0 }
+    }
+
+    fn slot(&self, at: usize) -> Slot {
+        self.slots.get(at).copied().unwrap_or(FREE)
+    }
+
+    fn hash_of(&self, bytes: &[u8]) -> Hash {
+        match (self.matching, bytes.as_chunks::<8>().0) {
+            (KeyMatch::Hashed, [a, b]) => [u64::from_le_bytes(*a), u64::from_le_bytes(*b)],
+            _ => hash(self.secret, bytes),
         }
     }
 }
 
-fn hash(secret: [u64; 2], key: &[u8]) -> [u64; 2] {
+fn hash(secret: [u64; 2], key: &[u8]) -> Hash {
     let mut hasher = SipHasher13::new_with_keys(secret[0], secret[1]);
     hasher.write(key);
     let hash = hasher.finish128();
     [hash.h1, hash.h2]
 }
 
-/// How many buckets a table of this many bytes has: the standard library's has a power of two of them,
-/// each with a byte beside it, and fills seven eighths.
-fn buckets(slot_bytes: usize, bytes_max: usize) -> usize {
-    let buckets_max = bytes_max / (slot_bytes + 1);
-    buckets_max.checked_ilog2().map_or(0, |bits| 1 << bits)
+fn bytes_of(hash: Hash) -> [u8; 16] {
+    (u128::from(hash[0]) | u128::from(hash[1]) << 64).to_le_bytes()
 }
 
-/// Hashes keys under the run's secret.
-#[derive(Clone, Copy, Debug)]
-struct Keyed {
-    secret: [u64; 2],
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the low half is what is wanted"
+)]
+fn mark_of(hash: Hash) -> u32 {
+    hash[1] as u32
 }
 
-impl BuildHasher for Keyed {
-    type Hasher = siphasher::sip::SipHasher13;
-
-    fn build_hasher(&self) -> Self::Hasher {
-        siphasher::sip::SipHasher13::new_with_keys(self.secret[0], self.secret[1])
-    }
-}
-
-/// Takes the first word of what is a hash already.
-#[derive(Clone, Copy, Debug, Default)]
-struct FirstWord(u64);
-
-impl Hasher for FirstWord {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // An array arrives as its length and then its bytes, which win.
-        self.0 = bytes
-            .first_chunk()
-            .map_or(0, |word| u64::from_le_bytes(*word));
-    }
+/// The entry that starts here: its number and its bytes. `None` behind the last.
+fn entry(entries: &[u8], start: usize) -> Option<(Number, &[u8])> {
+    let (number, rest) = entries.get(start..)?.split_first_chunk()?;
+    let (len, rest) = rest.split_first_chunk()?;
+    let bytes = rest.get(..u16::from_le_bytes(*len).into())?;
+    Some((Number::from_le_bytes(*number), bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
 
     /// Puts every key in three times, pass by pass; gives how many passes there were.
     fn passes(matching: KeyMatch, bytes_max: usize, keys: &[Vec<u8>]) -> usize {
-        let mut table = KeyTable::new(matching, bytes_max, [1, 2]);
-        let capacity = table.slot_max;
-        let mut older: HashMap<(usize, u32), u32> = HashMap::new();
-        let mut count = 0;
+        let mut table = KeyTable::new(matching, bytes_max, keys.len() as u64, [1, 2]);
+        let allotted = |table: &KeyTable| (table.slots.capacity(), table.entries.capacity());
+        let at_first = allotted(&table);
+        let mut older = Vec::new();
+        let (mut count, mut found) = (0, 0);
         loop {
             count += 1;
             for round in 0..3 {
                 for (at, key) in keys.iter().enumerate() {
                     let number = u32::try_from(round * keys.len() + at).expect("small");
-                    if let Some(before) = table.put(key, number) {
-                        older.insert((at, number), before);
-                    }
+                    table.put(key, number, |number| older.push(number));
                 }
             }
-            let now = match &table.entries {
-                Entries::Exact(map) => map.capacity(),
-                Entries::Hashed(map) => map.capacity(),
-            };
-            assert!(now <= capacity, "it grew from {capacity} to {now}");
+            table.settle(|number| older.push(number));
+            assert_eq!(allotted(&table), at_first, "it grew");
+            for (at, key) in keys.iter().enumerate() {
+                if let Some(number) = table.get(key) {
+                    assert_eq!(number as usize, 2 * keys.len() + at);
+                    found += 1;
+                }
+            }
             if !table.next_part() {
                 break;
             }
         }
-        // Whatever part a key was in, both of its repetitions found the record before.
-        assert_eq!(older.len(), keys.len() * 2);
-        let len = u32::try_from(keys.len()).expect("small");
-        assert!(
-            older
-                .iter()
-                .all(|((_, number), before)| before + len == *number)
-        );
+        // Whatever part a key was in, both of its repetitions found the record before, and once.
+        older.sort_unstable();
+        let all_older: Vec<Number> = (0..).take(keys.len() * 2).collect();
+        assert!(older == all_older && found == keys.len());
         count
     }
 

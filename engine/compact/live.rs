@@ -14,7 +14,7 @@ use crate::{
     error::{Defect, Error, Op, Place},
     format::{RecordRef, header::HEADER_BYTES, record::RECORD_BYTES_MIN},
     options::CompactOptions,
-    segment::{Frames, Home, Sealed},
+    segment::{Frames, Home, Sealed, Window},
     sync::Arc,
     types::Seq,
 };
@@ -42,9 +42,10 @@ impl Dead {
         }
     }
 
-    /// The number of the first record of a segment of the window.
+    /// The number of the first record of a segment of the window; behind it, of any other.
     pub(super) fn start(&self, segment: usize) -> u64 {
-        self.starts.get(segment).copied().unwrap_or(u64::MAX)
+        let start = self.starts.get(segment).or(self.starts.last());
+        start.copied().unwrap_or(0)
     }
 
     fn set(&mut self, number: u64) {
@@ -75,29 +76,46 @@ impl Dead {
     }
 }
 
-/// Walks the records of a segment, each verified. Its own way to the file keeps the memory that the
-/// walk takes out of the readers' maps.
+/// Walks the records of a segment, each verified, with their numbers from `start` on; steps over those
+/// that are dead by `skipped`, as they were verified when they were judged. Its own way to the file
+/// keeps the memory that the walk takes out of the readers' maps.
 pub(super) fn walk(
     core: &Core,
     segment: &Sealed,
+    start: u64,
+    skipped: Option<&Dead>,
     pace: &mut Pace<'_>,
-    mut each: impl FnMut(&RecordRef<'_>, &mut Pace<'_>) -> Result<(), Halt>,
+    mut each: impl FnMut(u64, &RecordRef<'_>, &mut Pace<'_>) -> Result<(), Halt>,
 ) -> Result<(), Halt> {
     let entry = segment.entry;
     let fault =
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
     let apart = Sealed::new(entry, Home::new(core.dir().clone(), core.log_id(), false));
     let loaded = apart.load().map_err(fault)?;
-    let mut frames = Frames::new(&loaded.view, HEADER_BYTES as u64);
-    let mut count = 0;
+    // At a rate there is nothing to gain from a mapping, and a failing disk gives an error.
+    let window = if pace.is_unbound() && core.options().mapped() {
+        Window::mapped(&loaded.view.source)
+    } else {
+        Window::new(&loaded.view.source)
+    };
+    let mut frames = Frames::through(window, &loaded.view, HEADER_BYTES as u64);
+    let mut number = start;
+    let mut offset = frames.offset();
     while frames.go_on(entry.frames_end).map_err(fault)? {
-        while let Some((record, _)) = frames.next(Seq::MAX).map_err(fault)? {
-            pace.read(frame_bytes(&record))?;
-            count += 1;
-            each(&record, pace)?;
+        let skip = skipped.is_some_and(|dead| dead.is_dead(number));
+        // A length that does not fit is met again by the verified walk, which names the place.
+        if !skip || !frames.skip(entry.frames_end).map_err(fault)? {
+            let Some((record, _)) = frames.next(Seq::MAX).map_err(fault)? else {
+                break;
+            };
+            each(number, &record, pace)?;
         }
+        number += 1;
+        let read_bytes = frames.offset() - offset;
+        offset += read_bytes;
+        pace.read(read_bytes)?;
     }
-    if count != u64::from(entry.record_count) {
+    if number - start != u64::from(entry.record_count) {
         // Records are told apart by their number, so a wrong count would drop others than it should.
         let defect = Defect::Malformed("count of records");
         let place = Place::in_segment(entry.id, 0).with_seq(entry.base_seq);
@@ -134,7 +152,7 @@ impl Judge<'_> {
         if window.iter().any(|segment| segment.entry.keyed_count > 0) {
             let bitmap_bytes = dead.bits.len() * 8;
             let memory_bytes = self.how.memory_bytes_max.saturating_sub(bitmap_bytes);
-            self.by_key(memory_bytes, &mut dead, pace)?;
+            self.by_key(window, memory_bytes, &mut dead, pace)?;
         }
         self.by_itself(window, &mut dead, pace)?;
         Ok(dead)
@@ -142,12 +160,18 @@ impl Judge<'_> {
 
     fn by_key(
         &self,
+        window: &[Arc<Sealed>],
         memory_bytes: usize,
         dead: &mut Dead,
         pace: &mut Pace<'_>,
     ) -> Result<(), Halt> {
         let random = || self.core.dir().vfs().random();
-        let mut table = KeyTable::new(self.how.keys, memory_bytes, [random(), random()]);
+        let secret = [random(), random()];
+        let keyed_count = window
+            .iter()
+            .map(|it| u64::from(it.entry.keyed_count))
+            .sum();
+        let mut table = KeyTable::new(self.how.keys, memory_bytes, keyed_count, secret);
         loop {
             pace.progress.pass_count += 1;
             self.pass(&mut table, dead, pace)?;
@@ -163,22 +187,25 @@ impl Judge<'_> {
             if segment.entry.keyed_count == 0 {
                 continue;
             }
+            // What lies behind the window is evidence only.
             let inside = at < self.window;
-            let mut number = dead.start(at);
-            walk(self.core, segment, pace, |record, _| {
-                if let Some(key) = record.key {
-                    // What lies behind the window is evidence only.
-                    let older = match Number::try_from(number) {
-                        Ok(number) if inside => table.put(key, number),
-                        _ => table.take(key),
-                    };
-                    if let Some(older) = older {
-                        dead.set(older.into());
+            let start = dead.start(at);
+            let each = |number, record: &RecordRef<'_>, _: &mut Pace<'_>| {
+                match (record.key, Number::try_from(number)) {
+                    (Some(key), Ok(number)) if inside => {
+                        table.put(key, number, |older| dead.set(older.into()));
                     }
+                    (Some(key), _) => {
+                        if let Some(older) = table.get(key) {
+                            dead.set(older.into());
+                        }
+                    }
+                    (None, _) => {}
                 }
-                number = number.saturating_add(1);
                 Ok(())
-            })?;
+            };
+            walk(self.core, segment, start, None, pace, each)?;
+            table.settle(|older| dead.set(older.into()));
         }
         Ok(())
     }
@@ -198,14 +225,14 @@ impl Judge<'_> {
             if !asked {
                 continue;
             }
-            let mut number = dead.start(at);
-            walk(self.core, segment, pace, |record, _| {
+            let start = dead.start(at);
+            let each = |number, record: &RecordRef<'_>, _: &mut Pace<'_>| {
                 if !dead.is_dead(number) && !self.keeps(record) {
                     dead.set(number);
                 }
-                number += 1;
                 Ok(())
-            })?;
+            };
+            walk(self.core, segment, start, None, pace, each)?;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! Sealed segments from the head are compared with each other (`policy` chooses, `live` judges with
 //! the help of `keys`), those with dead records are written anew (`rewrite`), and one manifest commit
-//! a run swaps the new ones in. `pace` holds the rate and lets others go first.
+//! a run swaps the new ones in. `pace` holds the rate and lets others go first; where none is to be held, a
+//! thread writes behind the one that reads.
 //!
 //! INVARIANTS: nothing changes but that dead records are absent. Before the commit the old segments
 //! are the log, after it the new ones; a crash leaves orphans at most. Readers that hold the old ones

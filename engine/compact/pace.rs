@@ -52,6 +52,11 @@ impl<'a> Pace<'a> {
         }
     }
 
+    /// Whether no rate is held.
+    pub(super) fn is_unbound(&self) -> bool {
+        self.rate_bytes_per_s.is_none()
+    }
+
     pub(super) fn read(&mut self, bytes: u64) -> Result<(), Halt> {
         self.progress.read_bytes += bytes;
         self.moved(bytes)

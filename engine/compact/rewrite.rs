@@ -12,7 +12,7 @@ use crate::{
     append::Core,
     error::{Error, Op, Place},
     format::{RecordRef, SegmentHeader, batch::BATCH_HEADER_BYTES, manifest::SealedEntry, names},
-    segment::{Builder, Sealed, copy_header},
+    segment::{Behind, Builder, Sealed, copy_header},
     sync::Arc,
     types::SegmentId,
 };
@@ -21,12 +21,16 @@ use std::io;
 /// How much is written before it is synced: little enough that the sync of an append beside it does not
 /// wait long behind it.
 const SYNC_BYTES: u64 = 1 << 20;
+/// The same for the thread that writes where no rate is held: beside others who sync, each sync is slow.
+const FAST_SYNC_BYTES: u64 = 8 << 20;
 /// What a record may take beside its frame's least: key length, time, producer, seq, a batch's header.
 const OVERHEAD_BYTES: u64 = 2 + 8 + 20 + 4 + BATCH_HEADER_BYTES as u64;
 
 /// Segments that are written and named by no manifest yet.
 pub(super) struct Outputs<'a> {
     core: &'a Core,
+    /// Writes and syncs, if no rate is to be held and the log may have threads.
+    behind: Option<Behind>,
     open: Option<(SegmentId, Builder)>,
     /// Bytes of the open one that are not synced.
     unsynced_bytes: u64,
@@ -45,8 +49,12 @@ impl<'a> Outputs<'a> {
         first: usize,
         pace: &mut Pace<'_>,
     ) -> Result<Self, Halt> {
+        // Not at a rate, which is there to be gentle. If there is no thread to be had, it goes without.
+        let fast = pace.is_unbound() && core.options().background;
+        let behind = fast.then(Behind::start).and_then(Result::ok);
         let mut outputs = Self {
             core,
+            behind,
             open: None,
             unsynced_bytes: 0,
             sealed: Vec::new(),
@@ -54,20 +62,20 @@ impl<'a> Outputs<'a> {
             kept: false,
         };
         for (at, segment) in run.iter().enumerate() {
-            let mut number = dead.start(first + at);
-            if (number..dead.start(first + at + 1)).all(|number| dead.is_dead(number)) {
+            let start = dead.start(first + at);
+            if (start..dead.start(first + at + 1)).all(|number| dead.is_dead(number)) {
                 continue; // Not even read.
             }
-            walk(core, segment, pace, |record, pace| {
-                if !dead.is_dead(number) {
-                    outputs.add(record)?;
-                    pace.written(frame_bytes(record))?;
-                }
-                number += 1;
-                Ok(())
+            walk(core, segment, start, Some(dead), pace, |_, record, pace| {
+                outputs.add(record)?;
+                pace.written(frame_bytes(record))
             })?;
         }
         outputs.seal()?;
+        if let Some(behind) = outputs.behind.take() {
+            // DURABILITY: after this line all that the thread was given survives.
+            behind.finish().map_err(|(id, error)| failed(id, error))?;
+        }
         if !outputs.sealed.is_empty() {
             // DURABILITY: after this line the new files' names survive; no manifest names them yet.
             core.dir().sync().map_err(|error| {
@@ -93,7 +101,8 @@ impl<'a> Outputs<'a> {
                 .add(record, record.seq)
                 .map_err(|error| failed(id, error))?;
             self.unsynced_bytes += bytes;
-            if self.unsynced_bytes >= SYNC_BYTES {
+            let fast = self.behind.is_some();
+            if self.unsynced_bytes >= if fast { FAST_SYNC_BYTES } else { SYNC_BYTES } {
                 self.unsynced_bytes = 0;
                 // DURABILITY: nothing is safer for it yet; it keeps the device's queue short.
                 builder.sync_written().map_err(|error| failed(id, error))?;
@@ -104,6 +113,9 @@ impl<'a> Outputs<'a> {
     }
 
     fn begin(&self, first: &RecordRef<'_>) -> Result<(SegmentId, Builder), Halt> {
+        if let Some(behind) = &self.behind {
+            behind.check().map_err(|(id, error)| failed(id, error))?;
+        }
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
         let header = SegmentHeader {
@@ -112,7 +124,11 @@ impl<'a> Outputs<'a> {
             ..copy_header(dir, log_id, id, first.seq)
         };
         let builder = Builder::create(dir, header).map_err(|error| failed(id, error))?;
-        Ok((id, builder.packed()))
+        let builder = builder.packed();
+        Ok(match &self.behind {
+            Some(behind) => (id, builder.behind(behind)),
+            None => (id, builder),
+        })
     }
 
     fn seal(&mut self) -> Result<(), Halt> {
@@ -133,6 +149,8 @@ impl<'a> Outputs<'a> {
 
 impl Drop for Outputs<'_> {
     fn drop(&mut self) {
+        // Its thread ends first: it may be writing what is removed here.
+        self.behind = None;
         if !self.kept {
             let open = self.open.as_ref().map(|(id, _)| *id);
             for id in self.sealed.iter().map(|entry| entry.id).chain(open) {

@@ -116,8 +116,9 @@ impl CompactOptions {
         self
     }
 
-    /// How many bytes it reads and writes a second, together; `None`: as fast as it can.
-    /// Default: 64 MiB.
+    /// How many bytes it reads and writes a second, together. Default: 64 MiB. `None`: as fast as it
+    /// can, reading through mappings if the log is [read](crate::ReadMode) so, and writing in a second
+    /// thread unless the log is to have [none](crate::Options::background).
     #[must_use]
     pub fn rate_bytes_per_s(mut self, rate: Option<u64>) -> Self {
         self.rate_bytes_per_s = rate;

@@ -2,7 +2,7 @@
 //!
 //! Used by recovery (survivors), rewind, repair and compaction.
 
-use super::{Space, Summary, Tail, TailWriter, Tally, summary::push_index};
+use super::{Behind, Space, Summary, Tail, TailWriter, Tally, behind::Lane, summary::push_index};
 use crate::{
     format::{
         BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
@@ -62,6 +62,8 @@ pub(crate) fn new_log_id(dir: &Dir) -> LogId {
 #[derive(Debug)]
 pub(crate) struct Builder {
     file: std::sync::Arc<dyn VfsFile>,
+    /// If a thread of its own writes and syncs: the way to it.
+    lane: Option<Lane>,
     header: SegmentHeader,
     context: SegmentContext,
     summary: Summary,
@@ -104,6 +106,7 @@ impl Builder {
         let bytes = header.encode();
         Ok(Self {
             file,
+            lane: None,
             context: header.context(),
             summary: Summary::new(header.base_seq, &bytes),
             header,
@@ -120,6 +123,12 @@ impl Builder {
     /// than to begin another at every gap: for what is sealed, since a tail has no gaps.
     pub(crate) fn packed(mut self) -> Self {
         self.packed = true;
+        self
+    }
+
+    /// Leaves writing and syncing to a thread: only it can tell how they went.
+    pub(crate) fn behind(mut self, behind: &Behind) -> Self {
+        self.lane = Some(behind.lane(self.header.id, self.file.clone()));
         self
     }
 
@@ -243,12 +252,25 @@ impl Builder {
     pub(crate) fn sync_written(&self) -> io::Result<()> {
         // DURABILITY: nothing is safer for it, as no manifest names the file; the device's queue stays
         // short.
-        self.file.sync()
+        self.sync()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // DURABILITY: after this line what was written survives; left to the thread, once that says so.
+        match &self.lane {
+            Some(lane) => lane.sync(),
+            None => self.file.sync()?,
+        }
+        Ok(())
     }
 
     fn write_out(&mut self) -> io::Result<()> {
-        write_all_at(&*self.file, &self.buffer, self.buffer_offset)?;
-        self.buffer_offset += self.buffer.len() as u64;
+        let len = self.buffer.len() as u64;
+        match &self.lane {
+            Some(lane) => lane.write(&mut self.buffer, self.buffer_offset),
+            None => write_all_at(&*self.file, &self.buffer, self.buffer_offset)?,
+        }
+        self.buffer_offset += len;
         self.buffer.clear();
         Ok(())
     }
@@ -257,8 +279,9 @@ impl Builder {
     fn finish_frames(&mut self) -> io::Result<()> {
         self.end_batch()?;
         self.write_out()?;
-        // DURABILITY: after this line the copy's frames survive; no manifest names it yet.
-        self.file.sync()
+        // DURABILITY: after this line the copy's frames survive, or once the thread says so; no manifest
+        // names it yet.
+        self.sync()
     }
 
     /// Finishes it as a sealed segment with a footer.

@@ -73,7 +73,7 @@ impl Frames {
     }
 
     /// A walk that looks through this window.
-    pub(super) fn through(window: Window, view: &View, start: u64) -> Self {
+    pub(crate) fn through(window: Window, view: &View, start: u64) -> Self {
         let none = BatchHeader {
             body_bytes: 0,
             first_seq: view.context.base_seq,
@@ -95,6 +95,15 @@ impl Frames {
     /// The lowest seq that the segment may hold.
     pub(crate) fn base_seq(&self) -> Seq {
         self.context.base_seq
+    }
+
+    /// Where the next record starts, or the next batch if none is left of the open one.
+    pub(crate) fn offset(&self) -> u64 {
+        if self.left > 0 {
+            self.next.offset
+        } else {
+            self.next_batch
+        }
     }
 
     /// Whether a record is left of the open batch.

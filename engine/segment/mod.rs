@@ -8,6 +8,7 @@
 //!
 //! Called by the journeys, catalog and manifest; calls format and vfs.
 
+mod behind;
 mod build;
 mod copy;
 mod find;
@@ -22,6 +23,7 @@ mod space;
 mod summary;
 mod tail;
 
+pub(crate) use behind::Behind;
 pub(crate) use build::{Builder, batch_takes, copy_header, new_log_id, write_footer};
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;

@@ -186,7 +186,7 @@ impl Sealed {
     fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> io::Result<Source> {
         let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
         let map = if self.home.mapped {
-            file.map(frames)?
+            file.map(0, frames)?
         } else {
             None
         };

@@ -11,6 +11,9 @@ use std::{io, sync::Arc};
 /// How much is read at a time, in bytes, unless asked otherwise.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
+/// How much is mapped at a time.
+const MAPPED_CHUNK_BYTES: u64 = 1 << 20;
+
 /// Where the bytes of a segment come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
@@ -28,6 +31,8 @@ pub(crate) struct Window {
     chunk: Bytes,
     chunk_start: u64,
     chunk_bytes: u64,
+    /// Whether chunks are mapped, if the file can be.
+    mapped: bool,
 }
 
 impl Window {
@@ -46,7 +51,15 @@ impl Window {
             chunk,
             chunk_start: 0,
             chunk_bytes,
+            mapped: false,
         }
+    }
+
+    /// A window that maps a chunk at a time: a walk that leaves no more than that in memory.
+    pub(crate) fn mapped(source: &Source) -> Self {
+        let mut window = Self::of_chunks(source, MAPPED_CHUNK_BYTES);
+        window.mapped = true;
+        window
     }
 
     /// The chunk that holds the bytes given last, for making them outlive the walk.
@@ -63,8 +76,12 @@ impl Window {
             && let Some(file) = &self.file
         {
             let end = wanted_end.max(offset.saturating_add(self.chunk_bytes).min(limit));
-            let used = std::mem::take(&mut self.chunk);
-            self.chunk = read(&**file, offset, end.saturating_sub(offset), used)?;
+            let (len, used) = (end.saturating_sub(offset), std::mem::take(&mut self.chunk));
+            let map = match usize::try_from(len) {
+                Ok(len) if self.mapped => file.map(offset, len)?,
+                _ => None,
+            };
+            self.chunk = map.map_or_else(|| read(&**file, offset, len, used), Ok)?;
             self.chunk_start = offset;
         }
         Ok(self.peek(offset, limit))

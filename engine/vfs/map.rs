@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use std::{fs::File, io};
 
-/// Maps the first `len` bytes of `file` read-only.
+/// Maps `len` bytes of `file` from `offset`, read-only.
 ///
 /// The hazards of a mapping, and the guard against each:
 /// * *The file is shorter than the mapping*: touching a page past the end raises SIGBUS. The length
@@ -20,15 +20,20 @@ use std::{fs::File, io};
     unsafe_code,
     reason = "memory-mapped reads of sealed segments; see the hazards above"
 )]
-pub(super) fn map(file: &File, len: usize) -> io::Result<Bytes> {
+pub(super) fn map(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
     if len == 0 {
         return Ok(Bytes::new());
     }
-    if file.metadata()?.len() < len as u64 {
+    if file.metadata()?.len() < offset.saturating_add(len as u64) {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     // SAFETY: the range lies inside the file (checked above), and sealed files are neither cut nor
     // rewritten below `len` while the log's lock is held (hazards 1 to 3 above).
-    let map = unsafe { memmap2::MmapOptions::new().len(len).map(file)? };
+    let map = unsafe {
+        memmap2::MmapOptions::new()
+            .offset(offset)
+            .len(len)
+            .map(file)?
+    };
     Ok(Bytes::from_owner(map))
 }

@@ -110,8 +110,8 @@ pub trait VfsFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes content and size durable. After an error nothing is known about either.
     fn sync(&self) -> io::Result<()>;
-    /// The first `len` bytes as shared memory, or `None` if this file system does not map files.
-    fn map(&self, _len: usize) -> io::Result<Option<Bytes>> {
+    /// So many bytes from `offset` as shared memory, or `None` if this file system does not map files.
+    fn map(&self, _offset: u64, _len: usize) -> io::Result<Option<Bytes>> {
         Ok(None)
     }
 }

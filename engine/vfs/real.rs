@@ -179,7 +179,7 @@ impl VfsFile for RealFile {
         self.file.sync_data()
     }
 
-    fn map(&self, len: usize) -> io::Result<Option<Bytes>> {
-        map::map(&self.file, len).map(Some)
+    fn map(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
+        map::map(&self.file, offset, len).map(Some)
     }
 }

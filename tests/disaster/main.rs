@@ -1,9 +1,10 @@
 //! Does the log keep its promises on a disk that does its worst?
 //!
-//! Everything here runs on the simulated disk and, but for `threads`, is the same on every run.
+//! Everything here runs on the simulated disk and, but for `threads` and `behind`, is the same on every run.
 
 mod app;
 mod backup;
+mod behind;
 mod bitflip;
 mod consume;
 mod crash;
