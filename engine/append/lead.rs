@@ -41,10 +41,11 @@ impl Core {
     pub(super) fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<Error> {
         debug_assert!(!state.leading, "one leads at a time");
         let first = state.queue.front()?;
-        let (wants, done) = (first.wants, first.done.clone());
-        state.leading = true;
         let company = state.company.min(GATHER_COUNT_MAX);
-        if wants == Durability::Durable && done.parked_count() + 1 < company {
+        let gathers = first.wants == Durability::Durable && first.done.parked_count() + 1 < company;
+        let gathered = gathers.then(|| first.done.clone());
+        state.leading = true;
+        if let Some(done) = gathered {
             let limit = state.usual_sync.min(GATHER_MAX);
             drop(state);
             // Those whom the last sync released are on their way with their next append, and come
@@ -52,7 +53,6 @@ impl Core {
             sync::yield_until(|| done.parked_count() + 1 >= company, limit);
             state = self.state.lock();
         }
-        drop(done); // So that it can serve again.
         let Some(mut group) = state.queue.pop_front() else {
             // The log was poisoned meanwhile.
             state.leading = false;
