@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 /// What a child does.
@@ -73,9 +74,17 @@ pub struct Sample {
     pub latencies: Vec<(f64, u64)>,
 }
 
+/// After so long a child gives up: in one that has many readers, a writer may never get its turn.
+const TIME_MAX: Duration = Duration::from_secs(180);
+
 /// The child's side.
 pub fn run(spec: &str) -> Result<()> {
     let spec: Spec = serde_json::from_str(spec)?;
+    std::thread::spawn(|| {
+        std::thread::sleep(TIME_MAX);
+        eprintln!("not done after {TIME_MAX:?}");
+        std::process::exit(1);
+    });
     let sample = jobs::run(&spec)?;
     println!("{}", serde_json::to_string(&sample)?);
     Ok(())

@@ -4,6 +4,7 @@ use crate::meter::{self, Device};
 use anyhow::Result;
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -32,10 +33,26 @@ pub fn describe(dir: &Path) -> Result<String> {
         |device| device.describe(),
     );
     Ok(format!(
-        "{model}, {cores} cores{virtual_}, {} GiB, Linux {}, {file_system}, {disk}",
+        "{model}, {cores} cores{virtual_}, {} GiB, Linux {}, {file_system}{}, {disk}",
         kib.div_ceil(1 << 20),
-        kernel.trim().split('-').next().unwrap_or_default()
+        kernel.trim().split('-').next().unwrap_or_default(),
+        if has_no_journal(dir)? {
+            " without a journal"
+        } else {
+            ""
+        }
     ))
+}
+
+/// Whether it is on an ext4 that keeps no journal: a sync has less to write there.
+fn has_no_journal(dir: &Path) -> Result<bool> {
+    let device = fs::metadata(dir)?.dev();
+    let (major, minor) = (libc::major(device), libc::minor(device));
+    let block = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).unwrap_or_default();
+    let name = block.file_name().unwrap_or_default();
+    let options = Path::new("/proc/fs/ext4").join(name).join("options");
+    let options = fs::read_to_string(options).unwrap_or_default();
+    Ok(!options.is_empty() && !options.lines().any(|line| line.starts_with("data=")))
 }
 
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {

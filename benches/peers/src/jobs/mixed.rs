@@ -37,13 +37,16 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         .ok_or_else(|| anyhow!("it has no reader"))?;
     let meter = Meter::start(&spec.dir)?;
     let start = Instant::now();
+    let deadline = start + Duration::from_secs_f64(spec.seconds);
     let latencies = std::thread::scope(|scope| {
         let scans: Vec<_> = readers
             .into_iter()
             .map(|mut reader| {
                 let (stop, read_bytes) = (&stop, &read_bytes);
                 scope.spawn(move || -> Result<()> {
-                    while !stop.load(Ordering::Relaxed) {
+                    // By the clock, too: where one lock is for all, the writer may never get it, and
+                    // so never see that its time is over.
+                    while !stop.load(Ordering::Relaxed) && Instant::now() < deadline {
                         let seen = reader.scan()?.ok_or_else(|| anyhow!("it has no scan"))?;
                         ensure!(
                             seen.records >= count,
@@ -56,7 +59,6 @@ pub fn run(spec: &Spec) -> Result<Sample> {
                 })
             })
             .collect();
-        let deadline = start + Duration::from_secs_f64(spec.seconds);
         let latencies = append::append_until(&mut *writer, &payloads, 1, deadline);
         stop.store(true, Ordering::Relaxed);
         for scan in scans {
