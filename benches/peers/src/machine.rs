@@ -91,9 +91,12 @@ pub fn version(lock: &str, package: &str) -> Option<String> {
     Some(rest.split_once('"')?.0.to_owned())
 }
 
+/// How the whole comparison is made.
+pub const COMMAND: &str = "cargo run --release -p cairn-peers";
+
 /// How this run was asked for, without the places it was told.
 pub fn command() -> String {
-    let mut words = vec!["cargo run --release -p cairn-peers --".to_owned()];
+    let mut words = vec![COMMAND.to_owned(), "--".to_owned()];
     let mut skip = false;
     for word in std::env::args().skip(1) {
         let place = word == "--dir" || word == "--out";

@@ -59,11 +59,17 @@ pub fn render(
 
 fn head(page: &mut String, results: &Results) -> Result<()> {
     let quick = results.rows.iter().filter(|row| row.quick).count();
+    let all = machine::COMMAND;
+    let commands = if results.command == all {
+        format!("`{all}`")
+    } else {
+        format!("`{all}`, the last part of it by `{}`", results.command)
+    };
     writeln!(
         page,
         "# Benchmarks\n\n\
          Cairn beside the logs that people know and beside bare loops, on the same work, in the same run. Written by\n\
-         `{}`\non {}; do not edit.\n\n\
+         {}\non {}; do not edit.\n\n\
          * Machine: {}.\n\
          * Rows of a table alternate, each round in fresh processes and directories, begun one row further on. Numbers are medians \
          over the rounds, with the least and the most in small print. Read ratios inside one table, and nothing across tables.\n\
@@ -74,7 +80,7 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
          * *Peak MiB* is that of the child, about 15 MiB of program and, with 64 threads, of histograms included.\n\
          * **Bold**: the best of Cairn and the peers, whoever it is. *Italics*: limits. †: was seen not to reach the device, and \
          is nobody's best.",
-        results.command, results.date, results.machine
+        commands, results.date, results.machine
     )?;
     if quick > 0 {
         writeln!(
