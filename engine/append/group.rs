@@ -109,7 +109,7 @@ impl Group {
         }
     }
 
-    /// What is left of it once it was carried out; a buffer that grew for one huge batch is not kept.
+    /// What is left of it once it was carried out, if its buffer is not larger than that.
     pub(super) fn into_scratch(self, buffer_bytes_max: usize) -> Option<Scratch> {
         (self.buffer.capacity() <= buffer_bytes_max).then_some(Scratch {
             buffer: self.buffer,
@@ -208,7 +208,7 @@ impl Group {
     }
 
     /// Its batches, and where they are in the file.
-    pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = (u64, &BatchHeader)> {
+    pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = (u64, &BatchHeader)> + Clone {
         let batches = self.batches.iter();
         batches.map(|(start, batch)| (self.offset + *start as u64, batch))
     }

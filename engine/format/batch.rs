@@ -148,6 +148,37 @@ pub fn cannot_be_header(bytes: &[u8]) -> bool {
     u32_at(bytes, 20) & (PATTERN_MASK | RESERVED) != PATTERN
 }
 
+/// From this size on a record's own checksum is cheaper to join to another than to sum it anew.
+const JOINED_BYTES_MIN: u32 = 512;
+
+/// The plain checksum of a batch as stored, continued from `seed`. Its header and its records were
+/// verified, or only just encoded: those of large records is taken over from their own.
+pub(crate) fn checksum_verified(
+    seed: u32,
+    bytes: &[u8],
+    context: &SegmentContext,
+    batch: &BatchHeader,
+) -> u32 {
+    if batch.body_bytes / JOINED_BYTES_MIN < batch.count.max(1) {
+        return checksum::crc32c(seed, bytes);
+    }
+    let (head, mut body) = bytes
+        .split_at_checked(BATCH_HEADER_BYTES)
+        .unwrap_or((bytes, &[]));
+    let mut sum = checksum::crc32c(seed, head);
+    let mut dense_seq = batch.first_seq;
+    for _ in 0..batch.count {
+        let Some(frame) = record::frame_verified(body, context, batch, dense_seq) else {
+            break;
+        };
+        sum = checksum::crc32c(sum, &frame.checksum.to_le_bytes());
+        sum = checksum::join(sum, frame.checksum, frame.seed, frame.bytes - 4);
+        body = body.get(frame.bytes..).unwrap_or_default();
+        dense_seq = frame.seq.saturating_add(1);
+    }
+    checksum::crc32c(sum, body)
+}
+
 fn record_bytes_min(sparse: bool) -> u64 {
     (record::RECORD_BYTES_MIN + if sparse { record::SEQ_DELTA_BYTES } else { 0 }) as u64
 }
@@ -211,6 +242,62 @@ impl<'a> Iterator for Records<'a> {
                 self.body = &[];
                 Some(Err(defect))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BATCH_HEADER_BYTES, BatchHeader, checksum_verified};
+    use crate::format::{SegmentContext, crc32c, record};
+
+    #[test]
+    fn is_a_checksum_that_takes_over_those_of_large_records_the_one_of_the_bytes() {
+        let context = SegmentContext {
+            salt: 0x0123_4567_89ab_cdef,
+            base_seq: 40,
+            base_timestamp_ms: 0,
+        };
+        let value: Vec<u8> = (0..20_000_u32).map(|n| (n * 31 % 251) as u8).collect();
+        for (sparse, sizes) in [
+            (false, [600, 20_000, 0, 5_000].as_slice()),
+            (true, &[600, 20_000, 0, 5_000]),
+            (false, &[1, 2, 3]),
+            (false, &[]),
+        ] {
+            let mut batch = BatchHeader {
+                body_bytes: 0,
+                first_seq: 44,
+                durable_seq: 41,
+                timestamp_ms: 0,
+                count: 0,
+                sparse,
+            };
+            let mut body = Vec::new();
+            for (number, size) in (0..).zip(sizes) {
+                let parts = record::RecordParts {
+                    key: None,
+                    value: value.get(..*size),
+                    timestamp_ms: None,
+                    producer: None,
+                };
+                let delta = if sparse { 3 * number } else { number };
+                let seq = batch.first_seq + u64::from(delta);
+                record::encode(
+                    &mut body,
+                    context.salt,
+                    seq,
+                    sparse.then_some(delta),
+                    &parts,
+                );
+                batch.count += 1;
+            }
+            batch.body_bytes = u32::try_from(body.len()).expect("small");
+            let mut bytes = batch.encode(&context, 512).to_vec();
+            assert_eq!(bytes.len(), BATCH_HEADER_BYTES);
+            bytes.extend_from_slice(&body);
+            let sum = checksum_verified(77, &bytes, &context, &batch);
+            assert_eq!(sum, crc32c(77, &bytes), "sparse {sparse}, {sizes:?}");
         }
     }
 }

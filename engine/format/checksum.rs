@@ -4,11 +4,14 @@
 //! zeros would verify (`format.md`, "Checksums"). The seed mixes the segment's salt with the offset
 //! or seq, so bytes copied to another place, or left over from another file, do not verify.
 //!
-//! One of the three places of `unsafe` in the engine: the processor's own instruction, over a slice and
-//! without a pointer, after the processor was asked for it.
+//! One of the three places of `unsafe` in the engine: the processor's own instructions, over values and
+//! slices and without a pointer, after the processor was asked for them.
 
 /// From this length on three streams pay, which the crate has: shorter ones wait for no others.
 const LONG_BYTES: usize = 768;
+
+/// The polynomial without its highest term; bit 31 is the term of degree 0, as in every value here.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
 
 /// CRC-32C (Castagnoli) of `bytes`, continued from `seed`.
 #[inline]
@@ -42,6 +45,107 @@ fn short(seed: u32, bytes: &[u8]) -> u32 {
     !rest.iter().fold(crc, |crc, byte| _mm_crc32_u8(crc, *byte))
 }
 
+/// The checksum of two stretches in a row, if the first came to `before` and the second, of
+/// `second_bytes`, comes to `second` from `second_seed`. Its bytes are not needed.
+///
+/// A checksum is linear in its seed: another seed changes it by their difference, times as many
+/// powers of x as there are bits. So a stretch is summed once, however many checksums it is part of.
+#[must_use]
+pub(super) fn join(before: u32, second: u32, second_seed: u32, second_bytes: usize) -> u32 {
+    second ^ shift(before ^ second_seed, second_bytes)
+}
+
+/// `value` times x to the power of as many bits as these bytes have, modulo the polynomial.
+fn shift(value: u32, bytes: usize) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("pclmulqdq") {
+        #[expect(unsafe_code, reason = "multiplying without carry, in one instruction")]
+        // SAFETY: the processor was asked, and has the instructions that this is compiled with.
+        return fold_powers(value, bytes, |a, b| unsafe { multiply(a, b) });
+    }
+    fold_powers(value, bytes, multiply_plainly)
+}
+
+/// By the powers that the bits of `bytes` stand for, each prepared for `multiply`.
+#[inline]
+fn fold_powers(value: u32, bytes: usize, multiply: impl Fn(u32, u32) -> u32) -> u32 {
+    POWERS
+        .iter()
+        .enumerate()
+        .fold(value, |value, (bit, power)| {
+            if bytes >> bit & 1 == 0 {
+                value
+            } else {
+                multiply(value, *power)
+            }
+        })
+}
+
+/// For each bit of a length in bytes what to multiply by: x^(8 * 2^bit), and x^-33 for what
+/// multiplying adds.
+static POWERS: [u32; usize::BITS as usize] = powers();
+
+#[expect(clippy::indexing_slicing, reason = "past the end it would not compile")]
+const fn powers() -> [u32; usize::BITS as usize] {
+    const ONE: u32 = 1 << 31;
+    let mut excess = ONE;
+    let mut count = 0;
+    while count < 33 {
+        // Divided by x: one term lower, once the polynomial has taken the lowest away.
+        excess = if excess & ONE == 0 {
+            excess << 1
+        } else {
+            (excess ^ POLYNOMIAL) << 1 | 1
+        };
+        count += 1;
+    }
+    let mut square = ONE >> 8;
+    let mut table = [0; usize::BITS as usize];
+    let mut bit = 0;
+    while bit < table.len() {
+        table[bit] = product(square, excess);
+        square = product(square, square);
+        bit += 1;
+    }
+    table
+}
+
+/// The product modulo the polynomial.
+const fn product(a: u32, b: u32) -> u32 {
+    let (mut sum, mut shifted, mut term) = (0, a, 1 << 31);
+    while term != 0 {
+        if b & term != 0 {
+            sum ^= shifted;
+        }
+        // Times x: one term higher, and reduced where it left the register.
+        shifted = shifted >> 1 ^ if shifted & 1 == 0 { 0 } else { POLYNOMIAL };
+        term >>= 1;
+    }
+    sum
+}
+
+/// The product times x^33.
+fn multiply_plainly(a: u32, b: u32) -> u32 {
+    // x^33 by four bytes of zeros, and one bit.
+    let shifted = (0..33).fold(a, |value, _| {
+        value >> 1 ^ if value & 1 == 0 { 0 } else { POLYNOMIAL }
+    });
+    product(shifted, b)
+}
+
+/// The same with the processor's help: the product of two values of 32 bits fills 63 of 64, which is
+/// a factor of x, and reducing it by the checksum instruction is one of x^32.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn multiply(a: u32, b: u32) -> u32 {
+    use std::arch::x86_64::{
+        _mm_clmulepi64_si128, _mm_crc32_u64, _mm_cvtsi32_si128, _mm_cvtsi128_si64,
+    };
+    let lane = |value: u32| _mm_cvtsi32_si128(value.cast_signed());
+    let product = _mm_clmulepi64_si128::<0>(lane(a), lane(b));
+    low(_mm_crc32_u64(0, _mm_cvtsi128_si64(product).cast_unsigned()))
+}
+
 /// Distinguishes the structures that are checksummed with a salt.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
@@ -69,7 +173,7 @@ fn low(value: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::crc32c;
+    use super::{crc32c, fold_powers, join, multiply_plainly};
 
     #[test]
     fn is_a_short_checksum_the_same_as_the_librarys_at_every_length_and_alignment() {
@@ -86,5 +190,24 @@ mod tests {
         }
         // The check value that the catalogue of CRC algorithms gives for CRC-32C (iSCSI).
         assert_eq!(crc32c(0, b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn are_joined_checksums_those_of_the_bytes_together_with_and_without_the_instruction() {
+        let bytes: Vec<u8> = (0..70_000_u32).map(|n| (n * 31 % 251) as u8).collect();
+        for len in (0..300).chain([1_024, 16_420, 65_535, 65_536, 69_000]) {
+            let (first, second) = bytes.split_at(bytes.len() - len);
+            let before = crc32c(0, first);
+            for seed in [0, 1, 0x5243_5244, u32::MAX] {
+                let joined = join(before, crc32c(seed, second), seed, len);
+                assert_eq!(joined, crc32c(before, second), "{len} bytes from {seed}");
+                let plain = fold_powers(before ^ seed, len, multiply_plainly);
+                assert_eq!(
+                    crc32c(seed, second) ^ plain,
+                    joined,
+                    "{len} bytes from {seed}"
+                );
+            }
+        }
     }
 }

@@ -234,12 +234,7 @@ pub fn decode<'a>(
     dense_seq: Seq,
 ) -> Result<(RecordRef<'a>, usize), Defect> {
     let (shape, frame) = Shape::read(bytes, batch.sparse)?;
-    let seq = if batch.sparse {
-        let delta = u32_at(frame, RECORD_BYTES_MIN);
-        batch.first_seq.saturating_add(delta.into())
-    } else {
-        dense_seq
-    };
+    let seq = seq_of(frame, batch, dense_seq);
     let seed = checksum::seed(Kind::Record, context.salt, seq);
     let (stored, computed) = (
         u32_at(frame, 0),
@@ -256,6 +251,42 @@ pub fn decode<'a>(
     }
     let record = fields(frame, &shape, seq, batch.timestamp_ms)?;
     Ok((record, frame.len()))
+}
+
+/// The seq that a frame states, or that it has by its place.
+#[inline(always)]
+fn seq_of(frame: &[u8], batch: &BatchHeader, dense_seq: Seq) -> Seq {
+    if batch.sparse {
+        let delta = u32_at(frame, RECORD_BYTES_MIN);
+        batch.first_seq.saturating_add(delta.into())
+    } else {
+        dense_seq
+    }
+}
+
+/// A frame that was verified before: what its checksum is, what it started from, and its size.
+pub(super) struct Frame {
+    pub(super) checksum: u32,
+    pub(super) seed: u32,
+    pub(super) seq: Seq,
+    pub(super) bytes: usize,
+}
+
+/// The frame at the start of `bytes`, in a batch that was verified before.
+pub(super) fn frame_verified(
+    bytes: &[u8],
+    context: &SegmentContext,
+    batch: &BatchHeader,
+    dense_seq: Seq,
+) -> Option<Frame> {
+    let (_, frame) = Shape::read(bytes, batch.sparse).ok()?;
+    let seq = seq_of(frame, batch, dense_seq);
+    Some(Frame {
+        checksum: u32_at(frame, 0),
+        seed: checksum::seed(Kind::Record, context.salt, seq),
+        seq,
+        bytes: frame.len(),
+    })
 }
 
 /// The fields of a frame whose checksum held.

@@ -154,7 +154,9 @@ impl Builder {
         }
         push_index(&mut self.index, &self.context, &header, offset);
         let bytes = self.buffer.get(start..).unwrap_or_default();
-        self.summary.add(bytes, header.first_seq, next_seq, &tally);
+        let one = std::iter::once(&header);
+        self.summary
+            .add(bytes, &self.context, one, next_seq, &tally);
         if self.buffer.len() >= BUFFER_BYTES {
             self.write_out()
         } else {

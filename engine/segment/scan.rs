@@ -121,8 +121,9 @@ pub(crate) fn walk(
         scan.names_producers |= names_producers;
         let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
         let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
+        let one = std::iter::once(&batch);
         scan.summary
-            .add(bytes, batch.first_seq, batch.next_seq(), &tally);
+            .add(bytes, context, one, batch.next_seq(), &tally);
         each(Verified {
             batch,
             body: bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default(),

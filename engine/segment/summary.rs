@@ -2,7 +2,7 @@
 
 use crate::{
     format::{
-        BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, crc32c,
+        BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, batch, crc32c,
         footer::INDEX_STEP_BYTES,
         header::{HEADER_BYTES, Predecessor},
         manifest::SealedEntry,
@@ -82,14 +82,32 @@ impl Summary {
         }
     }
 
-    /// Goes past frames: their bytes as stored, the seqs they hold, their tally.
-    pub(crate) fn add(&mut self, bytes: &[u8], first_seq: Seq, next_seq: Seq, tally: &Tally) {
-        if self.tally.record_count == 0 && tally.record_count > 0 {
-            self.first_seq = first_seq;
+    /// Goes past batches that were verified, or only just encoded: their bytes as stored and their
+    /// tally.
+    pub(crate) fn add<'a>(
+        &mut self,
+        bytes: &[u8],
+        context: &SegmentContext,
+        batches: impl Iterator<Item = &'a BatchHeader>,
+        next_seq: Seq,
+        tally: &Tally,
+    ) {
+        let mut batches = batches.peekable();
+        if let Some(first) = batches.peek()
+            && self.tally.record_count == 0
+            && tally.record_count > 0
+        {
+            self.first_seq = first.first_seq;
+        }
+        self.end += bytes.len() as u64;
+        let mut rest = bytes;
+        for batch in batches {
+            let batch_bytes = usize::try_from(batch.batch_bytes()).unwrap_or(usize::MAX);
+            let bytes;
+            (bytes, rest) = rest.split_at_checked(batch_bytes).unwrap_or((rest, &[]));
+            self.checksum = batch::checksum_verified(self.checksum, bytes, context, batch);
         }
         self.next_seq = next_seq;
-        self.end += bytes.len() as u64;
-        self.checksum = crc32c(self.checksum, bytes);
         self.tally.merge(tally);
     }
 

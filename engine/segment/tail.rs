@@ -98,15 +98,13 @@ impl TailWriter {
     pub(crate) fn advance<'a>(
         &mut self,
         bytes: &[u8],
-        batches: impl Iterator<Item = (u64, &'a BatchHeader)>,
+        batches: impl Iterator<Item = (u64, &'a BatchHeader)> + Clone,
         next_seq: u64,
         tally: &Tally,
     ) {
-        let mut batches = batches.peekable();
-        let first_seq = batches
-            .peek()
-            .map_or(next_seq, |(_, batch)| batch.first_seq);
-        self.summary.add(bytes, first_seq, next_seq, tally);
+        let headers = batches.clone().map(|(_, batch)| batch);
+        self.summary
+            .add(bytes, &self.tail.context, headers, next_seq, tally);
         {
             let mut index = self.tail.index.write();
             for (offset, batch) in batches {
