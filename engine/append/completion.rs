@@ -56,20 +56,26 @@ impl Completion {
     }
 
     pub(super) fn written(&self) {
-        self.set(WRITTEN, &self.parked_for_write);
+        self.word.store(WRITTEN);
+        self.wake(&self.parked_for_write);
     }
 
+    /// Says so to whoever looks; who is parked is woken by [`wake_all`](Self::wake_all).
     pub(super) fn durable(&self) {
-        self.set(DURABLE, &self.parked_count);
+        self.word.store(DURABLE);
     }
 
     pub(super) fn fail(&self, error: Error) {
         *self.error.lock() = Some(error);
-        self.set(FAILED, &self.parked_count);
+        self.word.store(FAILED);
+        self.wake_all();
     }
 
-    fn set(&self, phase: u32, concerned_count: &AtomicUsize) {
-        self.word.store(phase);
+    pub(super) fn wake_all(&self) {
+        self.wake(&self.parked_count);
+    }
+
+    fn wake(&self, concerned_count: &AtomicUsize) {
         if self.watched.load(SeqCst) {
             let wakers = std::mem::take(&mut *self.wakers.lock());
             wakers.into_iter().for_each(Waker::wake);

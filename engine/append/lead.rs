@@ -16,12 +16,9 @@ use std::{task::Waker, time::Duration};
 /// How long the worker leaves a full disk alone before it tries to write buffered records again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// How long a leader waits for the callers whom the last sync released, at most; nor longer than a
-/// sync takes, so that waiting in vain costs no more than the sync that it was to save.
-const GATHER_MAX: Duration = Duration::from_micros(50);
-/// For how many it waits at most: another one would make the group larger by a sixteenth, and costs
-/// as much again. Where there are many, most come by themselves before the leader gets a processor.
-const GATHER_COUNT_MAX: usize = 16;
+/// A leader that did not wait for company thinks it quicker by one part in this many: what made it
+/// slow may have passed.
+const ARRIVAL_DECAY: u32 = 64;
 /// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
 const SCRATCHES_MAX: usize = 4;
 
@@ -41,17 +38,10 @@ impl Core {
     pub(super) fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<Error> {
         debug_assert!(!state.leading, "one leads at a time");
         let first = state.queue.front()?;
-        let company = state.company.min(GATHER_COUNT_MAX);
-        let gathers = first.wants == Durability::Durable && first.done.parked_count() + 1 < company;
-        let gathered = gathers.then(|| first.done.clone());
+        let gathers = first.wants == Durability::Durable;
         state.leading = true;
-        if let Some(done) = gathered {
-            let limit = state.usual_sync.min(GATHER_MAX);
-            drop(state);
-            // Those whom the last sync released are on their way with their next append, and come
-            // too late for this sync if it starts at once.
-            sync::yield_until(|| done.parked_count() + 1 >= company, limit);
-            state = self.state.lock();
+        if gathers {
+            state = self.gather(state);
         }
         let Some(mut group) = state.queue.pop_front() else {
             // The log was poisoned meanwhile.
@@ -70,30 +60,73 @@ impl Core {
 
         let mut state = self.state.lock();
         state.leading = false;
-        let error = match outcome {
-            Ok(()) => {
+        let (to_wake, error) = match outcome {
+            Ok(to_wake) => {
                 self.settle(&mut state, group);
-                None
+                (to_wake, None)
             }
             Err(Failure::Write(error)) => {
                 self.take_back(&mut state, group, &error);
-                Some(error)
+                (None, Some(error))
             }
             Err(Failure::Sync(error)) => {
                 self.poison(&mut state, Some(&group), &error);
-                Some(error)
+                (None, Some(error))
             }
         };
         self.hand_on(&mut state);
         drop(state);
+        if let Some(done) = to_wake {
+            done.wake_all();
+        }
         if self.durable_seq() > durable_before {
-            // Everybody was woken before, and the next leader may be on its way.
+            // Everybody was woken before.
             self.publish();
         }
         error
     }
 
-    fn carry_out(&self, group: &mut Group) -> Result<(), Failure> {
+    /// Waits for those whom the last sync released, where that pays: they are on their way with their
+    /// next append, and come too late for this sync if it starts at once.
+    ///
+    /// If all are there sooner than a sync takes, waiting saves one. Else a quarter of them is enough:
+    /// while these use the disk the others come, and two groups take turns.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let Some(first) = state.queue.front() else {
+            return state;
+        };
+        let (before, limit) = (first.done.parked_count(), state.usual_sync);
+        let all = state.company.saturating_sub(1);
+        let missing = u32::try_from(all.saturating_sub(before)).unwrap_or(u32::MAX);
+        let usual = state.usual_arrival;
+        let wanted = if usual.saturating_mul(missing) <= limit {
+            all
+        } else {
+            all / 4
+        };
+        if before >= wanted {
+            state.usual_arrival = usual - usual / ARRIVAL_DECAY;
+            return state;
+        }
+        let done = first.done.clone();
+        drop(state);
+        let start = self.dir.vfs().monotonic();
+        sync::yield_until(|| done.parked_count() >= wanted, limit);
+        let waited = self.dir.vfs().monotonic().saturating_sub(start);
+        let arrived = done.parked_count().saturating_sub(before);
+        let arrival = if 2 * arrived >= wanted - before {
+            waited / u32::try_from(arrived.max(1)).unwrap_or(u32::MAX)
+        } else {
+            // Who did not come may never: so little is waited in vain, one group of twenty.
+            4 * waited
+        };
+        let mut state = self.state.lock();
+        state.usual_arrival = (7 * state.usual_arrival + arrival) / 8;
+        state
+    }
+
+    /// Writes and syncs a group, and tells its callers; gives whom to wake once the lead is handed on.
+    fn carry_out(&self, group: &mut Group) -> Result<Option<Arc<Completion>>, Failure> {
         let mut writer = self.writer.lock();
         let writer = &mut *writer;
         if !group.buffer.is_empty() {
@@ -106,11 +139,17 @@ impl Core {
             self.sync_writer(writer).map_err(Failure::Sync)?;
             group.sync_time = self.dir.vfs().monotonic().saturating_sub(start);
             self.watermark.raise(Level::Durable, group.next_seq);
-            // Before anybody is woken: who is quick is back in the queue before this group is settled.
+            // Before anybody is told: who is quick is back in the queue before this group is settled.
             group.company = self.parked_count.load(Ordering::Relaxed) + 1;
             group.done.durable();
+            if self.parked_count.load(Ordering::Relaxed) > group.done.parked_count() {
+                // The next leader, who is among the others, would stand behind all of these for a
+                // processor, and the disk would have nothing to do.
+                return Ok(Some(group.done.clone()));
+            }
+            group.done.wake_all();
         }
-        Ok(())
+        Ok(None)
     }
 
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
@@ -201,7 +240,9 @@ impl Core {
             self.work.notify_one(); // It sets its clock for the sync.
         }
         if state.scratches.len() < SCRATCHES_MAX {
-            let scratch = group.into_scratch(2 * self.options.buffer_bytes);
+            // A buffer that grew for one huge batch is not kept, unless such are usual.
+            let usual = self.options.buffer_bytes.max(state.usual_group_bytes);
+            let scratch = group.into_scratch(2 * usual);
             state.scratches.extend(scratch);
         }
     }

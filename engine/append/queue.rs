@@ -55,6 +55,8 @@ pub(super) struct State {
     /// How long the last syncs took, and the size of what they made durable in bytes; the later ones
     /// count more.
     pub(super) usual_sync: Duration,
+    /// How long it took until the next one of those whom a sync had released came back.
+    pub(super) usual_arrival: Duration,
     pub(super) usual_group_bytes: usize,
     /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
     pub(super) end_changes: bool,
@@ -107,6 +109,7 @@ impl State {
             leading: false,
             company: 0,
             usual_sync: Duration::ZERO,
+            usual_arrival: Duration::ZERO,
             usual_group_bytes: 0,
             end_changes: false,
             spare: None,
