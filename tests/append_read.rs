@@ -1,6 +1,6 @@
 //! Does an append come back, in every way of appending and reading?
 
-use cairnlog::{AppendOptions, Durability, Log, NewRecord};
+use cairnlog::{AppendOptions, Durability, Log, NewRecord, Reader};
 
 #[test]
 fn what_is_appended_comes_back_in_order_before_and_after_reopening() {
@@ -45,6 +45,44 @@ fn written_and_buffered_records_come_back_after_a_sync() {
     log.append_records(&[NewRecord::value("x")], &how).unwrap();
     assert_eq!(log.sync().unwrap(), 10_001);
     assert_eq!(log.scan(..).unwrap().count(), 10_001);
+}
+
+#[test]
+fn what_is_appended_past_the_page_cache_is_seen_at_once_by_every_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let options = Log::options().segment_bytes(1 << 20).direct_writes(true);
+    let mut expected: Vec<Vec<u8>> = Vec::new();
+    // Closed and opened again, each time in the middle of a block.
+    for round in 0..3u8 {
+        let log = options.clone().open(&path).unwrap();
+        let elsewhere = Reader::open(&path).unwrap();
+        let mut tail = log.tail(log.next_seq());
+        for number in 0..300usize {
+            let value = vec![round + 1; [9, 700, 4_000, 30_000][number % 4] + number];
+            // Some by way of the page cache, between the others.
+            let level = [
+                Durability::Durable,
+                Durability::Durable,
+                Durability::Written,
+            ][number % 3];
+            let how = AppendOptions::new().durability(level);
+            let record = [NewRecord::value(&value)];
+            let seqs = log.append_records(&record, &how).unwrap();
+            expected.push(value);
+            if level == Durability::Durable {
+                let last = elsewhere.get(seqs.start).unwrap().unwrap();
+                assert_eq!(&*last, expected.last().unwrap());
+            }
+        }
+        log.sync().unwrap();
+        for value in &expected[expected.len() - 300..] {
+            assert_eq!(&*tail.next().unwrap().unwrap(), value);
+        }
+        let all: Vec<_> = log.scan(..).unwrap().map(|r| r.unwrap().to_vec()).collect();
+        assert!(all == expected, "round {round}");
+        log.close().unwrap();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! small write to tell readers in other processes, unless that is turned off; nothing else. Counted at the engine's door, and, where strace is installed, by the kernel's own account.
 
 use cairnlog::{
-    Durability, Log,
+    Durability, Log, Options,
     vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
 };
 use std::{
@@ -27,6 +27,7 @@ struct Counting {
 #[derive(Debug, Default)]
 struct Counts {
     writes: AtomicU64,
+    direct_writes: AtomicU64,
     syncs: AtomicU64,
     others: AtomicU64,
     /// How often the log's worker looked at the clock.
@@ -35,6 +36,10 @@ struct Counts {
 
 #[derive(Debug)]
 struct CountingFile(Arc<dyn VfsFile>, Arc<Counts>);
+
+/// A file's way past the page cache.
+#[derive(Debug)]
+struct CountingDirect(Arc<dyn VfsFile>, Arc<Counts>);
 
 impl Vfs for Counting {
     fn create_dir(&self, path: &Path) -> io::Result<bool> {
@@ -111,13 +116,49 @@ impl VfsFile for CountingFile {
         self.1.syncs.fetch_add(1, Ordering::Relaxed);
         self.0.sync()
     }
+    fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        let direct = self.0.direct()?;
+        Ok(direct.map(|file| Arc::new(CountingDirect(file, self.1.clone())) as _))
+    }
+}
+
+impl VfsFile for CountingDirect {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        unreachable!("it is there for writing")
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.1.direct_writes.fetch_add(1, Ordering::Relaxed);
+        self.0.write_at(buf, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
 }
 
 #[test]
 fn a_durable_append_is_one_write_and_one_sync_at_the_door() {
-    assert_eq!(calls_of_200_appends(false), [200, 200, 0]);
+    let options = Log::options().publish(false);
+    assert_eq!(calls_of_200_appends(options), [200, 0, 200, 0]);
     // And one write more after the sync, if readers in other processes are told.
-    assert_eq!(calls_of_200_appends(true), [400, 200, 0]);
+    assert_eq!(calls_of_200_appends(Log::options()), [400, 0, 200, 0]);
+}
+
+#[test]
+fn a_durable_append_past_the_page_cache_is_one_write_and_one_sync_too() {
+    let options = Log::options().publish(false).direct_writes(true);
+    let [cached, direct, syncs, others] = calls_of_200_appends(options);
+    assert_eq!((cached + direct, syncs), (200, 200));
+    // Not every file system has the way. Where the log goes on is looked up once.
+    assert!(
+        (direct == 200 && others == 1) || direct == 0,
+        "{direct} past the page cache, {others} other calls"
+    );
 }
 
 /// A log was written to without a break, at the level `Written`. After its first sync by interval an
@@ -149,27 +190,32 @@ fn does_the_worker_sleep_while_a_log_is_only_written_to() {
     );
 }
 
-/// Writes, syncs, other calls.
-fn calls_of_200_appends(publish: bool) -> [u64; 3] {
+/// Writes by way of the page cache and past it, syncs, other calls.
+fn calls_of_200_appends(options: Options) -> [u64; 4] {
     let dir = tempfile::tempdir().unwrap();
     let vfs = Counting::default();
     let counts = vfs.counts.clone();
-    let log = Log::options()
+    let log = options
         .vfs(Arc::new(vfs))
         .background(false)
-        .publish(publish)
         .open(dir.path().join("log"))
         .unwrap();
     let count = || {
-        [&counts.writes, &counts.syncs, &counts.others]
-            .map(|counter| counter.load(Ordering::Relaxed))
+        let Counts {
+            writes,
+            direct_writes,
+            syncs,
+            others,
+            ..
+        } = &*counts;
+        [writes, direct_writes, syncs, others].map(|counter| counter.load(Ordering::Relaxed))
     };
     let before = count();
     for number in 0..200 {
         log.append(format!("record {number}")).unwrap();
     }
     let after = count();
-    [0, 1, 2].map(|which| after[which] - before[which])
+    [0, 1, 2, 3].map(|which| after[which] - before[which])
 }
 
 /// The child of the test below: appends between two marks that strace sees.

@@ -157,7 +157,7 @@ impl Core {
         group.finish(durable_seq);
         match group.begins.take() {
             Some(header) => self.begin_segment(writer, group, header, durable_seq)?,
-            None => write(&writer.tail, &group.buffer, group.offset)?,
+            None => self.write(&writer.tail, group)?,
         }
         if !writer.unsynced.iter().any(|tail| tail.id == group.tail.id) {
             writer.unsynced.push(group.tail.clone());
@@ -200,7 +200,7 @@ impl Core {
         let summary = Summary::new(header.base_seq, &bytes);
         let next = TailWriter::new(group.tail.clone(), summary, Vec::new());
         group.begins = Some(header);
-        write(&next, &group.buffer, 0)?;
+        self.write(&next, group)?;
         let finished = std::mem::replace(&mut writer.tail, next);
         writer.finished.push(finished);
         writer.ledger = group.ledger.take();
@@ -209,6 +209,20 @@ impl Core {
         Counters::add(&self.counters.rotation_count, 1);
         event!(info, "rotated", segment = group.tail.id.0);
         Ok(())
+    }
+
+    /// Writes, and on an error cuts back durably, so that the failed bytes can never come back.
+    fn write(&self, writer: &TailWriter, group: &Group) -> Result<(), Failure> {
+        // What nobody syncs now goes to the page cache, where it costs no trip to the disk.
+        let past_cache = self.options.direct_writes && group.wants == Durability::Durable;
+        let Err(error) = writer.write(&group.buffer, group.offset, past_cache) else {
+            return Ok(());
+        };
+        let place = Place::in_segment(writer.tail.id, group.offset);
+        match writer.tail.space.cut_back(group.offset) {
+            Ok(()) => Err(Failure::Write(Error::io(Op::Append, error).at(place))),
+            Err(error) => Err(Failure::Sync(Error::io(Op::Sync, error).at(place))),
+        }
     }
 
     /// Syncs every segment that has frames no sync covers, oldest first.
@@ -347,18 +361,6 @@ fn drop_group(state: &mut State, group: &Group, error: &Error) {
         state.lost_buffered.get_or_insert_with(|| error.clone());
     }
     group.done.fail(error.clone());
-}
-
-/// Writes, and on an error cuts back durably, so that the failed bytes can never come back.
-fn write(writer: &TailWriter, bytes: &[u8], offset: u64) -> Result<(), Failure> {
-    let Err(error) = writer.write(bytes, offset) else {
-        return Ok(());
-    };
-    let place = Place::in_segment(writer.tail.id, offset);
-    match writer.tail.space.cut_back(offset) {
-        Ok(()) => Err(Failure::Write(Error::io(Op::Append, error).at(place))),
-        Err(error) => Err(Failure::Sync(Error::io(Op::Sync, error).at(place))),
-    }
 }
 
 #[cfg(feature = "tracing")]

@@ -187,7 +187,7 @@ impl Core {
             (Some(due), _) => due,
             (None, None) => return,
         };
-        match space.fill_piece(end) {
+        match space.fill_piece(end, self.options.direct_writes) {
             Ok(true) => agenda.filling = Some((id, space, end)),
             Ok(false) => {}
             Err(error) => {

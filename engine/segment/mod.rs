@@ -11,6 +11,7 @@
 mod behind;
 mod build;
 mod copy;
+mod direct;
 mod find;
 mod frames;
 mod index;

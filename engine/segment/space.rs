@@ -6,9 +6,10 @@
 //! INVARIANT: space is filled under the mutex that guards the allocated length, and a write beyond
 //! that length holds it too, so a fill never runs over a frame.
 
+use super::direct::Direct;
 use crate::{
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     vfs::{VfsFile, write_all_at},
@@ -28,6 +29,8 @@ pub(crate) struct Space {
     filling: Mutex<()>,
     /// Held during a sync; whether one has failed.
     syncing: Mutex<bool>,
+    /// The way past the page cache, once it was asked for; `None` if there is none.
+    direct: OnceLock<Option<Direct>>,
 }
 
 impl Space {
@@ -37,6 +40,7 @@ impl Space {
             allocated_end: AtomicU64::new(allocated_end),
             filling: Mutex::new(()),
             syncing: Mutex::new(false),
+            direct: OnceLock::new(),
         }
     }
 
@@ -70,30 +74,52 @@ impl Space {
         *self.syncing.lock()
     }
 
-    /// Writes where the frames end.
-    pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    /// Writes where the frames end: past the page cache, in whole blocks, if that is asked for and the
+    /// file can.
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
         let end = offset + bytes.len() as u64;
+        let end = if past_cache { Direct::padded(end) } else { end };
         if end <= self.allocated_end() {
-            return write_all_at(&*self.file, bytes, offset);
+            return self.write_by(bytes, offset, past_cache);
         }
         // Past the allocated end, a fill in flight must not run over this write.
         let _filling = self.filling.lock();
         self.allocated_end.fetch_max(end, Ordering::AcqRel);
+        self.write_by(bytes, offset, past_cache)
+    }
+
+    fn write_by(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
+        if past_cache && let Some(direct) = self.direct() {
+            return direct.write(&*self.file, bytes, offset);
+        }
         write_all_at(&*self.file, bytes, offset)
+    }
+
+    fn direct(&self) -> Option<&Direct> {
+        let open = || Some(Direct::new(self.file.direct().ok()??));
+        self.direct.get_or_init(open).as_ref()
     }
 
     /// Fills one piece with zeros, at most up to `end`, so that appends overwrite allocated space
     /// instead of extending the file, and makes the new length durable. False if that was there.
-    pub(crate) fn fill_piece(&self, end: u64) -> io::Result<bool> {
+    pub(crate) fn fill_piece(&self, end: u64, past_cache: bool) -> io::Result<bool> {
         let _filling = self.filling.lock();
         let allocated = self.allocated_end();
         if allocated >= end {
             return Ok(false);
         }
         let next = end.min(allocated + FILL_BYTES);
-        let zeros = vec![0; usize::try_from(next - allocated).unwrap_or(0)];
+        let blocks = Direct::padded(allocated) == allocated && Direct::padded(next) == next;
         // What a failed fill leaves behind are zeros or nothing: harmless either way.
-        write_all_at(&*self.file, &zeros, allocated)?;
+        if past_cache
+            && blocks
+            && let Some(direct) = self.direct()
+        {
+            direct.fill(allocated, next)?;
+        } else {
+            let zeros = vec![0; usize::try_from(next - allocated).unwrap_or(0)];
+            write_all_at(&*self.file, &zeros, allocated)?;
+        }
         // DURABILITY: after this line the new length survives, so an append's sync has no
         // metadata to write. Frames below are durable too, but nobody was told so.
         self.sync()?;

@@ -90,8 +90,8 @@ impl TailWriter {
     /// Writes a group of batches at the end with one positional write.
     ///
     /// On an error the file may hold part of it: the caller cuts back or poisons.
-    pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.tail.space.write(bytes, offset)
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
+        self.tail.space.write(bytes, offset, past_cache)
     }
 
     /// Takes what was written into the account and lets readers find it.

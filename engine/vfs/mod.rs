@@ -32,6 +32,9 @@ pub struct DirEntry {
     pub is_file: bool,
 }
 
+/// What writes past the page cache are counted in: a multiple of every usual disk's own block.
+pub const BLOCK_BYTES: usize = 4096;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -110,6 +113,12 @@ pub trait VfsFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes content and size durable. After an error nothing is known about either.
     fn sync(&self) -> io::Result<()>;
+    /// Another handle of the same file, for writes past the page cache: offset, length and memory of
+    /// each are multiples of [`BLOCK_BYTES`]. `None` if this file system has no such way. They are no
+    /// more durable before a [`sync`](Self::sync) than others.
+    fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        Ok(None)
+    }
     /// So many bytes from `offset` as shared memory, or `None` if this file system does not map files.
     fn map(&self, _offset: u64, _len: usize) -> io::Result<Option<Bytes>> {
         Ok(None)

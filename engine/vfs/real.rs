@@ -179,6 +179,18 @@ impl VfsFile for RealFile {
         self.file.sync_data()
     }
 
+    #[cfg(target_os = "linux")]
+    fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        use std::os::fd::AsRawFd;
+        // The file that is open, whatever name it has by now.
+        let opened = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        // Some file systems refuse, and some systems do without `/proc`.
+        Ok(opened.ok().map(|file| Arc::new(Self { file }) as _))
+    }
+
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
         map::map(&self.file, offset, len).map(Some)
     }

@@ -135,11 +135,16 @@ fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) {
 fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     let mut tally = Tally::default();
     let started = std::time::Instant::now();
-    for (name, segment_bytes, steps) in canonical() {
+    for (name, segment_bytes, steps, direct) in
+        canonical().into_iter().flat_map(|(name, bytes, steps)| {
+            [false, true].map(|direct| (name, bytes, steps.clone(), direct))
+        })
+    {
         let (before, at) = (tally.states + tally.nested, std::time::Instant::now());
-        enumerate(name, &options(segment_bytes), &steps, &mut tally);
+        let options = options(segment_bytes).direct_writes(direct);
+        enumerate(name, &options, &steps, &mut tally);
         println!(
-            "{name}: {} {:?}",
+            "{name}, direct {direct}: {} {:?}",
             tally.states + tally.nested - before,
             at.elapsed()
         );

@@ -127,9 +127,8 @@ fn parent_is_lost(run: &Run, from: usize) -> bool {
     })
 }
 
-fn sweep(name: &str, segment_bytes: u64, steps: &[Step]) -> u64 {
-    let options = options(segment_bytes);
-    let (mut sound, rest) = begin(steps, &options);
+fn sweep(name: &str, options: &Options, steps: &[Step]) -> u64 {
+    let (mut sound, rest) = begin(steps, options);
     let before = sound.disk.call_count();
     sound.steps(&rest);
     assert!(sound.errors.is_empty(), "{name}: {:?}", sound.errors);
@@ -137,7 +136,7 @@ fn sweep(name: &str, segment_bytes: u64, steps: &[Step]) -> u64 {
     let mut met_count = 0;
     for call in 0..calls {
         for (fault, for_ever) in faults(call) {
-            let (mut run, rest) = begin(steps, &options);
+            let (mut run, rest) = begin(steps, options);
             let from = run.disk.trace().len();
             let rule = FaultRule::nth_call(call, fault);
             run.disk.fail(if for_ever { rule.for_ever() } else { rule });
@@ -175,9 +174,13 @@ fn sweep(name: &str, segment_bytes: u64, steps: &[Step]) -> u64 {
 #[test]
 fn every_fault_at_every_call_leaves_what_was_promised() {
     let mut count = 0;
-    for (name, segment_bytes, steps) in canonical() {
+    for (number, (name, segment_bytes, steps)) in canonical().into_iter().enumerate() {
         let started = std::time::Instant::now();
-        let met = sweep(name, segment_bytes, &steps);
+        let options = options(segment_bytes);
+        let mut met = sweep(name, &options, &steps);
+        if number % 3 == 0 {
+            met += sweep(name, &options.direct_writes(true), &steps);
+        }
         println!("{name}: {met} {:?}", started.elapsed());
         count += met;
     }
@@ -186,8 +189,8 @@ fn every_fault_at_every_call_leaves_what_was_promised() {
 
 #[test]
 fn failed_sync_is_never_followed_by_an_acknowledgement() {
-    for (name, segment_bytes, steps) in canonical() {
-        let options = options(segment_bytes);
+    for (number, (name, segment_bytes, steps)) in canonical().into_iter().enumerate() {
+        let options = options(segment_bytes).direct_writes(number % 2 == 0);
         for nth in 0.. {
             let (mut run, rest) = begin(&steps, &options);
             run.steps(&rest[..1]);
@@ -217,8 +220,8 @@ fn second_fault_while_the_first_is_handled_breaks_no_promise() {
     ];
     let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
     let mut count = 0;
-    for (name, segment_bytes, steps) in canonical() {
-        let options = options(segment_bytes);
+    for (number, (name, segment_bytes, steps)) in canonical().into_iter().enumerate() {
+        let options = options(segment_bytes).direct_writes(number % 2 == 1);
         let (mut sound, rest) = begin(&steps, &options);
         let before = sound.disk.call_count();
         sound.steps(&rest);

@@ -46,8 +46,8 @@ fn used_when_open(segment_bytes: u64) -> u64 {
     run.disk.used_bytes()
 }
 
-fn sweep(segment_bytes: u64, fill: &[Step], step: usize) {
-    let options = options(segment_bytes);
+fn sweep(segment_bytes: u64, fill: &[Step], step: usize, direct: bool) {
+    let options = options(segment_bytes).direct_writes(direct);
     let least = used_when_open(segment_bytes);
     let mut refused = 0;
     for capacity in (least..least + 3 * segment_bytes).step_by(step) {
@@ -84,13 +84,21 @@ fn sweep(segment_bytes: u64, fill: &[Step], step: usize) {
 
 #[test]
 fn full_disk_refuses_appends_and_lets_trim_and_close_work() {
-    sweep(512, &[durable(90)], 29);
-    sweep(1024, &[batch(&[40, 60]), durable(150)], 67);
+    sweep(512, &[durable(90)], 29, false);
+    sweep(1024, &[batch(&[40, 60]), durable(150)], 67, false);
+    sweep(8192, &[durable(1_900)], 331, true);
 }
 
 #[test]
 fn full_disk_loses_no_buffered_record_in_silence() {
-    sweep(512, &[buffered(70), written(20), buffered(40), Sync], 31);
+    for direct in [false, true] {
+        sweep(
+            512,
+            &[buffered(70), written(20), buffered(40), Sync],
+            31,
+            direct,
+        );
+    }
 }
 
 #[test]

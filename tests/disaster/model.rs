@@ -361,13 +361,15 @@ proptest! {
         buffer_bytes in prop::sample::select(vec![64_usize, 300, 100_000]),
         queue_bytes_max in prop::sample::select(vec![100_usize, 1_000, 100_000]),
         positional in any::<bool>(),
+        direct in any::<bool>(),
         acts in vec(act(), 1..60),
     ) {
         let mode = if positional { ReadMode::Positional } else { ReadMode::Mapped };
         let options = options(segment_bytes)
             .buffer_bytes(buffer_bytes)
             .queue_bytes_max(queue_bytes_max)
-            .read_mode(mode);
+            .read_mode(mode)
+            .direct_writes(direct);
         go(&mut Run::new(SimFs::new(seed), &options), &acts);
     }
 }

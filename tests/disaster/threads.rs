@@ -83,6 +83,7 @@ fn check(disk: SimFs, options: &Options, acks: &[Ack], op: u64) {
 fn storm(segment_bytes: u64, seed: u64) -> u64 {
     let options = Log::options()
         .segment_bytes(segment_bytes)
+        .direct_writes(seed % 2 == 1)
         .buffer_bytes(400)
         .buffer_interval(Duration::from_millis(1))
         .idle_watermark(Some(Duration::from_millis(2)));

@@ -9,7 +9,7 @@ use super::{
     state::{State, copy},
     trace::{Call, OpKind},
 };
-use crate::vfs::{Access, VfsFile, VfsLock};
+use crate::vfs::{Access, BLOCK_BYTES, VfsFile, VfsLock};
 use parking_lot::Mutex;
 use std::{fmt, io, path::Path, sync::Arc};
 
@@ -18,6 +18,8 @@ pub(super) struct SimFile {
     ino: Ino,
     path: Arc<Path>,
     access: Access,
+    /// Whether it writes past the page cache.
+    direct: bool,
 }
 
 impl SimFile {
@@ -35,11 +37,49 @@ impl SimFile {
             ino,
             path: path.into(),
             access,
+            direct: false,
         })
     }
 
     fn call(&self, kind: OpKind) -> Call {
         Call::on(kind, self.path.clone())
+    }
+
+    fn write_call(&self, state: &mut State, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let mut call = self.call(OpKind::Write);
+        call.offset = offset;
+        call.len = buf.len() as u64;
+        call.bytes = copy(buf);
+        state.write_call(call, self.ino)
+    }
+
+    /// Writes whole blocks, all or an error. What they change is written, and is what may be torn or
+    /// lost: a byte that is written over with its own value stays what it is, as it does when the
+    /// kernel writes out a page of which one byte has changed.
+    fn write_blocks(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        let in_blocks = |place: u64| place.is_multiple_of(BLOCK_BYTES as u64);
+        let place = buf.as_ptr().align_offset(BLOCK_BYTES);
+        if place != 0 || !in_blocks(offset) || !in_blocks(buf.len() as u64) {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let mut state = self.shared.lock();
+        let mut old = vec![0; buf.len()];
+        let file = state.disk.files.get(&self.ino);
+        let old_len = file.map_or(0, |file| file.live.read(offset, &mut old));
+        let same = |(new, old): &(&u8, &u8)| new == old;
+        let mut start = buf.iter().zip(&old).take(old_len).take_while(same).count();
+        let after = buf.iter().zip(&old).skip(start).rev().take_while(same);
+        let end = buf.len()
+            - if old_len < buf.len() {
+                0
+            } else {
+                after.count()
+            };
+        while start < end {
+            let changed = buf.get(start..end).unwrap_or_default();
+            start += self.write_call(&mut state, changed, offset + start as u64)?;
+        }
+        Ok(buf.len())
     }
 
     /// Refuses what the handle was not opened for, before it counts as a call.
@@ -61,11 +101,24 @@ impl VfsFile for SimFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         self.check_writable(libc::EBADF)?;
-        let mut call = self.call(OpKind::Write);
-        call.offset = offset;
-        call.len = buf.len() as u64;
-        call.bytes = copy(buf);
-        self.shared.lock().write_call(call, self.ino)
+        if self.direct {
+            return self.write_blocks(buf, offset);
+        }
+        self.write_call(&mut self.shared.lock(), buf, offset)
+    }
+
+    fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        self.check_writable(libc::EBADF)?;
+        let mut state = self.shared.lock();
+        state.call(self.call(OpKind::Open), |_| Ok(((), Change::Nothing)))?;
+        state.opened(self.ino);
+        Ok(Some(Arc::new(Self {
+            shared: self.shared.clone(),
+            ino: self.ino,
+            path: self.path.clone(),
+            access: Access::ReadWrite,
+            direct: true,
+        })))
     }
 
     fn len(&self) -> io::Result<u64> {
