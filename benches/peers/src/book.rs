@@ -99,7 +99,14 @@ impl<'a> Book<'a> {
     /// The best peer, by a number, among those that count.
     pub fn best(&self, work: &Work, name: &str, better: Better) -> Option<(&'a str, f64)> {
         self.best_of(work, name, better, |row| {
-            !matches!(self.kind(row), Kind::Cairn | Kind::Raw)
+            !matches!(self.kind(row), Kind::Cairn | Kind::Variant | Kind::Raw)
+        })
+    }
+
+    /// Cairn's own best, and by what it is that.
+    pub fn ours(&self, work: &Work, name: &str, better: Better) -> Option<(&'a str, f64)> {
+        self.best_of(work, name, better, |row| {
+            matches!(self.kind(row), Kind::Cairn | Kind::Variant)
         })
     }
 

@@ -142,6 +142,8 @@ impl Payloads {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Cairn,
+    /// Cairn with another option: shown beside it, and nobody's peer.
+    Variant,
     /// Its durable appends were seen to reach the device.
     Peer,
     /// They were seen not to: shown and marked, not counted as a peer where records have to be durable.

@@ -14,6 +14,7 @@ mod meter;
 mod pictures;
 mod plan;
 mod raw;
+mod raw_group;
 mod report;
 mod results;
 mod runner;

@@ -7,7 +7,7 @@
 
 use crate::{
     engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer},
-    system,
+    raw_group, system,
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -16,11 +16,11 @@ use std::{
     path::Path,
 };
 
-const FILE_BYTES: u64 = 64 << 20;
+pub const FILE_BYTES: u64 = 64 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 const BLOCK_BYTES: usize = 4096;
 const FRAME_HEAD_BYTES: usize = 8;
-const OVERHEAD_BYTES: usize = 32;
+pub const OVERHEAD_BYTES: usize = 32;
 
 const fn raw(
     name: &'static str,
@@ -65,6 +65,15 @@ pub fn all() -> Vec<Entrant> {
         raw("raw-direct", direct, DURABLE, |dir, setup| {
             synced(dir, setup, true)
         }),
+        Entrant {
+            batches: false,
+            ..raw(
+                "raw-group",
+                "as many threads: each copies its payload, the last to come writes and syncs for all as `raw-fdatasync` does, and wakes them with one call",
+                DURABLE,
+                raw_group::open,
+            )
+        },
         raw(
             "raw-pwrite",
             "one `pwrite` for each record into a new file",
@@ -122,14 +131,20 @@ struct Synced {
     write_bytes_max: usize,
 }
 
-fn synced(dir: &Path, setup: &Setup, direct: bool) -> Result<Box<dyn Engine>> {
-    let path = dir.join("raw");
-    let file = File::create(&path)?;
+/// A file of zeros that are on the disk.
+pub fn zero_filled(path: &Path) -> Result<File> {
+    let file = File::create(path)?;
     let zeros = vec![0; 1 << 20];
     for offset in (0..FILE_BYTES).step_by(zeros.len()) {
         file.write_all_at(&zeros, offset)?;
     }
     file.sync_all()?;
+    Ok(file)
+}
+
+fn synced(dir: &Path, setup: &Setup, direct: bool) -> Result<Box<dyn Engine>> {
+    let path = dir.join("raw");
+    zero_filled(&path)?;
     let flags = if direct {
         libc::O_DIRECT | libc::O_DSYNC
     } else {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use anyhow::{Result, ensure};
-use std::{fs::File, os::fd::AsRawFd, time::Duration};
+use std::{fs::File, io, os::fd::AsRawFd, sync::atomic::AtomicU32, time::Duration};
 
 /// Maps a file that nobody changes while it is mapped.
 pub fn map(file: &File) -> Result<memmap2::Mmap> {
@@ -75,4 +75,31 @@ pub fn kill_self() -> ! {
     // SAFETY: takes no pointers.
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     std::process::abort()
+}
+
+/// Waits in the kernel as long as the word is this, until it is woken. False: time ran out.
+pub fn wait_while(word: &AtomicU32, value: u32, limit: Duration) -> bool {
+    let limit = libc::timespec {
+        tv_sec: limit.as_secs() as libc::time_t,
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    let call = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word and the time outlive the call, which writes to neither.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            call,
+            value,
+            &raw const limit,
+        )
+    };
+    code == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ETIMEDOUT)
+}
+
+/// Wakes all that wait for the word, with one call.
+pub fn wake_all(word: &AtomicU32) {
+    let call = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word outlives the call, which only takes its address.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), call, i32::MAX) };
 }

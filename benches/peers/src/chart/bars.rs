@@ -96,7 +96,9 @@ fn draw_row(svg: &mut Svg, top: f64, scale: Scale, row: &[Panel]) -> f64 {
             format!("{name} †")
         };
         match kind {
-            Kind::Cairn => svg.strong(NAMES - 8.0, y, &name, ACCENT, Anchor::End),
+            Kind::Cairn | Kind::Variant => {
+                svg.strong(NAMES - 8.0, y, &name, ACCENT, Anchor::End);
+            }
             Kind::Raw => svg.text(NAMES - 8.0, y, &name, QUIET, Anchor::End),
             _ => svg.text(NAMES - 8.0, y, &name, INK, Anchor::End),
         }
@@ -115,7 +117,7 @@ fn draw_row(svg: &mut Svg, top: f64, scale: Scale, row: &[Panel]) -> f64 {
                 continue;
             };
             let colour = match bar.kind {
-                Kind::Cairn => ACCENT,
+                Kind::Cairn | Kind::Variant => ACCENT,
                 Kind::Raw => LIMIT,
                 _ if !bar.honest => LIMIT,
                 _ => PEER,
@@ -138,7 +140,7 @@ fn draw_row(svg: &mut Svg, top: f64, scale: Scale, row: &[Panel]) -> f64 {
                 }
                 _ => short(bar.value),
             };
-            let ink = if bar.kind == Kind::Cairn {
+            let ink = if matches!(bar.kind, Kind::Cairn | Kind::Variant) {
                 ACCENT
             } else {
                 QUIET

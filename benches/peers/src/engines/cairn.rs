@@ -14,12 +14,23 @@ pub const ENTRANT: Entrant = Entrant {
     syncs: true,
     scans: true,
     reads: "CRC-32C of every record",
-    open,
+    open: |dir, setup| open(dir, setup, false),
+};
+
+/// Its durable appends past the page cache.
+pub const DIRECT: Entrant = Entrant {
+    name: "cairn-direct",
+    kind: Kind::Variant,
+    settings: "the same with `direct_writes(true)`",
+    levels: &[Level::Durable],
+    scans: false,
+    open: |dir, setup| open(dir, setup, true),
+    ..ENTRANT
 };
 
 struct Cairn(Log);
 
-fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
+fn open(dir: &Path, setup: &Setup, direct_writes: bool) -> Result<Box<dyn Engine>> {
     let durability = match setup.level {
         Level::Durable => Durability::Durable,
         Level::Written => Durability::Written,
@@ -27,6 +38,7 @@ fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
     };
     let log = Log::options()
         .durability(durability)
+        .direct_writes(direct_writes)
         .open(dir.join("log"))?;
     Ok(Box::new(Cairn(log)))
 }

@@ -40,6 +40,7 @@ use crate::engine::Entrant;
 pub fn all() -> Vec<Entrant> {
     vec![
         cairn::ENTRANT,
+        cairn::DIRECT,
         #[cfg(feature = "okaywal")]
         okaywal::ENTRANT,
         #[cfg(feature = "raft-engine")]

@@ -153,11 +153,16 @@ impl Plan {
     }
 
     fn durable(&self, workload: &str, payload_bytes: usize, threads: usize, group: usize) -> Table {
-        let able = |it: &Entrant| it.levels.contains(&Level::Durable) && (group == 1 || it.batches);
+        let able = |it: &Entrant| {
+            // Of one thread, the limit for many is the limit for one.
+            let meant = it.name != "raw-group" || threads > 1;
+            it.levels.contains(&Level::Durable) && (group == 1 || it.batches) && meant
+        };
         let seconds = self.effort.durable_seconds;
         let cases = self.cases(able, |spec| {
-            // The limit has no threads: it writes as much at once as Cairn does.
-            let group_of_cairn = spec.engine.starts_with("raw") && threads > 1;
+            // These limits have no threads: they write as much at once as Cairn does.
+            let single = ["raw-fdatasync", "raw-direct"].contains(&&*spec.engine);
+            let group_of_cairn = single && threads > 1;
             let threads = if group_of_cairn { 1 } else { threads };
             let spec = Spec {
                 job: Job::Durable,
@@ -198,7 +203,7 @@ impl Plan {
             self.effort.read_bytes
         };
         let cases = self.cases(
-            |it| it.kind != Kind::Raw || it.scans,
+            |it| it.scans || !matches!(it.kind, Kind::Raw | Kind::Variant),
             |spec| {
                 let spec = Spec {
                     payload_bytes,
@@ -221,7 +226,7 @@ impl Plan {
     }
 
     fn fresh(&self) -> Table {
-        let able = |it: &Entrant| it.kind != Kind::Raw;
+        let able = |it: &Entrant| it.kind != Kind::Raw && it.kind != Kind::Variant;
         let cases = self.cases(able, |spec| {
             case(Spec {
                 job: Job::Fresh,
@@ -237,7 +242,7 @@ impl Plan {
 
     fn killed(&self) -> Table {
         let cases = self.cases(
-            |it| it.kind != Kind::Raw,
+            |it| !matches!(it.kind, Kind::Raw | Kind::Variant),
             |spec| {
                 let spec = Spec {
                     payload_bytes: PAYLOAD,

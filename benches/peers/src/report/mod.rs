@@ -265,7 +265,7 @@ fn feet(page: &mut String, lock: &str) -> Result<()> {
     for it in engine::all() {
         let version = machine::version(
             lock,
-            if it.kind == Kind::Cairn {
+            if matches!(it.kind, Kind::Cairn | Kind::Variant) {
                 "cairnlog"
             } else {
                 it.name
