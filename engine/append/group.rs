@@ -55,8 +55,8 @@ pub(super) struct Group {
     pub(super) owes: bool,
     /// Records acknowledged as buffered.
     pub(super) buffered_count: usize,
-    /// How long its sync took, and how many callers were under way at its end.
-    pub(super) sync_time: Duration,
+    /// How long its write and its sync took, and how many callers were under way at their end.
+    pub(super) disk_time: Duration,
     pub(super) company: usize,
     /// Whether it may take more callers.
     pub(super) open: bool,
@@ -102,7 +102,7 @@ impl Group {
             wants: Durability::Buffered,
             owes: false,
             buffered_count: 0,
-            sync_time: Duration::ZERO,
+            disk_time: Duration::ZERO,
             company: 0,
             open: true,
             done,

@@ -89,13 +89,13 @@ impl Core {
     /// Waits for those whom the last sync released, where that pays: they are on their way with their
     /// next append, and come too late for this sync if it starts at once.
     ///
-    /// If all are there sooner than a sync takes, waiting saves one. Else a quarter of them is enough:
+    /// If all are there sooner than a trip to the disk takes, waiting saves one. Else a quarter of them is enough:
     /// while these use the disk the others come, and two groups take turns.
     fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let Some(first) = state.queue.front() else {
             return state;
         };
-        let (before, limit) = (first.done.parked_count(), state.usual_sync);
+        let (before, limit) = (first.done.parked_count(), state.usual_trip);
         let all = state.company.saturating_sub(1);
         let missing = u32::try_from(all.saturating_sub(before)).unwrap_or(u32::MAX);
         let usual = state.usual_arrival;
@@ -129,15 +129,16 @@ impl Core {
     fn carry_out(&self, group: &mut Group) -> Result<Option<Arc<Completion>>, Failure> {
         let mut writer = self.writer.lock();
         let writer = &mut *writer;
+        let wants_sync = group.wants == Durability::Durable;
+        let start = wants_sync.then(|| self.dir.vfs().monotonic());
         if !group.buffer.is_empty() {
             self.write_group(writer, group)?;
             self.watermark.raise(Level::Written, group.next_seq);
         }
         group.done.written();
-        if group.wants == Durability::Durable {
-            let start = self.dir.vfs().monotonic();
+        if let Some(start) = start {
             self.sync_writer(writer).map_err(Failure::Sync)?;
-            group.sync_time = self.dir.vfs().monotonic().saturating_sub(start);
+            group.disk_time = self.dir.vfs().monotonic().saturating_sub(start);
             self.watermark.raise(Level::Durable, group.next_seq);
             // Before anybody is told: who is quick is back in the queue before this group is settled.
             group.company = self.parked_count.load(Ordering::Relaxed) + 1;
@@ -244,7 +245,7 @@ impl Core {
         state.stuck = None;
         if group.wants == Durability::Durable {
             state.company = group.company;
-            state.usual_sync = (7 * state.usual_sync + group.sync_time) / 8;
+            state.usual_trip = (7 * state.usual_trip + group.disk_time) / 8;
             state.usual_group_bytes = (7 * state.usual_group_bytes + group.buffer.len()) / 8;
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);

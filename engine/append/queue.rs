@@ -52,9 +52,9 @@ pub(super) struct State {
     pub(super) leading: bool,
     /// Callers that were under way when the last sync ended: those it released, those that wait still.
     pub(super) company: usize,
-    /// How long the last syncs took, and the size of what they made durable in bytes; the later ones
+    /// How long the last groups took to be written and synced, and their size in bytes; the later ones
     /// count more.
-    pub(super) usual_sync: Duration,
+    pub(super) usual_trip: Duration,
     /// How long it took until the next one of those whom a sync had released came back.
     pub(super) usual_arrival: Duration,
     pub(super) usual_group_bytes: usize,
@@ -108,7 +108,7 @@ impl State {
             queued_bytes: 0,
             leading: false,
             company: 0,
-            usual_sync: Duration::ZERO,
+            usual_trip: Duration::ZERO,
             usual_arrival: Duration::ZERO,
             usual_group_bytes: 0,
             end_changes: false,

@@ -1,4 +1,4 @@
-//! The limit for callers that wait: as many threads, of which the last to come writes and syncs for all.
+//! The plainest group commit: as many threads, of which the last to come writes and syncs for all.
 //!
 //! Nothing is numbered, framed or checked; what is left is one memory copy a caller, one write and one
 //! sync a group, and waiting in the kernel and being woken, once each.
@@ -10,14 +10,12 @@ use crate::{
     raw, system,
 };
 use anyhow::Result;
+use parking_lot::Mutex;
 use std::{
     fs::File,
     os::unix::fs::FileExt,
     path::Path,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
     time::Duration,
 };
 
@@ -87,12 +85,7 @@ impl Writer for &Group {
     }
 
     fn batch(&mut self, values: &[&[u8]]) -> Result<()> {
-        let lock = || {
-            self.gathering
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
-        let mut gathering = lock();
+        let mut gathering = self.gathering.lock();
         let before = self.durable_count.load(SeqCst);
         for value in values {
             gathering.buffer.extend_from_slice(value);
@@ -107,7 +100,7 @@ impl Writer for &Group {
         drop(gathering);
         while self.durable_count.load(SeqCst) == before {
             if !system::wait_while(&self.durable_count, before, PATIENCE) {
-                let mut gathering = lock();
+                let mut gathering = self.gathering.lock();
                 if self.durable_count.load(SeqCst) == before {
                     self.carry_out(&mut gathering)?;
                 }

@@ -106,7 +106,7 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "W2",
         title: "durable appends, 8 and 64 threads",
-        text: "Two limits have one thread, and write as many records with one sync as Cairn did on average in the round before; `raw-group` has as many threads as everybody, and does nothing but wait, write, sync and wake. Who syncs each append alone lets one thread go on and on while the others wait: p99 is that of the one, p99.9 that of the others.",
+        text: "Two limits have one thread, and write as many records with one sync as Cairn did on average in the round before; `raw-group` is the plainest group commit: as many threads, of which the last to come writes and syncs for all. Who syncs each append alone lets one thread go on and on while the others wait: p99 is that of the one, p99.9 that of the others.",
         tables: &[("W2", DURABLE)],
     },
     Section {
