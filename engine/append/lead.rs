@@ -16,6 +16,9 @@ use std::{task::Waker, time::Duration};
 /// How long the worker leaves a full disk alone before it tries to write buffered records again.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
+/// How long a leader waits for company at most: who stays away longer is thinking, and yielding so
+/// long takes a processor from somebody else.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 /// A leader that did not wait for company thinks it quicker by one part in this many: what made it
 /// slow may have passed.
 const ARRIVAL_DECAY: u32 = 64;
@@ -95,7 +98,7 @@ impl Core {
         let Some(first) = state.queue.front() else {
             return state;
         };
-        let (before, limit) = (first.done.parked_count(), state.usual_trip);
+        let (before, limit) = (first.done.parked_count(), state.usual_trip.min(GATHER_MAX));
         let all = state.company.saturating_sub(1);
         let missing = u32::try_from(all.saturating_sub(before)).unwrap_or(u32::MAX);
         let usual = state.usual_arrival;

@@ -77,27 +77,26 @@ impl Space {
     /// Writes where the frames end: past the page cache, in whole blocks, if that is asked for and the
     /// file can.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
+        let direct = self.direct(past_cache);
         let end = offset + bytes.len() as u64;
-        let end = if past_cache { Direct::padded(end) } else { end };
+        let end = direct.map_or(end, |_| Direct::padded(end));
+        let write = || {
+            let past = direct.map(|direct| direct.write(&*self.file, bytes, offset));
+            or_by_cache(past, || write_all_at(&*self.file, bytes, offset))
+        };
         if end <= self.allocated_end() {
-            return self.write_by(bytes, offset, past_cache);
+            return write();
         }
         // Past the allocated end, a fill in flight must not run over this write.
         let _filling = self.filling.lock();
         self.allocated_end.fetch_max(end, Ordering::AcqRel);
-        self.write_by(bytes, offset, past_cache)
+        write()
     }
 
-    fn write_by(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
-        if past_cache && let Some(direct) = self.direct() {
-            return direct.write(&*self.file, bytes, offset);
-        }
-        write_all_at(&*self.file, bytes, offset)
-    }
-
-    fn direct(&self) -> Option<&Direct> {
+    /// The way past the page cache, if that is asked for and there is one.
+    fn direct(&self, past_cache: bool) -> Option<&Direct> {
         let open = || Some(Direct::new(self.file.direct().ok()??));
-        self.direct.get_or_init(open).as_ref()
+        past_cache.then(|| self.direct.get_or_init(open).as_ref())?
     }
 
     /// Fills one piece with zeros, at most up to `end`, so that appends overwrite allocated space
@@ -110,16 +109,13 @@ impl Space {
         }
         let next = end.min(allocated + FILL_BYTES);
         let blocks = Direct::padded(allocated) == allocated && Direct::padded(next) == next;
+        let direct = self.direct(past_cache && blocks);
+        let past = direct.map(|direct| direct.fill(allocated, next));
         // What a failed fill leaves behind are zeros or nothing: harmless either way.
-        if past_cache
-            && blocks
-            && let Some(direct) = self.direct()
-        {
-            direct.fill(allocated, next)?;
-        } else {
+        or_by_cache(past, || {
             let zeros = vec![0; usize::try_from(next - allocated).unwrap_or(0)];
-            write_all_at(&*self.file, &zeros, allocated)?;
-        }
+            write_all_at(&*self.file, &zeros, allocated)
+        })?;
         // DURABILITY: after this line the new length survives, so an append's sync has no
         // metadata to write. Frames below are durable too, but nobody was told so.
         self.sync()?;
@@ -141,5 +137,18 @@ impl Space {
         self.allocated_end.store(end, Ordering::Release);
         // DURABILITY: after this line nothing of the failed write survives anywhere.
         self.sync()
+    }
+}
+
+/// What came of a write past the page cache, or of the usual one: where there is no other, or the
+/// device wants larger blocks.
+fn or_by_cache(
+    past: Option<io::Result<()>>,
+    by_cache: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    match past {
+        Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => by_cache(),
+        Some(outcome) => outcome,
+        None => by_cache(),
     }
 }
