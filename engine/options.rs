@@ -253,7 +253,8 @@ impl Options {
     }
 
     /// Whether durable appends are written past the page cache, in whole blocks of 4 KiB (`O_DIRECT`).
-    /// A sync then has less to do: on the machine of `BENCHMARKS.md` one thread appends about a fifth more.
+    /// The kernel then has less to do: on the machine of `BENCHMARKS.md` a tenth more appends, or a fifth
+    /// more of large ones.
     /// But who reads what was just appended reads it from the disk, so tailing readers come later.
     /// Where the file system has no such way it makes no difference. Default: no.
     #[must_use]

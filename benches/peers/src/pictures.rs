@@ -202,12 +202,13 @@ fn latencies(
     rows.retain(|row| book.honest(row) && book.kind(row) != Kind::Raw && !row.latencies.is_empty());
     let p99 = |row: &Row| row.median("p99_us").unwrap_or(f64::INFINITY);
     rows.sort_by(|a, b| p99(a).total_cmp(&p99(b)));
+    let ours = |row: &Row| matches!(book.kind(row), Kind::Cairn | Kind::Variant);
     let mut peers = 0;
     rows.retain(|row| {
-        peers += usize::from(row.engine != "cairn");
-        row.engine == "cairn" || peers <= PEERS
+        peers += usize::from(!ours(row));
+        ours(row) || peers <= PEERS
     });
-    let draw = |row: &&Row| distribution(&row.engine, row.engine == "cairn", &row.latencies);
+    let draw = |row: &&Row| distribution(&row.engine, ours(row), &row.latencies);
     let curves: Vec<Curve> = rows.iter().map(draw).collect();
     let title = format!(
         "How long a durable append takes: {threads} threads, {}",
