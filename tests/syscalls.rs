@@ -35,11 +35,14 @@ struct Counts {
 }
 
 #[derive(Debug)]
-struct CountingFile(Arc<dyn VfsFile>, Arc<Counts>);
+struct CountingFile(Arc<dyn VfsFile>, Arc<Counts>, Way);
 
-/// A file's way past the page cache.
-#[derive(Debug)]
-struct CountingDirect(Arc<dyn VfsFile>, Arc<Counts>);
+/// How a handle writes: by way of the page cache, or past it.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Cached,
+    Direct,
+}
 
 impl Vfs for Counting {
     fn create_dir(&self, path: &Path) -> io::Result<bool> {
@@ -54,6 +57,7 @@ impl Vfs for Counting {
         Ok(Arc::new(CountingFile(
             self.real.create_new(path)?,
             self.counts.clone(),
+            Way::Cached,
         )))
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
@@ -61,6 +65,7 @@ impl Vfs for Counting {
         Ok(Arc::new(CountingFile(
             self.real.open(path, access)?,
             self.counts.clone(),
+            Way::Cached,
         )))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -101,7 +106,11 @@ impl VfsFile for CountingFile {
         self.0.read_at(buf, offset)
     }
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.1.writes.fetch_add(1, Ordering::Relaxed);
+        let count = match self.2 {
+            Way::Cached => &self.1.writes,
+            Way::Direct => &self.1.direct_writes,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         self.0.write_at(buf, offset)
     }
     fn len(&self) -> io::Result<u64> {
@@ -118,26 +127,7 @@ impl VfsFile for CountingFile {
     }
     fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
         let direct = self.0.direct()?;
-        Ok(direct.map(|file| Arc::new(CountingDirect(file, self.1.clone())) as _))
-    }
-}
-
-impl VfsFile for CountingDirect {
-    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
-        unreachable!("it is there for writing")
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.1.direct_writes.fetch_add(1, Ordering::Relaxed);
-        self.0.write_at(buf, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
+        Ok(direct.map(|file| Arc::new(Self(file, self.1.clone(), Way::Direct)) as _))
     }
 }
 

@@ -92,8 +92,8 @@ impl Core {
     /// Waits for those whom the last sync released, where that pays: they are on their way with their
     /// next append, and come too late for this sync if it starts at once.
     ///
-    /// If all are there sooner than a trip to the disk takes, waiting saves one. Else a quarter of them is enough:
-    /// while these use the disk the others come, and two groups take turns.
+    /// If all are there sooner than a trip to the disk takes, waiting saves one. Else a quarter of them
+    /// is enough: while these use the disk the others come, and two groups take turns.
     fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         let Some(first) = state.queue.front() else {
             return state;

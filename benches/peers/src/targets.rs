@@ -60,17 +60,26 @@ fn over_best(
 /// Cairn's rate over a limit's, for each payload.
 fn over_limit(book: &Book, workload: &str, name: &str, limit: &str, asked: f64) -> Vec<Target> {
     let each = PAYLOADS.iter().map(|(payload, label)| {
-        let work = work(workload, *payload, 1);
-        let ours = book.ours(&work, name, Better::More);
-        let limit_rate = book.get(&work, limit, name);
-        let reached = ours.zip(limit_rate).map(|(ours, limit)| ours.1 / limit);
-        at_least(
-            format!("{label}: {}of {limit}", option(ours)),
+        of_limit(
+            book,
+            &work(workload, *payload, 1),
+            label,
+            name,
+            limit,
             asked,
-            reached,
         )
     });
     each.collect()
+}
+
+fn of_limit(book: &Book, work: &Work, label: &str, name: &str, limit: &str, asked: f64) -> Target {
+    let ours = book.ours(work, name, Better::More);
+    let reached = ours.zip(book.get(work, limit, name));
+    at_least(
+        format!("{label}: {}of {limit}", option(ours)),
+        asked,
+        reached.map(|(ours, limit)| ours.1 / limit),
+    )
 }
 
 /// What to say where the best of Cairn is not Cairn as it is.
@@ -120,10 +129,7 @@ fn w1(book: &Book) -> Vec<Target> {
         let work = work("W1", payload, 1);
         let limit = |name| book.get(&work, name, "rate");
         if limit("raw-direct") > limit("raw-fdatasync") {
-            let ours = book.ours(&work, "rate", Better::More);
-            let reached = ours.zip(limit("raw-direct")).map(|it| it.0.1 / it.1);
-            let what = format!("{label}: {}of raw-direct", option(ours));
-            all.push(at_least(what, 0.95, reached));
+            all.push(of_limit(book, &work, label, "rate", "raw-direct", 0.95));
         }
     }
     all
