@@ -4,7 +4,7 @@
 //! zeros would verify (`format.md`, "Checksums"). The seed mixes the segment's salt with the offset
 //! or seq, so bytes copied to another place, or left over from another file, do not verify.
 //!
-//! One of the three places of `unsafe` in the engine: the processor's own instructions, over values and
+//! One of the four places of `unsafe` in the engine: the processor's own instructions, over values and
 //! slices and without a pointer, after the processor was asked for them.
 
 /// From this length on three streams pay, which the crate has: shorter ones wait for no others.
@@ -68,17 +68,12 @@ fn shift(value: u32, bytes: usize) -> u32 {
 
 /// By the powers that the bits of `bytes` stand for, each prepared for `multiply`.
 #[inline]
-fn fold_powers(value: u32, bytes: usize, multiply: impl Fn(u32, u32) -> u32) -> u32 {
-    POWERS
-        .iter()
-        .enumerate()
-        .fold(value, |value, (bit, power)| {
-            if bytes >> bit & 1 == 0 {
-                value
-            } else {
-                multiply(value, *power)
-            }
-        })
+fn fold_powers(mut value: u32, mut bytes: usize, multiply: impl Fn(u32, u32) -> u32) -> u32 {
+    while let Some(power) = POWERS.get(bytes.trailing_zeros() as usize) {
+        value = multiply(value, *power);
+        bytes &= bytes - 1; // Without its lowest bit.
+    }
+    value
 }
 
 /// For each bit of a length in bytes what to multiply by: x^(8 * 2^bit), and x^-33 for what
