@@ -203,6 +203,30 @@ fn the_worker_serves_tickets_that_nobody_waits_for() {
     });
 }
 
+/// Who finds the queue full leaves it to the worker, unless that is away; and the worker wakes nobody
+/// before half of it is written. Rotations send it away in between.
+#[test]
+fn who_waits_for_the_worker_to_make_room_is_not_forgotten() {
+    explore(|| {
+        let disk = SimFs::new(1);
+        let log = options(&disk)
+            .background(true)
+            .durability(Durability::Buffered)
+            .buffer_bytes(60)
+            .queue_bytes_max(200)
+            .open("log")
+            .unwrap();
+        let threads = [appender(&log, 1, 6), appender(&log, 2, 6)];
+        let acked: Vec<_> = threads
+            .into_iter()
+            .flat_map(|it| it.join().unwrap())
+            .collect();
+        log.sync().unwrap();
+        check(&log, &acked);
+        log.close().unwrap();
+    });
+}
+
 #[test]
 fn after_a_failed_sync_everybody_is_told_and_nobody_hangs() {
     explore(|| {

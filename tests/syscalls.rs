@@ -32,6 +32,8 @@ struct Counts {
     others: AtomicU64,
     /// How often the log's worker looked at the clock.
     worker_looks: AtomicU64,
+    /// How much longer than the disk a sync takes, in milliseconds.
+    sync_takes_ms: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,8 @@ impl VfsFile for CountingFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.1.syncs.fetch_add(1, Ordering::Relaxed);
+        let takes_ms = self.1.sync_takes_ms.load(Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(takes_ms));
         self.0.sync()
     }
     fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
@@ -178,6 +182,73 @@ fn does_the_worker_sleep_while_a_log_is_only_written_to() {
         looks < 1000,
         "{looks} looks at the clock beside {count} appends"
     );
+}
+
+/// A rotation wrote a header and no record. A sync by interval was due for it, found all records durable
+/// and so did nothing, and was due again at once.
+#[test]
+fn does_the_worker_sleep_after_a_rotation() {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Counting::default();
+    let counts = vfs.counts.clone();
+    let log = Log::options()
+        .vfs(Arc::new(vfs))
+        .sync_interval(Some(Duration::from_millis(10)))
+        .open(dir.path().join("log"))
+        .unwrap();
+    log.append("before").unwrap();
+    log.rotate().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let looks = counts.worker_looks.load(Ordering::Relaxed);
+    assert!(looks < 500, "{looks} looks at the clock");
+}
+
+/// A watermark was due in a tail with less room left than it takes. It was not written and due again at
+/// once: a log that nobody used took a whole processor, until somebody appended.
+#[test]
+fn does_the_worker_sleep_when_the_tail_has_no_room_for_a_watermark() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_and_append = |value_bytes: usize| {
+        let vfs = Counting::default();
+        let counts = vfs.counts.clone();
+        let log = Log::options()
+            .vfs(Arc::new(vfs))
+            .segment_bytes(4096)
+            .idle_watermark(Some(Duration::from_millis(1)))
+            .open(dir.path().join(value_bytes.to_string()))
+            .unwrap();
+        log.append("first").unwrap();
+        log.append(vec![7; value_bytes]).unwrap();
+        (log.stats().rotation_count, value_bytes, log, counts)
+    };
+    // Among them are some that leave room for less than a header, whatever that and the frame take.
+    let logs: Vec<_> = (3700..3900).step_by(8).map(open_and_append).collect();
+    assert_eq!((logs.first().unwrap().0, logs.last().unwrap().0), (0, 1));
+    std::thread::sleep(Duration::from_millis(200));
+    for (_, value_bytes, _log, counts) in &logs {
+        let looks = counts.worker_looks.load(Ordering::Relaxed);
+        assert!(looks < 500, "{looks} looks at the clock, {value_bytes} B");
+    }
+}
+
+/// A watermark was due while an append's sync took its time. It could not be written meanwhile, and was
+/// due again at once: beside every slow sync the worker took a processor.
+#[test]
+fn does_the_worker_sleep_during_a_slow_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Counting::default();
+    let counts = vfs.counts.clone();
+    let log = Log::options()
+        .vfs(Arc::new(vfs))
+        .idle_watermark(Some(Duration::from_millis(1)))
+        .open(dir.path().join("log"))
+        .unwrap();
+    counts.sync_takes_ms.store(10, Ordering::Relaxed);
+    for _ in 0..40 {
+        log.append("slowly").unwrap();
+    }
+    let looks = counts.worker_looks.load(Ordering::Relaxed);
+    assert!(looks < 1000, "{looks} looks at the clock beside 40 syncs");
 }
 
 /// Writes by way of the page cache and past it, syncs, other calls.

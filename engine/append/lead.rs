@@ -1,20 +1,17 @@
 //! Leading a group: one write, one sync, and what follows when either fails.
 
-use super::{Core, Spare, Writer, completion::Completion, group::Group, queue::State};
+use super::{Core, Writer, completion::Completion, group::Group, queue::State};
 use crate::{
     catalog::Level,
-    error::{Error, ErrorKind, Op, Place, Result},
+    error::{Error, Op, Place, Result},
     format::SegmentHeader,
     observe::{Counters, event},
     options::Durability,
-    segment::{Summary, Tail, TailWriter},
+    segment::{Summary, TailWriter, Way},
     sync::{self, Arc, MutexGuard, atomic::Ordering},
     types::Seq,
 };
 use std::{task::Waker, time::Duration};
-
-/// How long the worker leaves a full disk alone before it tries to write buffered records again.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// How long a leader waits for company at most: who stays away longer is thinking, and yielding so
 /// long takes a processor from somebody else.
@@ -24,6 +21,9 @@ const GATHER_MAX: Duration = Duration::from_millis(1);
 const ARRIVAL_DECAY: u32 = 64;
 /// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
 const SCRATCHES_MAX: usize = 4;
+
+/// After so many buffers have been written without a sync, the disk is given them to begin with.
+const BUFFERS_GIVEN: u64 = 4;
 
 /// What failed, and what is left of it.
 enum Failure {
@@ -217,9 +217,12 @@ impl Core {
 
     /// Writes, and on an error cuts back durably, so that the failed bytes can never come back.
     fn write(&self, writer: &TailWriter, group: &Group) -> Result<(), Failure> {
-        // What nobody syncs now goes to the page cache, where it costs no trip to the disk.
-        let past_cache = self.options.direct_writes && group.wants == Durability::Durable;
-        let Err(error) = writer.write(&group.buffer, group.offset, past_cache) else {
+        let way = match group.wants {
+            Durability::Durable if self.options.direct_writes => Way::PastCache,
+            Durability::Durable => Way::InPieces(self.options.buffer_bytes),
+            _ => Way::Unsynced,
+        };
+        let Err(error) = writer.write(&group.buffer, group.offset, way) else {
             return Ok(());
         };
         let place = Place::in_segment(writer.tail.id, group.offset);
@@ -246,6 +249,7 @@ impl Core {
         state.queued_bytes = state.queued_bytes.saturating_sub(group.buffer.len());
         state.retry_at = None;
         state.stuck = None;
+        state.seal_due |= group.begins.is_some();
         if group.wants == Durability::Durable {
             state.company = group.company;
             state.usual_trip = (7 * state.usual_trip + group.disk_time) / 8;
@@ -253,9 +257,17 @@ impl Core {
             state.synced_at = Some(self.dir.vfs().monotonic());
             state.attested_seq = state.attested_seq.max(group.states_seq);
             state.unsynced_since = None;
-        } else if state.unsynced_since.is_none() {
-            state.unsynced_since = Some(self.dir.vfs().monotonic());
-            self.work.notify_one(); // It sets its clock for the sync.
+            state.write_back = None;
+        } else {
+            if state.unsynced_since.is_none() {
+                state.unsynced_since = Some(self.dir.vfs().monotonic());
+                self.work.notify_one(); // It sets its clock for the sync.
+            }
+            let kept_back = group.end().saturating_sub(group.tail.space.given_end());
+            if kept_back >= BUFFERS_GIVEN * self.options.buffer_bytes as u64 {
+                state.write_back = Some(group.tail.clone());
+                self.work.notify_one();
+            }
         }
         if state.scratches.len() < SCRATCHES_MAX {
             // A buffer that grew for one huge batch is not kept, unless such are usual.
@@ -265,77 +277,24 @@ impl Core {
         }
     }
 
-    /// A write failed and was cut back: the queue goes back to where it was before. Records that are
-    /// acknowledged as buffered stay queued, as long as nobody before them has to be told an error.
-    fn take_back(&self, state: &mut State, group: Group, error: &Error) {
-        state.queue.push_front(group);
-        state.retry_at = Some(self.dir.vfs().monotonic() + RETRY_AFTER);
-        state.stuck = Some(error.clone());
-        let kept = state.queue.iter().take_while(|group| !group.owes).count();
-        let dropped = state.queue.split_off(kept);
-        for group in &mut state.queue {
-            // Whoever waits for a sync of it is told now; the records themselves wait on.
-            let done = std::mem::replace(&mut group.done, Arc::new(Completion::default()));
-            done.fail(error.clone());
-            group.wants = Durability::Buffered;
-            group.open = false;
-        }
-        state.queue.retain(|group| !group.buffer.is_empty());
-        if let Some(first) = dropped.front() {
-            state.next_seq = first.first_seq;
-            state.ledger.drop_from(first.first_seq);
-            state.plan = self.plan_before(state, first);
-        }
-        for group in dropped {
-            drop_group(state, &group, error);
-        }
-        state.queued_bytes = state.queue.iter().map(|group| group.buffer.len()).sum();
-        event!(warn, "write failed", error = tracing_text(error));
-    }
-
-    /// Where the next group goes when this one is dropped.
-    fn plan_before(&self, state: &State, dropped: &Group) -> (Arc<Tail>, u64) {
-        if dropped.begins.is_none() {
-            return (dropped.tail.clone(), dropped.offset);
-        }
-        match state.queue.back() {
-            Some(kept) => (kept.tail.clone(), kept.end()),
-            None => {
-                let writer = self.writer.lock();
-                (writer.tail.tail.clone(), writer.tail.summary.end)
-            }
-        }
-    }
-
-    /// A sync failed: nothing is retried and nothing lies. The group that was written may or may not
-    /// survive; what was only queued is not and will not be in the log.
-    pub(super) fn poison(&self, state: &mut State, written: Option<&Group>, error: &Error) {
-        event!(error, "poisoned", error = tracing_text(error));
-        state.poison = Some(error.clone());
-        if let Some(group) = written {
-            group
-                .done
-                .fail(error.consequence(ErrorKind::Indeterminate, Op::Append));
-        }
-        for group in state.queue.drain(..) {
-            group
-                .done
-                .fail(error.consequence(ErrorKind::Poisoned, Op::Append));
-        }
-        state.queued_bytes = 0;
-        self.make_room(state);
-        self.watermark
-            .fail(error.consequence(ErrorKind::Poisoned, Op::Read));
-    }
-
     /// Passes the lead to whoever waits: first a parked caller of the next group that has one, else
     /// the worker.
     pub(super) fn hand_on(&self, state: &mut State) {
-        self.make_room(state);
+        let waited_for = state.room_waiters > 0 || !state.room_wakers.is_empty();
+        if waited_for && !self.goes_on(state) {
+            self.make_room(state);
+        }
         let asked = state.queue.iter().any(|group| group.done.ask_to_lead());
         if !asked && self.options.background && self.work_is_due(state) {
             self.work.notify_one();
         }
+    }
+
+    /// Whether the worker is about to write more, and much more waits. Who waits for room sleeps on then:
+    /// to be woken for each buffer that was written costs more than to append what fits it.
+    fn goes_on(&self, state: &State) -> bool {
+        let much = self.options.queued_bytes_max(Durability::Buffered) / 2;
+        state.queued_bytes > much && self.worker_comes(state)
     }
 
     /// Wakes whoever waits for room, for a segment or for the end to stand still.
@@ -350,29 +309,4 @@ impl Core {
     pub(super) fn nudge_worker(&self) {
         self.work.notify_one();
     }
-}
-
-fn drop_group(state: &mut State, group: &Group, error: &Error) {
-    if let Some(header) = &group.begins {
-        // Its file was never written, or cut to nothing: it is a spare again.
-        state.spare = Some(Spare {
-            id: header.id,
-            salt: header.salt,
-            space: group.tail.space.clone(),
-        });
-    }
-    if group.buffered_count > 0 {
-        state.lost_buffered.get_or_insert_with(|| error.clone());
-    }
-    group.done.fail(error.clone());
-}
-
-#[cfg(feature = "tracing")]
-fn tracing_text(error: &Error) -> impl tracing::Value {
-    tracing::field::display(error.to_string())
-}
-
-#[cfg(not(feature = "tracing"))]
-fn tracing_text(error: &Error) -> &Error {
-    error
 }

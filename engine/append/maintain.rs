@@ -3,7 +3,7 @@
 //! A rotation itself needs no manifest commit: the next file was named as the spare beforehand. This
 //! work makes the one after possible: it seals what is finished, creates a spare, and commits both.
 
-use super::{Core, Spare, queue::State};
+use super::{Core, Spare};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
@@ -11,7 +11,6 @@ use crate::{
         names,
     },
     observe::event,
-    options::Durability,
     segment::{Space, Tail, TailWriter, write_footer},
     sync::Arc,
     types::SegmentId,
@@ -20,14 +19,7 @@ use crate::{
 use std::io;
 
 /// Bytes of a new segment that are allocated before it is used. Small, so that a fresh log is.
-const SPARE_BYTES: u64 = 128 * 1024;
-/// A tail that was not filled before it was used is filled ahead by as much again as it has, at most
-/// this much at once.
-const STEP_BYTES_MAX: u64 = 4 << 20;
-/// With larger groups than this on average, in bytes, nothing is filled ahead. A sync that extends the
-/// file takes some 30 us longer, in which a disk takes in this much.
-const FILLED_GROUP_BYTES_MAX: usize = 64 * 1024;
-
+pub(super) const SPARE_BYTES: u64 = 128 * 1024;
 /// Creates the file of the next segment: zeros, durable, and its name too.
 pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::Result<Spare> {
     let name = names::segment(id);
@@ -54,7 +46,7 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
 
 impl Core {
     /// Whether there is a segment to seal or one to prepare.
-    pub(super) fn maintenance_is_due(&self) -> bool {
+    fn maintenance_is_due(&self) -> bool {
         let spare_missing = self.state.lock().spare.is_none();
         spare_missing || !self.writer.lock().finished.is_empty()
     }
@@ -62,6 +54,15 @@ impl Core {
     /// Seals what is finished and prepares the next segment. True if there was something to do.
     pub(super) fn maintain(&self, op: Op) -> Result<bool> {
         let _only_one = self.maintenance.lock();
+        self.state.lock().seal_due = false;
+        let done = self.maintain_now(op);
+        if done.is_err() {
+            self.state.lock().seal_due = true;
+        }
+        done
+    }
+
+    fn maintain_now(&self, op: Op) -> Result<bool> {
         if !self.maintenance_is_due() {
             return Ok(false);
         }
@@ -175,27 +176,6 @@ impl Core {
         });
         self.publish();
         Ok(())
-    }
-
-    /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
-    /// once the tail has come far enough to promise that it will be needed. Space ahead pays only
-    /// where syncs are, and where groups are small: without syncs, extending a file costs nothing
-    /// extra, and large groups take longer to write twice than to extend it.
-    pub(super) fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
-        let pays = self.options.durability == Durability::Durable
-            && state.usual_group_bytes <= FILLED_GROUP_BYTES_MAX;
-        if !pays || state.poison.is_some() {
-            return None;
-        }
-        let full = self.options.segment_bytes;
-        let tail = &state.plan.0;
-        let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
-        let step = end.clamp(SPARE_BYTES, STEP_BYTES_MAX);
-        if allocated < (end + step / 2).min(full) {
-            return Some((tail.id, tail.space.clone(), (end + step).min(full)));
-        }
-        let next = state.spare.as_ref().filter(|_| end > full / 4)?;
-        (next.space.allocated_end() < full).then(|| (next.id, next.space.clone(), full))
     }
 }
 

@@ -4,9 +4,10 @@
 //! the segment, writes it with one positional write, makes it durable with one sync, and hands on
 //! the lead. While a sync is in flight the next group gathers.
 //!
-//! Rooms: `record` what comes in, `queue` order and place, `group` bytes, `lead` write and sync,
-//! `publish` telling other processes, `ledger` and `repeat` appends that name themselves, `maintain`
-//! sealing and preparing segments, `worker` the background thread, `ticket` waiting.
+//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `group` bytes, `lead`
+//! write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends
+//! that name themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background
+//! thread, `ticket` waiting.
 //!
 //! INVARIANTS: seqs are given under the queue's lock, in the order of the bytes; only the leader
 //! touches the writer; the durable watermark rises only after a sync has returned success; after a
@@ -15,8 +16,10 @@
 //!
 //! Called by `Log`; calls segment, manifest, catalog.
 
+mod agenda;
 mod completion;
 mod core;
+mod failure;
 mod group;
 #[cfg(feature = "async")]
 mod later;
@@ -139,6 +142,7 @@ impl Appender {
         let background = parts.options.background;
         let core = Arc::new(Core {
             state: Mutex::new(State {
+                seal_due: parts.spare.is_none(),
                 spare: parts.spare,
                 ..state
             }),
@@ -222,7 +226,7 @@ impl Appender {
 
     /// One step of the background work: true if there was something to do.
     pub(crate) fn maintain(&self) -> Result<bool> {
-        let wrote = self.core.write_buffered()?;
+        let wrote = self.core.write_buffered()? | self.core.write_back_due();
         Ok(self.core.maintain(Op::Rotate)? || wrote)
     }
 

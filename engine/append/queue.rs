@@ -61,6 +61,8 @@ pub(super) struct State {
     /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
     pub(super) end_changes: bool,
     pub(super) spare: Option<Spare>,
+    /// Whether a segment was finished, so that it is time to seal it and to prepare another.
+    pub(super) seal_due: bool,
     /// The failed sync after which nothing is appended any more.
     pub(super) poison: Option<Error>,
     pub(super) closed: bool,
@@ -73,6 +75,8 @@ pub(super) struct State {
     pub(super) buffered_since: Option<Duration>,
     /// When the oldest write was made that no sync covers.
     pub(super) unsynced_since: Option<Duration>,
+    /// Where much was written that no sync covers: the worker has the system begin with that.
+    pub(super) write_back: Option<Arc<Tail>>,
     /// What failed in the background, until somebody asks.
     pub(super) worker_error: Option<Error>,
     /// When the last sync for appends returned.
@@ -81,6 +85,9 @@ pub(super) struct State {
     pub(super) attested_seq: Seq,
     /// After a write failed for want of space: not before then does the worker try again.
     pub(super) retry_at: Option<Duration>,
+    /// Whether the worker, if there is one, does something that takes its time, so that nobody should
+    /// wait for it to work off the queue.
+    pub(super) worker_away: bool,
     /// Whether the worker has set its clock for the next idle watermark.
     pub(super) idle_armed: bool,
     /// Threads that wait for `room`.
@@ -113,6 +120,7 @@ impl State {
             usual_group_bytes: 0,
             end_changes: false,
             spare: None,
+            seal_due: false,
             poison: None,
             closed: false,
             stop_worker: false,
@@ -120,10 +128,12 @@ impl State {
             scratches: Vec::new(),
             buffered_since: None,
             unsynced_since: None,
+            write_back: None,
             worker_error: None,
             synced_at: None,
             attested_seq: next_seq,
             retry_at: None,
+            worker_away: true,
             idle_armed: false,
             room_waiters: 0,
             room_wakers: Vec::new(),
@@ -334,6 +344,8 @@ impl Core {
         Self::check_open(&state, Op::Sync)?;
         let durable_seq = self.durable_seq();
         if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
+            // A header without records may be unsynced: it matters with the first record.
+            state.unsynced_since = None;
             return Ok(None);
         }
         let group = state.back();

@@ -34,12 +34,17 @@ impl Core {
         }
     }
 
-    /// Back-pressure: waits until the queue is shorter, working it off if nobody else does.
+    /// Back-pressure: waits until the queue is shorter, working it off if nobody else does. The worker
+    /// goes first: while it writes, who appends makes more.
     fn wait_for_room<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
     ) -> Result<MutexGuard<'a, State>> {
-        if state.leading {
+        let worker_comes = self.worker_comes(&state);
+        if state.leading || worker_comes {
+            if worker_comes {
+                self.nudge_worker();
+            }
             state.room_waiters += 1;
             self.room.wait(&mut state);
             state.room_waiters -= 1;

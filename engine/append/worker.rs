@@ -1,17 +1,23 @@
 //! The background thread: writes out what nobody waits for, prepares and seals segments, allocates
-//! space ahead, and marks idleness with a watermark. At most one a log, on by default.
+//! space ahead, and marks idleness with a watermark. At most one a log, on by default. What it does next
+//! is said by `agenda`.
 
-use super::{Core, queue::State};
+use super::{
+    Core,
+    agenda::{Agenda, Duty},
+    queue::State,
+};
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     observe::event,
     options::Durability,
-    segment::Space,
+    segment::Tail,
     sync::{self, Arc, JoinHandle},
     types::SegmentId,
 };
 use std::{
     fmt::Debug,
+    io,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
@@ -47,20 +53,10 @@ pub(crate) trait Upkeep: Debug + Send + Sync {
     ) -> Result<bool>;
 }
 
-/// When what failed or was looked for is tried again, on the clock of the file system.
-#[derive(Debug, Default)]
-struct Agenda {
-    maintain_after: Duration,
-    upkeep_after: Duration,
-    /// It panicked, and would again.
-    upkeep_ended: bool,
-    /// The file that is being filled ahead, and up to where.
-    filling: Option<(SegmentId, Arc<Space>, u64)>,
-}
-
 impl Core {
     fn work(&self) {
         let mut agenda = Agenda::default();
+        self.state.lock().worker_away = false;
         while self.duties(&mut agenda, None).is_continue() {
             let due = self.dir.vfs().monotonic() >= agenda.upkeep_after;
             if due && self.upkeep.is_some() && !agenda.upkeep_ended {
@@ -73,13 +69,19 @@ impl Core {
     fn keep_up(&self, agenda: &mut Agenda) {
         let Some(upkeep) = &self.upkeep else { return };
         let mut between = |pause| {
+            self.state.lock().worker_away = false;
             let until = self.dir.vfs().monotonic() + pause;
-            self.duties(agenda, Some(until))
+            let goes_on = self.duties(agenda, Some(until));
+            self.go_away(&mut self.state.lock());
+            goes_on
         };
         // As long as there is something to do, whatever else is due comes in between.
         loop {
+            self.go_away(&mut self.state.lock());
             let step = || upkeep.step(self, &mut between);
-            match catch_unwind(AssertUnwindSafe(step)) {
+            let stepped = catch_unwind(AssertUnwindSafe(step));
+            self.state.lock().worker_away = false;
+            match stepped {
                 Ok(Ok(true)) if between(Duration::ZERO).is_continue() => {}
                 Ok(Ok(_)) => break,
                 Ok(Err(error)) => {
@@ -98,6 +100,12 @@ impl Core {
         agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
     }
 
+    /// Who waits for the queue to get shorter sees to that while the worker is away.
+    fn go_away(&self, state: &mut State) {
+        state.worker_away = true;
+        self.make_room(state);
+    }
+
     /// Keeps an error of the background work for whoever asks, or closes.
     fn note(&self, error: &Error) {
         event!(warn, "background work failed", error = format!("{error}"));
@@ -107,67 +115,63 @@ impl Core {
     /// Does what is due and waits for more: until upkeep is due, or until a moment. `Break`: the log
     /// is being closed.
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
+        let mut state = self.state.lock();
         loop {
-            self.prepare(agenda);
-            if self.watermark_is_due()
-                && let Some(done) = self.enqueue_watermark()
-            {
-                // A failure has poisoned the log and is told to whoever appends next.
-                self.wait(&done, Durability::Durable).ok();
-            }
-            self.sync_if_due();
-            let mut state = self.state.lock();
-            #[cfg(feature = "async")]
-            if let Some(errand) = state.next_errand() {
-                drop(state);
-                errand.run();
-                continue;
-            }
-            if state.stop_worker {
-                #[cfg(feature = "async")]
-                {
-                    state.worker_ended = true;
-                }
-                return ControlFlow::Break(());
-            }
-            if !state.leading && self.write_is_due(&state) {
-                self.lead(state);
-                continue;
-            }
-            state.idle_armed = self.watermark_deadline(&state).is_some();
-            let now = self.dir.vfs().monotonic();
             let wanted = self.upkeep.is_some() && !agenda.upkeep_ended;
-            let upkeep = wanted.then_some(agenda.upkeep_after);
-            let leave = until.or(upkeep);
-            if leave.is_some_and(|at| at <= now) {
-                return ControlFlow::Continue(());
-            }
-            if agenda.filling.is_some() {
-                continue; // The next piece, after a look at everything else.
-            }
-            let own = self.next_deadline(&state, agenda.maintain_after, now);
-            match [own, leave].into_iter().flatten().min() {
-                Some(deadline) if deadline <= now => {}
-                Some(deadline) => {
-                    self.work.wait_for(&mut state, deadline - now);
+            let leave_at = until.or(wanted.then_some(agenda.upkeep_after));
+            let duty = self.next_duty(&mut state, agenda, leave_at);
+            match duty {
+                Duty::Leave => return ControlFlow::Continue(()),
+                Duty::End => {
+                    self.end(&mut state);
+                    return ControlFlow::Break(());
                 }
-                None => self.work.wait(&mut state),
+                Duty::Lead => {
+                    self.lead(state);
+                }
+                Duty::Wait(None) => {
+                    self.work.wait(&mut state);
+                    continue;
+                }
+                Duty::Wait(Some(time)) => {
+                    self.work.wait_for(&mut state, time);
+                    continue;
+                }
+                duty => {
+                    self.go_away(&mut state);
+                    drop(state);
+                    self.take(duty, agenda);
+                    state = self.state.lock();
+                    state.worker_away = false;
+                    continue;
+                }
             }
+            state = self.state.lock();
         }
     }
 
-    /// Seals and prepares segments, and allocates space, if that is due and did not fail just now.
+    /// Does what takes its time.
+    fn take(&self, duty: Duty, agenda: &mut Agenda) {
+        match duty {
+            Duty::Maintain => self.prepare(agenda),
+            Duty::Fill => self.fill_ahead(agenda),
+            Duty::MarkIdle => {
+                if let Some(done) = self.enqueue_watermark() {
+                    // A failure has poisoned the log and is told to whoever appends next.
+                    self.wait(&done, Durability::Durable).ok();
+                }
+            }
+            Duty::Sync => self.sync_at_last(),
+            Duty::WriteBack(tail) => self.write_back(&tail),
+            #[cfg(feature = "async")]
+            Duty::Errand(errand) => errand.run(),
+            Duty::End | Duty::Lead | Duty::Leave | Duty::Wait(_) => {}
+        }
+    }
+
+    /// Seals and prepares segments.
     fn prepare(&self, agenda: &mut Agenda) {
-        let now = self.dir.vfs().monotonic();
-        if std::mem::take(&mut self.state.lock().try_now) {
-            agenda.maintain_after = Duration::ZERO;
-        }
-        if now < agenda.maintain_after {
-            return;
-        }
-        if self.maintenance_is_due()
-            && let Err(error) = self.maintain(Op::Rotate)
-        {
+        if let Err(error) = self.maintain(Op::Rotate) {
             // An append that needs the segment meets the same error and is told it, too.
             self.note(&error);
             let mut state = self.state.lock();
@@ -175,17 +179,12 @@ impl Core {
             self.make_room(&mut state);
             agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
         }
-        self.fill_ahead(agenda);
     }
 
-    /// Fills space ahead of the appends if that is due, a piece at a time.
+    /// Fills a piece of space ahead of the appends.
     fn fill_ahead(&self, agenda: &mut Agenda) {
-        let due = self.fill_due(&self.state.lock());
-        let (id, space, end) = match (due, agenda.filling.take()) {
-            // What was begun is filled up to where it was due then.
-            (None, Some(begun)) => begun,
-            (Some(due), _) => due,
-            (None, None) => return,
+        let Some((id, space, end)) = agenda.filling.take() else {
+            return;
         };
         match space.fill_piece(end, self.options.direct_writes) {
             Ok(true) => agenda.filling = Some((id, space, end)),
@@ -195,97 +194,48 @@ impl Core {
                 agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
                 if space.sync_failed() {
                     // It may have been frames that this sync lost, not only zeros.
-                    let place = Place::in_segment(id, space.allocated_end());
-                    let error = Error::io(Op::Sync, error).at(place);
-                    self.poison(&mut self.state.lock(), None, &error);
+                    self.stop(id, space.allocated_end(), error);
                 }
             }
         }
     }
 
-    /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
-    fn write_is_due(&self, state: &State) -> bool {
-        let Some(first) = state.queue.front() else {
-            return false;
-        };
-        let now = self.dir.vfs().monotonic();
-        if state.retry_at.is_some_and(|at| now < at) {
-            return false;
+    /// Has the system begin to write to the device what was only written, if that is much: the worker's
+    /// task when there is no worker. True if it was.
+    pub(super) fn write_back_due(&self) -> bool {
+        let due = self.state.lock().write_back.take();
+        due.iter().for_each(|tail| self.write_back(tail));
+        due.is_some()
+    }
+
+    /// Has the system begin to write to the device what was only written.
+    fn write_back(&self, tail: &Tail) {
+        if let Err(error) = tail.space.write_back(tail.written_end()) {
+            self.stop(tail.id, tail.space.given_end(), error);
         }
-        let old = state
-            .buffered_since
-            .is_some_and(|at| now >= at + self.options.buffer_interval);
-        let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
-        old || full || first.wants != Durability::Buffered
     }
 
-    /// Whether the leader should wake the worker when it hands on.
-    pub(super) fn work_is_due(&self, state: &State) -> bool {
-        let idle_timer_starts = !state.idle_armed && self.watermark_deadline(state).is_some();
-        idle_timer_starts
-            || self.write_is_due(state)
-            || state.spare.is_none()
-            || self.fill_due(state).is_some()
+    /// After a failed sync of the worker's own.
+    fn stop(&self, id: SegmentId, offset: u64, error: io::Error) {
+        let error = Error::io(Op::Sync, error).at(Place::in_segment(id, offset));
+        self.poison(&mut self.state.lock(), None, &error);
     }
 
-    fn watermark_is_due(&self) -> bool {
-        let state = self.state.lock();
-        self.watermark_deadline(&state)
-            .is_some_and(|at| self.dir.vfs().monotonic() >= at)
-    }
-
-    fn watermark_deadline(&self, state: &State) -> Option<Duration> {
-        // What was written since will be synced, and then it is time to think of a watermark.
-        let wanted = state.attested_seq < self.durable_seq()
-            && state.unsynced_since.is_none()
-            && state.queue.is_empty()
-            && state.poison.is_none();
-        let after = self.options.idle_watermark.filter(|_| wanted)?;
-        Some(state.synced_at? + after)
-    }
-
-    fn next_deadline(
-        &self,
-        state: &State,
-        maintain_after: Duration,
-        now: Duration,
-    ) -> Option<Duration> {
-        if state.poison.is_some() {
-            return None;
-        }
-        // What is due already, while somebody leads, is handed on by the one who leads.
-        let to_come = |at: &Duration| !state.leading || *at > now;
-        let buffered = state
-            .buffered_since
-            .map(|at| at + self.options.buffer_interval)
-            .filter(to_come);
-        let retry = state
-            .retry_at
-            .filter(|at| !state.queue.is_empty() && to_come(at));
-        let maintenance = (maintain_after > now).then_some(maintain_after);
-        let write = retry.or(buffered);
-        let sync = self.sync_deadline(state);
-        [write, maintenance, sync, self.watermark_deadline(state)]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// When what was only written has waited long enough for its sync.
-    fn sync_deadline(&self, state: &State) -> Option<Duration> {
-        let since = state.unsynced_since.filter(|_| state.poison.is_none())?;
-        Some(since + self.options.sync_interval?)
-    }
-
-    fn sync_if_due(&self) {
-        let now = self.dir.vfs().monotonic();
-        let due = self.sync_deadline(&self.state.lock());
-        if due.is_some_and(|at| at <= now)
-            && let Err(error) = self.sync()
-        {
+    /// Syncs what has waited for it long enough.
+    fn sync_at_last(&self) {
+        if let Err(error) = self.sync() {
             self.note(&error);
             // If it was for want of space it is tried again after as long a time.
-            self.state.lock().unsynced_since = Some(now);
+            self.state.lock().unsynced_since = Some(self.dir.vfs().monotonic());
+        }
+    }
+
+    /// From now on others do what is to be done.
+    fn end(&self, state: &mut State) {
+        self.go_away(state);
+        #[cfg(feature = "async")]
+        {
+            state.worker_ended = true;
         }
     }
 

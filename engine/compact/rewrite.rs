@@ -18,11 +18,9 @@ use crate::{
 };
 use std::io;
 
-/// How much is written before it is synced: little enough that the sync of an append beside it does not
-/// wait long behind it.
+/// How much is written before it is synced where a rate is held: little enough that the sync of an append
+/// beside it does not wait long behind it.
 const SYNC_BYTES: u64 = 1 << 20;
-/// The same for the thread that writes where no rate is held: beside others who sync, each sync is slow.
-const FAST_SYNC_BYTES: u64 = 8 << 20;
 /// What a record may take beside its frame's least: key length, time, producer, seq, a batch's header.
 const OVERHEAD_BYTES: u64 = 2 + 8 + 20 + 4 + BATCH_HEADER_BYTES as u64;
 
@@ -101,8 +99,7 @@ impl<'a> Outputs<'a> {
                 .add(record, record.seq)
                 .map_err(|error| failed(id, error))?;
             self.unsynced_bytes += bytes;
-            let fast = self.behind.is_some();
-            if self.unsynced_bytes >= if fast { FAST_SYNC_BYTES } else { SYNC_BYTES } {
+            if self.behind.is_none() && self.unsynced_bytes >= SYNC_BYTES {
                 self.unsynced_bytes = 0;
                 // DURABILITY: nothing is safer for it yet; it keeps the device's queue short.
                 builder.sync_written().map_err(|error| failed(id, error))?;

@@ -10,7 +10,7 @@
 use crate::{
     sync::{self, Arc, Condvar, JoinHandle, Mutex},
     types::SegmentId,
-    vfs::{VfsFile, write_all_at},
+    vfs::{BLOCK_BYTES, VfsFile, write_all_at},
 };
 use std::{
     collections::VecDeque,
@@ -33,7 +33,14 @@ enum Step {
 impl Step {
     fn take(&self, file: &dyn VfsFile) -> io::Result<()> {
         match self {
-            Self::Write(bytes, offset) => write_all_at(file, bytes, *offset),
+            Self::Write(bytes, offset) => {
+                write_all_at(file, bytes, *offset)?;
+                // The device begins at once; the block in which the next write starts waits for that.
+                let in_block = |at: u64| at % BLOCK_BYTES as u64;
+                let (start, end) = (*offset, offset + bytes.len() as u64);
+                let (start, end) = (start - in_block(start), end - in_block(end));
+                file.write_back(start, end - start)
+            }
             // DURABILITY: after this line all that was handed over before survives; who relies on it
             // asks `finish`.
             Self::Sync => file.sync(),

@@ -34,7 +34,7 @@ pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Verified, Witness, nonzero_end, scan, walk, witness};
 pub(crate) use sealed::{Home, Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
-pub(crate) use space::Space;
+pub(crate) use space::{Space, Way};
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
 

@@ -12,12 +12,24 @@ use crate::{
         Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    vfs::{VfsFile, write_all_at},
+    vfs::{BLOCK_BYTES, VfsFile, write_all_at},
 };
 use std::{io, sync::Arc};
 
 /// Zeros are written in pieces of this many bytes, so that an append's sync waits for one piece.
 const FILL_BYTES: u64 = 256 * 1024;
+
+/// How bytes go to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Into the page cache, and no sync follows.
+    Unsynced,
+    /// The same, and a sync follows at once. The device is given what is large in pieces of so many
+    /// bytes, as they come: it writes the first while the next are copied.
+    InPieces(usize),
+    /// Past the page cache, in whole blocks, if the file can; a sync follows.
+    PastCache,
+}
 
 /// A file to write a segment to.
 #[derive(Debug)]
@@ -29,6 +41,8 @@ pub(crate) struct Space {
     filling: Mutex<()>,
     /// Held during a sync; whether one has failed.
     syncing: Mutex<bool>,
+    /// Up to here the system was asked to write to the device.
+    given_end: AtomicU64,
     /// The way past the page cache, once it was asked for; `None` if there is none.
     direct: OnceLock<Option<Direct>>,
 }
@@ -40,6 +54,7 @@ impl Space {
             allocated_end: AtomicU64::new(allocated_end),
             filling: Mutex::new(()),
             syncing: Mutex::new(false),
+            given_end: AtomicU64::new(0),
             direct: OnceLock::new(),
         }
     }
@@ -74,15 +89,35 @@ impl Space {
         *self.syncing.lock()
     }
 
-    /// Writes where the frames end: past the page cache, in whole blocks, if that is asked for and the
-    /// file can.
-    pub(crate) fn write(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
-        let direct = self.direct(past_cache);
+    /// Up to where the system was asked to write to the device, or a sync had it do so.
+    pub(crate) fn given_end(&self) -> u64 {
+        self.given_end.load(Ordering::Relaxed)
+    }
+
+    /// Has the system begin to write to the device what was written up to `end`, so that the next sync
+    /// finds little left to do. The block in which more will be written waits.
+    pub(crate) fn write_back(&self, end: u64) -> io::Result<()> {
+        let end = end - end % BLOCK_BYTES as u64;
+        let begun = self.given_end.fetch_max(end, Ordering::Relaxed);
+        if begun >= end {
+            return Ok(());
+        }
+        let given = self.file.write_back(begun, end - begun);
+        if given.is_err() {
+            // It may be the only word of a write that was lost: no sync may succeed after it.
+            *self.syncing.lock() = true;
+        }
+        given
+    }
+
+    /// Writes where the frames end.
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64, way: Way) -> io::Result<()> {
+        let direct = self.direct(way == Way::PastCache);
         let end = offset + bytes.len() as u64;
         let end = direct.map_or(end, |_| Direct::padded(end));
         let write = || {
             let past = direct.map(|direct| direct.write(&*self.file, bytes, offset));
-            or_by_cache(past, || write_all_at(&*self.file, bytes, offset))
+            or_by_cache(past, || self.write_by_cache(bytes, offset, way))
         };
         if end <= self.allocated_end() {
             return write();
@@ -91,6 +126,20 @@ impl Space {
         let _filling = self.filling.lock();
         self.allocated_end.fetch_max(end, Ordering::AcqRel);
         write()
+    }
+
+    fn write_by_cache(&self, bytes: &[u8], mut offset: u64, way: Way) -> io::Result<()> {
+        match way {
+            Way::InPieces(piece_bytes) if bytes.len() >= 2 * piece_bytes => {
+                for piece in bytes.chunks(piece_bytes) {
+                    write_all_at(&*self.file, piece, offset)?;
+                    offset += piece.len() as u64;
+                    self.write_back(offset)?;
+                }
+                Ok(())
+            }
+            _ => write_all_at(&*self.file, bytes, offset),
+        }
     }
 
     /// The way past the page cache, if that is asked for and there is one.
@@ -135,6 +184,7 @@ impl Space {
         let _filling = self.filling.lock();
         self.file.set_len(end)?;
         self.allocated_end.store(end, Ordering::Release);
+        self.given_end.fetch_min(end, Ordering::Relaxed);
         // DURABILITY: after this line nothing of the failed write survives anywhere.
         self.sync()
     }

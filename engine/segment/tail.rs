@@ -3,7 +3,9 @@
 //! INVARIANTS: one `TailWriter` writes, under the append leadership; bytes below `written_end` never
 //! change, so a reader that saw the watermark may read them without a lock.
 
-use super::{Scan, Source, Space, Summary, Tally, frames::View, index::Index, summary::push_index};
+use super::{
+    Scan, Source, Space, Summary, Tally, Way, frames::View, index::Index, summary::push_index,
+};
 use crate::{
     format::{
         BatchHeader, IndexEntry, SegmentContext,
@@ -90,8 +92,8 @@ impl TailWriter {
     /// Writes a group of batches at the end with one positional write.
     ///
     /// On an error the file may hold part of it: the caller cuts back or poisons.
-    pub(crate) fn write(&self, bytes: &[u8], offset: u64, past_cache: bool) -> io::Result<()> {
-        self.tail.space.write(bytes, offset, past_cache)
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64, way: Way) -> io::Result<()> {
+        self.tail.space.write(bytes, offset, way)
     }
 
     /// Takes what was written into the account and lets readers find it.

@@ -14,6 +14,8 @@ mod real;
 pub mod sim;
 #[cfg(target_os = "linux")]
 mod watch;
+#[cfg(target_os = "linux")]
+mod write_back;
 
 pub(crate) use dir::Dir;
 pub use real::RealFs;
@@ -113,6 +115,13 @@ pub trait VfsFile: Debug + Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes content and size durable. After an error nothing is known about either.
     fn sync(&self) -> io::Result<()>;
+    /// Has the system begin to write these bytes to the device, so that a later [`sync`](Self::sync) has
+    /// less left to do. Promises nothing, and waits at most for room in the device's queue. An error may
+    /// be the only word of a write that was lost, so it counts as that of a failed sync. No bytes: nothing
+    /// is done. Default: nothing.
+    fn write_back(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Another handle of the same file, for writes past the page cache: offset, length and memory of
     /// each are multiples of [`BLOCK_BYTES`]. `None` if this file system has no such way. They are no
     /// more durable before a [`sync`](Self::sync) than others.

@@ -180,6 +180,11 @@ impl VfsFile for RealFile {
     }
 
     #[cfg(target_os = "linux")]
+    fn write_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        super::write_back::write_back(&self.file, offset, len)
+    }
+
+    #[cfg(target_os = "linux")]
     fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
         use std::os::fd::AsRawFd;
         // The file that is open, whatever name it has by now.

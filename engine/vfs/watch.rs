@@ -4,7 +4,7 @@
 //! an event too many costs a look, and none is ever lost: the kernel queues them from the moment when
 //! the watch is armed, and says so if its queue overflows.
 //!
-//! One of the three places of `unsafe` in the engine: three calls into the C library without a pointer
+//! One of the four places of `unsafe` in the engine: three calls into the C library without a pointer
 //! that outlives them. Called by `RealFs`.
 
 use super::Watch;

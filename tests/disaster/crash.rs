@@ -4,11 +4,11 @@
 use crate::{
     history::{DIR, Run, options},
     shadow::Shadow,
-    steps::{Maintain, Open, Rewind, Step, Trim, canonical, durable, written},
+    steps::{Maintain, Open, Rewind, Step, Trim, canonical, durable, given_early, written},
 };
 use cairnlog::{
     ErrorKind, Options, Record, Result,
-    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
+    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs, TraceEvent},
 };
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -101,7 +101,7 @@ fn check_shown(shown: &[Record], run: &Run) {
     }
 }
 
-fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) {
+fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) -> Run {
     let mut run = Run::new(SimFs::new(1), options);
     run.steps(steps);
     assert!(run.errors.is_empty(), "{name}: {:?}", run.errors);
@@ -129,6 +129,7 @@ fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) {
             }
         }
     }
+    run
 }
 
 #[test]
@@ -154,6 +155,26 @@ fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     println!("{} + {} states, {rate:.0}/s", tally.states, tally.nested);
     assert!(tally.states > 5_000, "{} states", tally.states);
     assert!(tally.nested > 2_000, "{} nested states", tally.nested);
+}
+
+#[test]
+fn every_crash_while_the_disk_is_given_bytes_early_recovers_an_exact_prefix() {
+    let mut tally = Tally::default();
+    for (name, segment_bytes, buffer_bytes, steps) in given_early() {
+        let options = options(segment_bytes).buffer_bytes(buffer_bytes);
+        let run = enumerate(name, &options, &steps, &mut tally);
+        let trace = run.disk.trace();
+        let early = |event: &&TraceEvent| event.kind == OpKind::WriteBack;
+        let text = || {
+            trace
+                .iter()
+                .map(|event| format!("{event}\n"))
+                .collect::<String>()
+        };
+        assert!(trace.iter().filter(early).count() > 1, "{name}: {}", text());
+    }
+    println!("{} + {} states", tally.states, tally.nested);
+    assert!(tally.states > 1_000, "{} states", tally.states);
 }
 
 #[test]

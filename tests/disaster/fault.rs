@@ -4,7 +4,7 @@
 use crate::{
     history::{Run, options},
     shadow::read_all,
-    steps::{Kill, Open, Step, canonical, durable},
+    steps::{Kill, Open, Step, canonical, durable, given_early},
 };
 use cairnlog::{
     ErrorKind, Options,
@@ -185,6 +185,19 @@ fn every_fault_at_every_call_leaves_what_was_promised() {
         count += met;
     }
     assert!(count > 5_000, "{count} faults met");
+}
+
+/// That the disk refused bytes which it was given early may be the only word of their loss: a log that
+/// went on would be told by the next sync that all is well.
+#[test]
+fn every_fault_while_the_disk_is_given_bytes_early_leaves_what_was_promised() {
+    for (name, segment_bytes, buffer_bytes, steps) in given_early() {
+        let options = options(segment_bytes).buffer_bytes(buffer_bytes);
+        let started = std::time::Instant::now();
+        let met = sweep(name, &options, &steps);
+        println!("{name}: {met} {:?}", started.elapsed());
+        assert!(met > 100, "{name}: {met} faults met");
+    }
 }
 
 #[test]

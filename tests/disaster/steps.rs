@@ -282,3 +282,18 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
         ),
     ]
 }
+
+/// Histories in which the disk is given bytes before the sync that is to cover them: what was only
+/// written, once it is much, and a large append piece by piece. With the size of segments and of buffers.
+pub fn given_early() -> Vec<(&'static str, u64, usize, Vec<Step>)> {
+    let much = [written(2_500), written(2_500), Maintain];
+    let mut unsynced = vec![Open, durable(20)];
+    unsynced.extend(much.clone());
+    unsynced.extend(much);
+    unsynced.extend([durable(20), written(5_000), Maintain, Close]);
+    let large = vec![Open, durable(20), durable(10_000), durable(20)];
+    vec![
+        ("much that is only written", 16_384, 1_024, unsynced),
+        ("a large append", 16_384, 4_096, large),
+    ]
+}

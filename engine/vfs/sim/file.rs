@@ -82,6 +82,18 @@ impl SimFile {
         Ok(buf.len())
     }
 
+    /// A call that may fail like a sync; else it makes this change.
+    fn sync_call(&self, call: Call, change: Change) -> io::Result<()> {
+        self.shared.lock().sync_call(call, |_, fault| {
+            Ok(match fault {
+                Some(fault) if fault.errno().is_some() => {
+                    Change::SyncFailed(self.ino, fault.sync_failure())
+                }
+                _ => change,
+            })
+        })
+    }
+
     /// Refuses what the handle was not opened for, before it counts as a call.
     fn check_writable(&self, errno: i32) -> io::Result<()> {
         match self.access {
@@ -138,15 +150,16 @@ impl VfsFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let call = self.call(OpKind::Sync);
-        self.shared.lock().sync_call(call, |_, fault| {
-            Ok(match fault {
-                Some(fault) if fault.errno().is_some() => {
-                    Change::SyncFailed(self.ino, fault.sync_failure())
-                }
-                _ => Change::Sync(self.ino),
-            })
-        })
+        self.sync_call(self.call(OpKind::Sync), Change::Sync(self.ino))
+    }
+
+    /// Whatever it did may be undone by a power cut, as may be what was only written: so it does
+    /// nothing, unless it fails. Then it loses what a failed sync loses.
+    fn write_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.check_writable(libc::EBADF)?;
+        let mut call = self.call(OpKind::WriteBack);
+        (call.offset, call.len) = (offset, len);
+        self.sync_call(call, Change::Nothing)
     }
 }
 

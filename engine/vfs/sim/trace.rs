@@ -31,6 +31,7 @@ pub enum OpKind {
     Write,
     Len,
     SetLen,
+    WriteBack,
     Sync,
 }
 
@@ -55,6 +56,7 @@ impl OpKind {
             Self::Write => "write_at",
             Self::Len => "len",
             Self::SetLen => "set_len",
+            Self::WriteBack => "write_back",
             Self::Sync => "sync",
         }
     }
@@ -108,7 +110,9 @@ impl fmt::Display for TraceEvent {
             write!(f, " to {}", to.display())?;
         }
         match self.kind {
-            OpKind::Read | OpKind::Write => write!(f, " {}+{}", self.offset, self.len)?,
+            OpKind::Read | OpKind::Write | OpKind::WriteBack => {
+                write!(f, " {}+{}", self.offset, self.len)?
+            }
             OpKind::SetLen => write!(f, " to {} bytes", self.len)?,
             _ => {}
         }

@@ -1,0 +1,214 @@
+//! What the worker does next, and when there will be something again.
+//!
+//! It only looks, takes the queue's lock once for all, because those who append want it too, and never
+//! the writer's, which is held during a write.
+
+use super::{Core, maintain::SPARE_BYTES, queue::State};
+use crate::{
+    format::batch::BATCH_HEADER_BYTES,
+    options::Durability,
+    segment::{Space, Tail},
+    sync::Arc,
+    types::SegmentId,
+};
+use std::time::Duration;
+
+/// A tail that was not filled before it was used is filled ahead by as much again as it has, at most
+/// this much at once.
+const STEP_BYTES_MAX: u64 = 4 << 20;
+/// With larger groups than this on average, in bytes, nothing is filled ahead. A sync that extends the
+/// file takes some 30 us longer, in which a disk takes in this much.
+const FILLED_GROUP_BYTES_MAX: usize = 64 * 1024;
+
+/// What the worker has in mind, on the clock of the file system.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    /// When what failed is tried again, or looked for again.
+    pub(super) maintain_after: Duration,
+    pub(super) upkeep_after: Duration,
+    /// It panicked, and would again.
+    pub(super) upkeep_ended: bool,
+    /// The file that is being filled ahead, and up to where.
+    pub(super) filling: Option<(SegmentId, Arc<Space>, u64)>,
+    /// Whether a piece of it was filled just now: something else comes next.
+    filled: bool,
+}
+
+/// One thing to do for the worker.
+#[derive(Debug)]
+pub(super) enum Duty {
+    /// Seal what is finished, prepare the next segment.
+    Maintain,
+    /// Fill a piece ahead of the appends.
+    Fill,
+    /// Write a watermark behind the last sync.
+    MarkIdle,
+    /// Sync what was only written.
+    Sync,
+    /// What a task cannot do without blocking.
+    #[cfg(feature = "async")]
+    Errand(super::later::Errand),
+    /// The log is being closed.
+    End,
+    /// Have the system write back what was only written.
+    WriteBack(Arc<Tail>),
+    /// Write what nobody waits for with a thread of its own.
+    Lead,
+    /// Whoever called has something to do.
+    Leave,
+    /// Nothing, for so long; `None` is until somebody calls.
+    Wait(Option<Duration>),
+}
+
+impl Core {
+    /// What is due; `leave_at` is when somebody else wants the worker.
+    pub(super) fn next_duty(
+        &self,
+        state: &mut State,
+        agenda: &mut Agenda,
+        leave_at: Option<Duration>,
+    ) -> Duty {
+        let now = self.dir.vfs().monotonic();
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if std::mem::take(&mut state.try_now) {
+            agenda.maintain_after = Duration::ZERO;
+        }
+        if now >= agenda.maintain_after {
+            if state.seal_due && state.poison.is_none() {
+                return Duty::Maintain;
+            }
+            // What was begun is filled up to where it was due then.
+            let due = self.fill_due(state);
+            agenda.filling = due.or(agenda.filling.take());
+        }
+        if !agenda.filled && agenda.filling.is_some() {
+            agenda.filled = true;
+            return Duty::Fill;
+        }
+        agenda.filled = false;
+        if !state.leading && is_due(self.watermark_deadline(state)) {
+            return Duty::MarkIdle;
+        }
+        if is_due(self.sync_deadline(state)) {
+            return Duty::Sync;
+        }
+        #[cfg(feature = "async")]
+        if let Some(errand) = state.next_errand() {
+            return Duty::Errand(errand);
+        }
+        if state.stop_worker {
+            return Duty::End;
+        }
+        if let Some(tail) = state.write_back.take() {
+            return Duty::WriteBack(tail);
+        }
+        if !state.leading && self.write_is_due(state, now) {
+            return Duty::Lead;
+        }
+        if is_due(leave_at) {
+            return Duty::Leave;
+        }
+        if agenda.filling.is_some() {
+            agenda.filled = true;
+            return Duty::Fill;
+        }
+        let own = self.next_deadline(state, agenda.maintain_after, now);
+        let next = [own, leave_at].into_iter().flatten().min();
+        Duty::Wait(next.map(|at| at.saturating_sub(now)))
+    }
+
+    /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
+    pub(super) fn write_is_due(&self, state: &State, now: Duration) -> bool {
+        let Some(first) = state.queue.front() else {
+            return false;
+        };
+        if state.retry_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        let old = state
+            .buffered_since
+            .is_some_and(|at| now >= at + self.options.buffer_interval);
+        let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
+        old || full || first.wants != Durability::Buffered
+    }
+
+    /// Whether the worker is here and will write what is queued.
+    pub(super) fn worker_comes(&self, state: &State) -> bool {
+        !state.worker_away && self.write_is_due(state, self.dir.vfs().monotonic())
+    }
+
+    /// Whether the leader should wake the worker when it hands on.
+    pub(super) fn work_is_due(&self, state: &State) -> bool {
+        let idle_timer_starts = !state.idle_armed && self.watermark_deadline(state).is_some();
+        idle_timer_starts
+            || state.seal_due
+            || self.write_is_due(state, self.dir.vfs().monotonic())
+            || self.fill_due(state).is_some()
+    }
+
+    fn next_deadline(
+        &self,
+        state: &mut State,
+        maintain_after: Duration,
+        now: Duration,
+    ) -> Option<Duration> {
+        // What is due already, while somebody leads, is handed on by the one who leads.
+        let leading = state.leading;
+        let to_come = |at: &Duration| !leading || *at > now;
+        let idle = self.watermark_deadline(state).filter(to_come);
+        state.idle_armed = idle.is_some();
+        if state.poison.is_some() {
+            return None;
+        }
+        let buffered = state
+            .buffered_since
+            .map(|at| at + self.options.buffer_interval)
+            .filter(to_come);
+        let retry = state
+            .retry_at
+            .filter(|at| !state.queue.is_empty() && to_come(at));
+        let maintenance = (maintain_after > now).then_some(maintain_after);
+        let write = retry.or(buffered);
+        let sync = self.sync_deadline(state);
+        [write, maintenance, sync, idle].into_iter().flatten().min()
+    }
+
+    /// When a watermark should say what is durable, and there is room for one.
+    fn watermark_deadline(&self, state: &State) -> Option<Duration> {
+        // What was written since will be synced, and then it is time to think of a watermark.
+        let wanted = state.attested_seq < self.durable_seq()
+            && state.unsynced_since.is_none()
+            && state.queue.is_empty()
+            && state.poison.is_none()
+            && state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
+        let after = self.options.idle_watermark.filter(|_| wanted)?;
+        Some(state.synced_at? + after)
+    }
+
+    /// When what was only written has waited long enough for its sync.
+    fn sync_deadline(&self, state: &State) -> Option<Duration> {
+        let since = state.unsynced_since.filter(|_| state.poison.is_none())?;
+        Some(since + self.options.sync_interval?)
+    }
+
+    /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
+    /// once the tail has come far enough to promise that it will be needed. Space ahead pays only
+    /// where syncs are, and where groups are small: without syncs, extending a file costs nothing
+    /// extra, and large groups take longer to write twice than to extend it.
+    fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
+        let pays = self.options.durability == Durability::Durable
+            && state.usual_group_bytes <= FILLED_GROUP_BYTES_MAX;
+        if !pays || state.poison.is_some() {
+            return None;
+        }
+        let full = self.options.segment_bytes;
+        let tail = &state.plan.0;
+        let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
+        let step = end.clamp(SPARE_BYTES, STEP_BYTES_MAX);
+        if allocated < (end + step / 2).min(full) {
+            return Some((tail.id, tail.space.clone(), (end + step).min(full)));
+        }
+        let next = state.spare.as_ref().filter(|_| end > full / 4)?;
+        (next.space.allocated_end() < full).then(|| (next.id, next.space.clone(), full))
+    }
+}

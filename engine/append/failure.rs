@@ -1,0 +1,105 @@
+//! After a write or a sync failed: what of the queue goes back, and who is told what.
+
+use super::{Core, Spare, completion::Completion, group::Group, queue::State};
+use crate::{
+    error::{Error, ErrorKind, Op},
+    observe::event,
+    options::Durability,
+    segment::Tail,
+    sync::Arc,
+};
+use std::time::Duration;
+
+/// How long the worker leaves a full disk alone before it tries to write buffered records again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+impl Core {
+    /// A write failed and was cut back: the queue goes back to where it was before. Records that are
+    /// acknowledged as buffered stay queued, as long as nobody before them has to be told an error.
+    pub(super) fn take_back(&self, state: &mut State, group: Group, error: &Error) {
+        state.queue.push_front(group);
+        state.retry_at = Some(self.dir.vfs().monotonic() + RETRY_AFTER);
+        state.stuck = Some(error.clone());
+        let kept = state.queue.iter().take_while(|group| !group.owes).count();
+        let dropped = state.queue.split_off(kept);
+        for group in &mut state.queue {
+            // Whoever waits for a sync of it is told now; the records themselves wait on.
+            let done = std::mem::replace(&mut group.done, Arc::new(Completion::default()));
+            done.fail(error.clone());
+            group.wants = Durability::Buffered;
+            group.open = false;
+        }
+        state.queue.retain(|group| !group.buffer.is_empty());
+        if let Some(first) = dropped.front() {
+            state.next_seq = first.first_seq;
+            state.ledger.drop_from(first.first_seq);
+            state.plan = self.plan_before(state, first);
+        }
+        for group in dropped {
+            drop_group(state, &group, error);
+        }
+        state.queued_bytes = state.queue.iter().map(|group| group.buffer.len()).sum();
+        event!(warn, "write failed", error = tracing_text(error));
+    }
+
+    /// Where the next group goes when this one is dropped.
+    fn plan_before(&self, state: &State, dropped: &Group) -> (Arc<Tail>, u64) {
+        if dropped.begins.is_none() {
+            return (dropped.tail.clone(), dropped.offset);
+        }
+        match state.queue.back() {
+            Some(kept) => (kept.tail.clone(), kept.end()),
+            None => {
+                let writer = self.writer.lock();
+                (writer.tail.tail.clone(), writer.tail.summary.end)
+            }
+        }
+    }
+
+    /// A sync failed: nothing is retried and nothing lies. The group that was written may or may not
+    /// survive; what was only queued is not and will not be in the log.
+    pub(super) fn poison(&self, state: &mut State, written: Option<&Group>, error: &Error) {
+        event!(error, "poisoned", error = tracing_text(error));
+        state.poison = Some(error.clone());
+        if let Some(group) = written {
+            group
+                .done
+                .fail(error.consequence(ErrorKind::Indeterminate, Op::Append));
+        }
+        for group in state.queue.drain(..) {
+            group
+                .done
+                .fail(error.consequence(ErrorKind::Poisoned, Op::Append));
+        }
+        state.queued_bytes = 0;
+        state.write_back = None;
+        self.make_room(state);
+        self.watermark
+            .fail(error.consequence(ErrorKind::Poisoned, Op::Read));
+    }
+}
+
+fn drop_group(state: &mut State, group: &Group, error: &Error) {
+    if let Some(header) = &group.begins {
+        // Its file was never written, or cut to nothing: it is a spare again.
+        state.spare = Some(Spare {
+            id: header.id,
+            salt: header.salt,
+            space: group.tail.space.clone(),
+        });
+    }
+    if group.buffered_count > 0 {
+        state.lost_buffered.get_or_insert_with(|| error.clone());
+    }
+    group.done.fail(error.clone());
+}
+
+#[cfg(feature = "tracing")]
+fn tracing_text(error: &Error) -> impl tracing::Value {
+    tracing::field::display(error.to_string())
+}
+
+#[cfg(not(feature = "tracing"))]
+fn tracing_text(error: &Error) -> &Error {
+    error
+}
