@@ -32,6 +32,8 @@ struct Counts {
     others: AtomicU64,
     /// How often the log's worker looked at the clock.
     worker_looks: AtomicU64,
+    /// How many files were created by other threads than that.
+    created_elsewhere: AtomicU64,
     /// How much longer than the disk a sync takes, in milliseconds.
     sync_takes_ms: AtomicU64,
 }
@@ -55,6 +57,11 @@ impl Vfs for Counting {
         self.real.list(path)
     }
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        if std::thread::current().name() != Some("cairn-worker") {
+            self.counts
+                .created_elsewhere
+                .fetch_add(1, Ordering::Relaxed);
+        }
         self.counts.others.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(CountingFile(
             self.real.create_new(path)?,
@@ -181,6 +188,39 @@ fn does_the_worker_sleep_while_a_log_is_only_written_to() {
     assert!(
         looks < 1000,
         "{looks} looks at the clock beside {count} appends"
+    );
+}
+
+/// Where there was always somebody parked to lead the next group, nobody called the worker: it prepared
+/// the next segment when its clock woke it, or when the tail was full and all who appended stood waiting.
+#[test]
+fn does_the_worker_prepare_segments_while_many_append() {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Counting::default();
+    let counts = vfs.counts.clone();
+    let log = Log::options()
+        .vfs(Arc::new(vfs))
+        .segment_bytes(1 << 20)
+        .open(dir.path().join("log"))
+        .unwrap();
+    counts.sync_takes_ms.store(1, Ordering::Relaxed);
+    let before = counts.created_elsewhere.load(Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    log.append([7; 4096]).unwrap();
+                }
+            });
+        }
+    });
+    let elsewhere = counts.created_elsewhere.load(Ordering::Relaxed) - before;
+    let rotations = log.stats().rotation_count;
+    assert!(rotations >= 10, "{rotations} rotations");
+    // A segment and a manifest each time that an append had to do it. The worker may come late once.
+    assert!(
+        elsewhere <= rotations / 2,
+        "{elsewhere} files created by who appends, {rotations} rotations"
     );
 }
 

@@ -137,13 +137,14 @@ impl Core {
         !state.worker_away && self.write_is_due(state, self.dir.vfs().monotonic())
     }
 
-    /// Whether the leader should wake the worker when it hands on.
-    pub(super) fn work_is_due(&self, state: &State) -> bool {
+    /// Whether the leader should wake the worker when it hands on; `led` if somebody else leads next.
+    pub(super) fn work_is_due(&self, state: &State, led: bool) -> bool {
+        if state.seal_due || self.fill_due(state).is_some() {
+            return true;
+        }
         let idle_timer_starts = !state.idle_armed && self.watermark_deadline(state).is_some();
-        idle_timer_starts
-            || state.seal_due
-            || self.write_is_due(state, self.dir.vfs().monotonic())
-            || self.fill_due(state).is_some()
+        let write_is_due = || self.write_is_due(state, self.dir.vfs().monotonic());
+        !led && (idle_timer_starts || write_is_due())
     }
 
     fn next_deadline(

@@ -285,7 +285,7 @@ impl Core {
             self.make_room(state);
         }
         let asked = state.queue.iter().any(|group| group.done.ask_to_lead());
-        if !asked && self.options.background && self.work_is_due(state) {
+        if self.options.background && self.work_is_due(state, asked) {
             self.work.notify_one();
         }
     }
