@@ -56,7 +56,6 @@ pub(crate) trait Upkeep: Debug + Send + Sync {
 impl Core {
     fn work(&self) {
         let mut agenda = Agenda::default();
-        self.state.lock().worker_away = false;
         while self.duties(&mut agenda, None).is_continue() {
             let due = self.dir.vfs().monotonic() >= agenda.upkeep_after;
             if due && self.upkeep.is_some() && !agenda.upkeep_ended {
@@ -69,19 +68,13 @@ impl Core {
     fn keep_up(&self, agenda: &mut Agenda) {
         let Some(upkeep) = &self.upkeep else { return };
         let mut between = |pause| {
-            self.state.lock().worker_away = false;
             let until = self.dir.vfs().monotonic() + pause;
-            let goes_on = self.duties(agenda, Some(until));
-            self.go_away(&mut self.state.lock());
-            goes_on
+            self.duties(agenda, Some(until))
         };
         // As long as there is something to do, whatever else is due comes in between.
         loop {
-            self.go_away(&mut self.state.lock());
             let step = || upkeep.step(self, &mut between);
-            let stepped = catch_unwind(AssertUnwindSafe(step));
-            self.state.lock().worker_away = false;
-            match stepped {
+            match catch_unwind(AssertUnwindSafe(step)) {
                 Ok(Ok(true)) if between(Duration::ZERO).is_continue() => {}
                 Ok(Ok(_)) => break,
                 Ok(Err(error)) => {
@@ -113,40 +106,37 @@ impl Core {
     }
 
     /// Does what is due and waits for more: until upkeep is due, or until a moment. `Break`: the log
-    /// is being closed.
+    /// is being closed. Whenever it does something else than this, the worker is away.
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
         let mut state = self.state.lock();
         loop {
+            state.worker_away = false;
             let wanted = self.upkeep.is_some() && !agenda.upkeep_ended;
             let leave_at = until.or(wanted.then_some(agenda.upkeep_after));
-            let duty = self.next_duty(&mut state, agenda, leave_at);
-            match duty {
-                Duty::Leave => return ControlFlow::Continue(()),
-                Duty::End => {
-                    self.end(&mut state);
-                    return ControlFlow::Break(());
+            match self.next_duty(&mut state, agenda, leave_at) {
+                Duty::Wait(None) => self.work.wait(&mut state),
+                Duty::Wait(Some(time)) => {
+                    self.work.wait_for(&mut state, time);
                 }
                 Duty::Lead => {
                     self.lead(state);
+                    state = self.state.lock();
                 }
-                Duty::Wait(None) => {
-                    self.work.wait(&mut state);
-                    continue;
+                Duty::Leave => {
+                    self.go_away(&mut state);
+                    return ControlFlow::Continue(());
                 }
-                Duty::Wait(Some(time)) => {
-                    self.work.wait_for(&mut state, time);
-                    continue;
+                Duty::End => {
+                    self.end(&mut state);
+                    return ControlFlow::Break(());
                 }
                 duty => {
                     self.go_away(&mut state);
                     drop(state);
                     self.take(duty, agenda);
                     state = self.state.lock();
-                    state.worker_away = false;
-                    continue;
                 }
             }
-            state = self.state.lock();
         }
     }
 
