@@ -164,7 +164,8 @@ impl Options {
 
     /// Bytes of buffered records that are written together. Default: 256 KiB. Who appends buffered
     /// records runs ahead of the writing by eight such buffers at most: more would not stay in the
-    /// processor's cache.
+    /// processor's cache. After each four that no sync covers the system is asked to begin writing them
+    /// to the disk, and so it is for each that a durable append of two or more consists of (on Linux).
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
         self.buffer_bytes = bytes;

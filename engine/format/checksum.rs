@@ -7,8 +7,10 @@
 //! One of the four places of `unsafe` in the engine: the processor's own instructions, over values and
 //! slices and without a pointer, after the processor was asked for them.
 
-/// From this length on three streams pay, which the crate has: shorter ones wait for no others.
-const LONG_BYTES: usize = 768;
+/// From this length on three streams pay.
+const LONG_BYTES: usize = 640;
+/// How many words one of the three has at most, before they are put together.
+const STREAM_WORDS_MAX: usize = 255;
 
 /// The polynomial without its highest term; bit 31 is the term of degree 0, as in every value here.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
@@ -19,14 +21,55 @@ const POLYNOMIAL: u32 = 0x82f6_3b78;
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
     #[cfg(target_arch = "x86_64")]
     if bytes.len() < LONG_BYTES && is_x86_feature_detected!("sse4.2") {
-        #[expect(
-            unsafe_code,
-            reason = "the instruction for short checksums, which most are"
-        )]
+        #[expect(unsafe_code, reason = "the instruction for checksums")]
         // SAFETY: the processor was asked, and has the instructions that this is compiled with.
         return unsafe { short(seed, bytes) };
     }
+    of_many(seed, bytes)
+}
+
+/// Not for short ones, most of which are inlined where they are wanted.
+#[inline(never)]
+fn of_many(seed: u32, bytes: &[u8]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("pclmulqdq") {
+        #[expect(
+            unsafe_code,
+            reason = "the instructions for checksums and for joining them"
+        )]
+        // SAFETY: the processor was asked, and has the instructions that this is compiled with.
+        return unsafe { long(seed, bytes) };
+    }
     crc32c::crc32c_append(seed, bytes)
+}
+
+/// Three streams side by side, because the instruction can begin three times before it ends once: for
+/// 1 KiB and 16 KiB 1.2 times as fast as the crate, whose streams have one of two fixed lengths.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse4.2,pclmulqdq")]
+fn long(seed: u32, mut bytes: &[u8]) -> u32 {
+    use std::arch::x86_64::_mm_crc32_u64;
+    let mut first = u64::from(!seed);
+    while bytes.len() >= LONG_BYTES {
+        let words = (bytes.len() / 24).min(STREAM_WORDS_MAX);
+        let (one, rest) = bytes.split_at(8 * words);
+        let (two, rest) = rest.split_at(8 * words);
+        let (three, rest) = rest.split_at(8 * words);
+        let [one, two, three] = [one, two, three].map(|stream| stream.as_chunks::<8>().0);
+        let (mut second, mut third) = (0, 0);
+        for ((one, two), three) in one.iter().zip(two).zip(three) {
+            first = _mm_crc32_u64(first, u64::from_le_bytes(*one));
+            second = _mm_crc32_u64(second, u64::from_le_bytes(*two));
+            third = _mm_crc32_u64(third, u64::from_le_bytes(*three));
+        }
+        // Each goes past the bytes of those behind it, as in `join`.
+        let power = |words: usize| WORD_POWERS.get(words).copied().unwrap_or_default();
+        let first_two =
+            multiply(low(first), power(2 * words)) ^ multiply(low(second), power(words));
+        first = u64::from(first_two) ^ third;
+        bytes = rest;
+    }
+    short(!low(first), bytes)
 }
 
 /// One stream, a word at a time wherever it lies: for a record of 100 bytes twice as fast as the crate.
@@ -80,9 +123,14 @@ fn fold_powers(mut value: u32, mut bytes: usize, multiply: impl Fn(u32, u32) -> 
 /// multiplying adds.
 static POWERS: [u32; usize::BITS as usize] = powers();
 
-#[expect(clippy::indexing_slicing, reason = "past the end it would not compile")]
-const fn powers() -> [u32; usize::BITS as usize] {
-    const ONE: u32 = 1 << 31;
+/// The same for each count of words: x^(64 * words - 33).
+static WORD_POWERS: [u32; 2 * STREAM_WORDS_MAX + 1] = word_powers();
+
+/// The term of degree 0.
+const ONE: u32 = 1 << 31;
+
+/// x^-33.
+const fn excess() -> u32 {
     let mut excess = ONE;
     let mut count = 0;
     while count < 33 {
@@ -94,11 +142,33 @@ const fn powers() -> [u32; usize::BITS as usize] {
         };
         count += 1;
     }
+    excess
+}
+
+#[expect(clippy::indexing_slicing, reason = "past the end it would not compile")]
+const fn word_powers() -> [u32; 2 * STREAM_WORDS_MAX + 1] {
+    let byte = ONE >> 8;
+    let two = product(byte, byte);
+    let four = product(two, two);
+    let word = product(four, four);
+    let mut table = [0; 2 * STREAM_WORDS_MAX + 1];
+    let mut power = excess();
+    let mut words = 0;
+    while words < table.len() {
+        table[words] = power;
+        power = product(power, word);
+        words += 1;
+    }
+    table
+}
+
+#[expect(clippy::indexing_slicing, reason = "past the end it would not compile")]
+const fn powers() -> [u32; usize::BITS as usize] {
     let mut square = ONE >> 8;
     let mut table = [0; usize::BITS as usize];
     let mut bit = 0;
     while bit < table.len() {
-        table[bit] = product(square, excess);
+        table[bit] = product(square, excess());
         square = product(square, square);
         bit += 1;
     }
@@ -171,10 +241,14 @@ mod tests {
     use super::{crc32c, fold_powers, join, multiply_plainly};
 
     #[test]
-    fn is_a_short_checksum_the_same_as_the_librarys_at_every_length_and_alignment() {
-        let bytes: Vec<u8> = (0..2_000_u32).map(|n| (n * 31 % 251) as u8).collect();
+    fn is_a_checksum_the_same_as_the_librarys_at_every_length_and_alignment() {
+        let bytes: Vec<u8> = (0..20_000_u32).map(|n| (n * 31 % 251) as u8).collect();
         for start in 0..9 {
-            for len in 0..900 {
+            // Of one stream, of three, of three twice and three times with rests of every kind.
+            for len in (0..3_000)
+                .chain(6_000..7_500)
+                .chain([16_384, 16_420, 19_000])
+            {
                 let part = bytes.get(start..start + len).expect("long enough");
                 assert_eq!(
                     crc32c(7, part),
