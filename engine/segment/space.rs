@@ -39,7 +39,7 @@ pub(crate) struct Space {
     /// Beyond everything once the segment is finished.
     allocated_end: AtomicU64,
     filling: Mutex<()>,
-    /// Held during a sync; whether one has failed.
+    /// Held during a sync, and while the system is asked to begin with one; whether either has failed.
     syncing: Mutex<bool>,
     /// Up to here the system was asked to write to the device.
     given_end: AtomicU64,
@@ -89,24 +89,26 @@ impl Space {
         *self.syncing.lock()
     }
 
-    /// Up to where the system was asked to write to the device, or a sync had it do so.
+    /// Up to where the system was asked to write to the device.
     pub(crate) fn given_end(&self) -> u64 {
         self.given_end.load(Ordering::Relaxed)
     }
 
     /// Has the system begin to write to the device what was written up to `end`, so that the next sync
     /// finds little left to do. The block in which more will be written waits.
+    ///
+    /// Never beside a sync, and an error counts as that of one: it may be the only word of a write that
+    /// was lost, and no sync may succeed that did not hear of it.
     pub(crate) fn write_back(&self, end: u64) -> io::Result<()> {
         let end = end - end % BLOCK_BYTES as u64;
-        let begun = self.given_end.fetch_max(end, Ordering::Relaxed);
-        if begun >= end {
+        let mut failed = self.syncing.lock();
+        let begun = self.given_end();
+        if *failed || begun >= end {
             return Ok(());
         }
         let given = self.file.write_back(begun, end - begun);
-        if given.is_err() {
-            // It may be the only word of a write that was lost: no sync may succeed after it.
-            *self.syncing.lock() = true;
-        }
+        *failed = given.is_err();
+        self.given_end.store(end, Ordering::Relaxed);
         given
     }
 
