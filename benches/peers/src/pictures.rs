@@ -26,6 +26,10 @@ const RATE: &str = "Records per second; in brackets the ratio to Cairn. Grey: li
 const CHECKED: &str = "Per second, logarithmic; in brackets the ratio to Cairn. heed, redb and rusqlite check nothing";
 const OPENED: &str = "Milliseconds, logarithmic, shorter is better; in brackets the ratio to Cairn";
 
+const FRESH: &str = "Bytes, logarithmic, shorter is better; in brackets the ratio to Cairn";
+const COMPACTED: &str =
+    "Live bytes per second, 1 GiB of which half is dead; grey: a plain copy of them, synced";
+
 /// A picture of bars: the workload that it belongs to, its file, title and subtitle, and the number of
 /// which tables.
 type Bars = (
@@ -50,6 +54,7 @@ const BARS: &[Bars] = &[
     ("W6", "w6", "Reading one record by its number, at random", CHECKED, Scale::Logarithmic, "read", "get_rate"),
     ("W7", "w7", "Opening after a clean close", OPENED, Scale::Logarithmic, "read", "open_ms"),
     ("W7", "w7-killed", "Opening after a kill", OPENED, Scale::Logarithmic, "killed", "open_ms"),
+    ("W8", "w8", "A log with one durable record, on disk", FRESH, Scale::Logarithmic, "fresh", "allocated_bytes"),
     ("W11", "w11", "Durable appends, beside four readers that scan", RATE, Scale::Linear, "W11", "rate"),
 ];
 
@@ -71,6 +76,7 @@ pub fn of(book: &Book, workload: &str) -> Vec<Picture> {
     all.extend(match workload {
         "W2" => latencies(book, "w2-latency", "W2", 1024, 8),
         "W9" => tails(book),
+        "W10" => compaction(book),
         "growth" => growth(book),
         _ => Vec::new(),
     });
@@ -236,6 +242,38 @@ fn tails(book: &Book) -> Vec<Picture> {
     let subtitle =
         "From the return of the append to the record in the reader's hands; both axes logarithmic";
     curves_picture("w9", title, subtitle, &slower(), "microseconds", &curves)
+}
+
+fn compaction(book: &Book) -> Vec<Picture> {
+    let rows = book.rows(&crate::book::work("W10", 1024, 1));
+    let bar = |row: &&Row, engine: &str, kind, name| {
+        Some(Bar {
+            engine: engine.to_owned(),
+            kind,
+            honest: true,
+            value: row.median(name)?,
+        })
+    };
+    let both = |row: &&Row| {
+        [
+            bar(row, &row.engine, book.kind(row), "rate"),
+            bar(row, "plain copy", Kind::Raw, "copy_rate"),
+        ]
+    };
+    let bars: Vec<Bar> = rows.iter().flat_map(both).flatten().collect();
+    if bars.is_empty() {
+        return Vec::new();
+    }
+    let (title, panel_title) = ("Compacting as fast as it can", size(1024));
+    let panels = [Panel {
+        title: panel_title,
+        bars,
+    }];
+    vec![Picture {
+        file: "w10.svg".to_owned(),
+        alt: title.to_owned(),
+        svg: bars::draw(title, COMPACTED, Scale::Linear, &panels),
+    }]
 }
 
 fn growth(book: &Book) -> Vec<Picture> {
