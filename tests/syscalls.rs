@@ -142,6 +142,15 @@ impl VfsFile for CountingFile {
     }
 }
 
+/// A log in a directory of its own, and what it does there.
+fn open(options: Options) -> (tempfile::TempDir, Log, Arc<Counts>) {
+    let dir = tempfile::tempdir().unwrap();
+    let vfs = Counting::default();
+    let counts = vfs.counts.clone();
+    let log = options.vfs(Arc::new(vfs)).open(dir.path().join("log"));
+    (dir, log.unwrap(), counts)
+}
+
 #[test]
 fn a_durable_append_is_one_write_and_one_sync_at_the_door() {
     let options = Log::options().publish(false);
@@ -167,16 +176,11 @@ fn a_durable_append_past_the_page_cache_is_one_write_and_one_sync_too() {
 /// once: the worker took a whole processor, and half of the appenders' time, for looking at the clock.
 #[test]
 fn does_the_worker_sleep_while_a_log_is_only_written_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let vfs = Counting::default();
-    let counts = vfs.counts.clone();
-    let log = Log::options()
-        .vfs(Arc::new(vfs))
+    let options = Log::options()
         .durability(Durability::Written)
         .sync_interval(Some(Duration::from_millis(10)))
-        .idle_watermark(Some(Duration::from_millis(1)))
-        .open(dir.path().join("log"))
-        .unwrap();
+        .idle_watermark(Some(Duration::from_millis(1)));
+    let (_dir, log, counts) = open(options);
     let start = Instant::now();
     let mut count = 0;
     while start.elapsed() < Duration::from_millis(300) {
@@ -195,14 +199,8 @@ fn does_the_worker_sleep_while_a_log_is_only_written_to() {
 /// the next segment when its clock woke it, or when the tail was full and all who appended stood waiting.
 #[test]
 fn does_the_worker_prepare_segments_while_many_append() {
-    let dir = tempfile::tempdir().unwrap();
-    let vfs = Counting::default();
-    let counts = vfs.counts.clone();
-    let log = Log::options()
-        .vfs(Arc::new(vfs))
-        .segment_bytes(1 << 20)
-        .open(dir.path().join("log"))
-        .unwrap();
+    let options = Log::options().segment_bytes(1 << 20);
+    let (_dir, log, counts) = open(options);
     counts.sync_takes_ms.store(1, Ordering::Relaxed);
     let before = counts.created_elsewhere.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
@@ -228,14 +226,8 @@ fn does_the_worker_prepare_segments_while_many_append() {
 /// and so did nothing, and was due again at once.
 #[test]
 fn does_the_worker_sleep_after_a_rotation() {
-    let dir = tempfile::tempdir().unwrap();
-    let vfs = Counting::default();
-    let counts = vfs.counts.clone();
-    let log = Log::options()
-        .vfs(Arc::new(vfs))
-        .sync_interval(Some(Duration::from_millis(10)))
-        .open(dir.path().join("log"))
-        .unwrap();
+    let options = Log::options().sync_interval(Some(Duration::from_millis(10)));
+    let (_dir, log, counts) = open(options);
     log.append("before").unwrap();
     log.rotate().unwrap();
     std::thread::sleep(Duration::from_millis(200));
@@ -247,19 +239,14 @@ fn does_the_worker_sleep_after_a_rotation() {
 /// once: a log that nobody used took a whole processor, until somebody appended.
 #[test]
 fn does_the_worker_sleep_when_the_tail_has_no_room_for_a_watermark() {
-    let dir = tempfile::tempdir().unwrap();
     let open_and_append = |value_bytes: usize| {
-        let vfs = Counting::default();
-        let counts = vfs.counts.clone();
-        let log = Log::options()
-            .vfs(Arc::new(vfs))
+        let options = Log::options()
             .segment_bytes(4096)
-            .idle_watermark(Some(Duration::from_millis(1)))
-            .open(dir.path().join(value_bytes.to_string()))
-            .unwrap();
+            .idle_watermark(Some(Duration::from_millis(1)));
+        let (dir, log, counts) = open(options);
         log.append("first").unwrap();
         log.append(vec![7; value_bytes]).unwrap();
-        (log.stats().rotation_count, value_bytes, log, counts)
+        (log.stats().rotation_count, value_bytes, (log, dir), counts)
     };
     // Among them are some that leave room for less than a header, whatever that and the frame take.
     let logs: Vec<_> = (3700..3900).step_by(8).map(open_and_append).collect();
@@ -275,14 +262,8 @@ fn does_the_worker_sleep_when_the_tail_has_no_room_for_a_watermark() {
 /// due again at once: beside every slow sync the worker took a processor.
 #[test]
 fn does_the_worker_sleep_during_a_slow_sync() {
-    let dir = tempfile::tempdir().unwrap();
-    let vfs = Counting::default();
-    let counts = vfs.counts.clone();
-    let log = Log::options()
-        .vfs(Arc::new(vfs))
-        .idle_watermark(Some(Duration::from_millis(1)))
-        .open(dir.path().join("log"))
-        .unwrap();
+    let options = Log::options().idle_watermark(Some(Duration::from_millis(1)));
+    let (_dir, log, counts) = open(options);
     counts.sync_takes_ms.store(10, Ordering::Relaxed);
     for _ in 0..40 {
         log.append("slowly").unwrap();
@@ -293,14 +274,7 @@ fn does_the_worker_sleep_during_a_slow_sync() {
 
 /// Writes by way of the page cache and past it, syncs, other calls.
 fn calls_of_200_appends(options: Options) -> [u64; 4] {
-    let dir = tempfile::tempdir().unwrap();
-    let vfs = Counting::default();
-    let counts = vfs.counts.clone();
-    let log = options
-        .vfs(Arc::new(vfs))
-        .background(false)
-        .open(dir.path().join("log"))
-        .unwrap();
+    let (_dir, log, counts) = open(options.background(false));
     let count = || {
         let Counts {
             writes,

@@ -164,11 +164,12 @@ const fn word_powers() -> [u32; 2 * STREAM_WORDS_MAX + 1] {
 
 #[expect(clippy::indexing_slicing, reason = "past the end it would not compile")]
 const fn powers() -> [u32; usize::BITS as usize] {
+    let excess = excess();
     let mut square = ONE >> 8;
     let mut table = [0; usize::BITS as usize];
     let mut bit = 0;
     while bit < table.len() {
-        table[bit] = product(square, excess());
+        table[bit] = product(square, excess);
         square = product(square, square);
         bit += 1;
     }

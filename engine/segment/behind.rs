@@ -10,7 +10,7 @@
 use crate::{
     sync::{self, Arc, Condvar, JoinHandle, Mutex},
     types::SegmentId,
-    vfs::{BLOCK_BYTES, VfsFile, write_all_at},
+    vfs::{VfsFile, write_all_at, write_back_blocks},
 };
 use std::{
     collections::VecDeque,
@@ -35,11 +35,8 @@ impl Step {
         match self {
             Self::Write(bytes, offset) => {
                 write_all_at(file, bytes, *offset)?;
-                // The device begins at once; the block in which the next write starts waits for that.
-                let in_block = |at: u64| at % BLOCK_BYTES as u64;
-                let (start, end) = (*offset, offset + bytes.len() as u64);
-                let (start, end) = (start - in_block(start), end - in_block(end));
-                file.write_back(start, end - start)
+                // The device begins at once.
+                write_back_blocks(file, *offset, offset + bytes.len() as u64)
             }
             // DURABILITY: after this line all that was handed over before survives; who relies on it
             // asks `finish`.

@@ -12,7 +12,7 @@ use crate::{
         Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    vfs::{BLOCK_BYTES, VfsFile, write_all_at},
+    vfs::{VfsFile, write_all_at, write_back_blocks},
 };
 use std::{io, sync::Arc};
 
@@ -95,18 +95,17 @@ impl Space {
     }
 
     /// Has the system begin to write to the device what was written up to `end`, so that the next sync
-    /// finds little left to do. The block in which more will be written waits.
+    /// finds little left to do.
     ///
     /// Never beside a sync, and an error counts as that of one: it may be the only word of a write that
     /// was lost, and no sync may succeed that did not hear of it.
     pub(crate) fn write_back(&self, end: u64) -> io::Result<()> {
-        let end = end - end % BLOCK_BYTES as u64;
         let mut failed = self.syncing.lock();
         let begun = self.given_end();
         if *failed || begun >= end {
             return Ok(());
         }
-        let given = self.file.write_back(begun, end - begun);
+        let given = write_back_blocks(&*self.file, begun, end);
         *failed = given.is_err();
         self.given_end.store(end, Ordering::Relaxed);
         given

@@ -170,6 +170,17 @@ pub(crate) fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut offset: u64) 
     Ok(())
 }
 
+/// Has the system begin to write to the device what was written from `start` to `end`, in whole blocks: the
+/// last, in which the next write starts, waits for that.
+pub(crate) fn write_back_blocks(file: &dyn VfsFile, start: u64, end: u64) -> io::Result<()> {
+    let block = |at: u64| at - at % BLOCK_BYTES as u64;
+    let (start, end) = (block(start), block(end));
+    if start < end {
+        file.write_back(start, end - start)?;
+    }
+    Ok(())
+}
+
 /// Fills as much of `buf` as the file has at `offset`; the count is short only at its end.
 pub(crate) fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
