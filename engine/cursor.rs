@@ -3,14 +3,13 @@
 //! A file is replaced whole: write aside, sync, rename, sync the directory. A cursor that does not
 //! verify is an error for whoever asks for it; the log and the other cursors are as they were.
 //!
-//! INVARIANTS: files are replaced one at a time, and after a failed sync of their directory none is
-//! any more: a later sync would mean nothing. A cursor has one user at a time.
+//! INVARIANTS: files are replaced one at a time. A cursor has one user at a time.
 //!
 //! Called by `Log` and consume; calls format, append for the ledger.
 
 use crate::{
     append::Core,
-    error::{Defect, Error, ErrorKind, Op, Place, Result},
+    error::{Defect, Error, Op, Place, Result},
     format::{check_log_id, cursor::CursorFile, names},
     sync::{Mutex, MutexGuard},
     types::{LogId, Seq},
@@ -33,7 +32,6 @@ pub(crate) struct Cursors {
 struct Disk {
     /// Whether the directory is there, durably.
     ready: bool,
-    failed: Option<Error>,
 }
 
 /// One cursor as it stands.
@@ -166,23 +164,22 @@ impl Cursors {
         let mut disk = self.lock_disk(core)?;
         self.prepare(core, &mut disk)?;
         // Whatever goes wrong here, no name leads to it, and the next attempt writes another file.
-        self.dir
-            .remove_if_there(&new_name)
-            .and_then(|()| self.dir.write_new(&new_name, &bytes))
-            .map_err(at(place(file.id)))?;
+        let aside = (self.dir.remove_if_there(&new_name))
+            .and_then(|()| self.dir.write_new(&new_name, &bytes));
+        core.stop_after(aside.map_err(at(place(file.id))))?;
         // DURABILITY: after this line the cursor stands where the file says.
         let replaced = (self.dir.rename(&new_name, &name)).and_then(|()| self.dir.sync());
-        disk.tell(replaced.map_err(at(place(file.id))))
+        core.stop_after(replaced.map_err(at(place(file.id))))
     }
 
     /// Removes a cursor's file, durably.
     pub(crate) fn remove(&self, core: &Core, id: u64) -> Result<()> {
-        let mut disk = self.lock_disk(core)?;
+        let _one_at_a_time = self.lock_disk(core)?;
         let removed = self.dir.remove_if_there(&names::cursor(id));
         removed.map_err(at(place(id)))?;
         // DURABILITY: after this line the cursor is gone for good.
         let synced = self.dir.sync();
-        disk.tell(synced.map_err(at(place(id))))?;
+        core.stop_after(synced.map_err(at(place(id))))?;
         core.with_ledger(|ledger| ledger.forget_cursor(id));
         Ok(())
     }
@@ -190,11 +187,7 @@ impl Cursors {
     /// The right to change files, as long as the log takes appends.
     fn lock_disk(&self, core: &Core) -> Result<MutexGuard<'_, Disk>> {
         core.check_usable(Op::Consume)?;
-        let disk = self.disk.lock();
-        match &disk.failed {
-            Some(error) => Err(error.consequence(ErrorKind::Poisoned, Op::Consume)),
-            None => Ok(disk),
-        }
+        Ok(self.disk.lock())
     }
 
     /// Sees to it that the directory is there, and stays.
@@ -207,15 +200,5 @@ impl Cursors {
             disk.ready = true;
         }
         Ok(())
-    }
-}
-
-impl Disk {
-    /// Remembers a failure after which it is unknown what is durable.
-    fn tell(&mut self, outcome: Result<()>) -> Result<()> {
-        if let Err(error) = &outcome {
-            self.failed = Some(error.clone());
-        }
-        outcome
     }
 }

@@ -138,19 +138,6 @@ impl ManifestStore {
         self.put(&mut state, same, op)
     }
 
-    /// Makes the names in the log's directory durable that others put there. Not beside a commit: if
-    /// this failed, a sync of the commit's own would mean nothing.
-    pub(crate) fn sync_dir(&self, op: Op) -> Result<()> {
-        let mut state = self.state.lock();
-        state.check(op)?;
-        // DURABILITY: after this line every name in the log's directory survives.
-        self.dir.sync().map_err(|error| {
-            let error = Error::io(op, error).at(Place::file(self.dir.path()));
-            state.failed = Some(error.clone());
-            error
-        })
-    }
-
     /// Whether a commit failed so that the new manifest may be in force, or the old one.
     pub(crate) fn is_undecided(&self) -> bool {
         self.state.lock().failed.is_some()

@@ -91,9 +91,7 @@ impl Rewind<'_> {
         }
         let next = self.new_tail(next_seq)?;
         // DURABILITY: after this line the new files' names survive; no manifest names them yet.
-        self.core.dir().sync().map_err(|error| {
-            Error::io(Op::Rewind, error).at(Place::file(self.core.dir().path()))
-        })?;
+        self.core.sync_dir(Op::Rewind)?;
         self.commit(&kept, copy, &next, end_seq, next_seq)?;
         self.core.with_ledger(|ledger| ledger.drop_from(end_seq));
         self.swap(kept, copy, &next);

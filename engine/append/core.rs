@@ -3,7 +3,7 @@
 use super::{Core, completion::Completion, queue::State};
 use crate::{
     catalog::{CatalogCell, Level},
-    error::{Error, ErrorKind, Op, Result},
+    error::{Error, ErrorKind, Op, Place, Result},
     format::Manifest,
     manifest::ManifestStore,
     options::{Durability, Options},
@@ -94,22 +94,45 @@ impl Core {
         self.poison_if_undecided(op, self.manifest.commit_with(op, ledger, edit))
     }
 
-    /// Makes names durable that others put into the log's directory; like a commit in what follows if
-    /// it fails.
+    /// Makes names durable that others put into the log's directory.
     pub(crate) fn sync_dir(&self, op: Op) -> Result<()> {
         // DURABILITY: after this line every name in the log's directory survives.
-        self.poison_if_undecided(op, self.manifest.sync_dir(op))
+        let synced = self.dir.sync();
+        let place = || Place::file(self.dir.path());
+        self.stop_after(synced.map_err(|error| Error::io(op, error).at(place())))
+    }
+
+    /// What came of anything that may have synced. If a sync has failed, whosever it was, the log takes
+    /// no more appends: nothing is written after it.
+    pub(crate) fn stop_after<T>(&self, outcome: Result<T>) -> Result<T> {
+        if let Err(error) = &outcome
+            && self.dir.sync_failed()
+        {
+            let mut state = self.state.lock();
+            if state.poison.is_none() {
+                self.poison(&mut state, None, error);
+            }
+        }
+        outcome
     }
 
     fn poison_if_undecided(&self, op: Op, outcome: Result<()>) -> Result<()> {
-        let Err(error) = outcome else {
+        let Err(error) = self.stop_after(outcome) else {
             self.publish();
+            // What came after the commit, the reserve, may have failed: it is done all the same.
+            let place = || Place::file(self.dir.path());
+            let going_on = self.dir.check_changeable();
+            self.stop_after(going_on.map_err(|error| Error::io(op, error).at(place())))
+                .ok();
             return Ok(());
         };
         if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {
             return Err(error);
         }
-        self.poison(&mut self.state.lock(), None, &error);
+        let mut state = self.state.lock();
+        if state.poison.is_none() {
+            self.poison(&mut state, None, &error);
+        }
         Err(error.consequence(ErrorKind::Indeterminate, op))
     }
 
@@ -142,7 +165,8 @@ impl Core {
         state.leading = false;
         state.end_changes = false;
         self.hand_on(&mut state);
-        result
+        drop(state);
+        self.stop_after(result)
     }
 
     /// The error of an append that comes after the log stopped taking any.

@@ -27,6 +27,8 @@ const BUFFERS_GIVEN: u64 = 4;
 
 /// What failed, and what is left of it.
 enum Failure {
+    /// Nothing was tried, because a sync of anybody's has failed before.
+    Refused(Error),
     /// The write: it was cut back, so nothing of the group is or will be in the log.
     Write(Error),
     /// The sync, or cutting back: it is unknown what survives.
@@ -67,6 +69,11 @@ impl Core {
             Ok(to_wake) => {
                 self.settle(&mut state, group);
                 (to_wake, None)
+            }
+            Err(Failure::Refused(error)) => {
+                group.done.fail(error.clone());
+                self.poison(&mut state, None, &error);
+                (None, Some(error))
             }
             Err(Failure::Write(error)) => {
                 self.take_back(&mut state, group, &error);
@@ -130,6 +137,9 @@ impl Core {
 
     /// Writes and syncs a group, and tells its callers; gives whom to wake once the lead is handed on.
     fn carry_out(&self, group: &mut Group) -> Result<Option<Arc<Completion>>, Failure> {
+        self.dir.check_changeable().map_err(|error| {
+            Failure::Refused(Error::io(Op::Append, error).at(Place::file(self.dir.path())))
+        })?;
         let mut writer = self.writer.lock();
         let writer = &mut *writer;
         let wants_sync = group.wants == Durability::Durable;

@@ -59,7 +59,7 @@ impl Core {
         if done.is_err() {
             self.state.lock().seal_due = true;
         }
-        done
+        self.stop_after(done)
     }
 
     fn maintain_now(&self, op: Op) -> Result<bool> {
@@ -103,7 +103,7 @@ impl Core {
         if self.writer.lock().finished.is_empty() {
             return Ok(());
         }
-        self.seal_finished(op, None)
+        self.stop_after(self.seal_finished(op, None))
     }
 
     /// Makes finished segments and the tail's header durable, before a manifest may name them so.

@@ -168,7 +168,7 @@ impl<'a> Compaction<'a> {
         match outcome {
             Ok(()) => {}
             Err(Halt::Cancelled) => self.report.stopped = true,
-            Err(Halt::Failed(error)) => return Err(error),
+            Err(Halt::Failed(error)) => return self.core.stop_after(Err(error)),
         }
         event!(info, "compacted", dropped = self.report.dropped_count);
         Ok(self.report)

@@ -4,10 +4,12 @@
 //! one sentence from the parts; nobody has to match on a string.
 
 mod defect;
+mod earlier;
 mod kind;
 mod place;
 
 pub use defect::Defect;
+pub(crate) use earlier::EarlierSync;
 pub use kind::{ErrorKind, Op};
 pub use place::Place;
 
@@ -71,9 +73,11 @@ impl Error {
         }))
     }
 
-    /// An operating-system error; a full disk or quota becomes `NoSpace`.
+    /// An operating-system error; a full disk or quota becomes `NoSpace`, a call that was refused because
+    /// of an earlier failed sync becomes `Poisoned`.
     pub(crate) fn io(op: Op, error: io::Error) -> Self {
         let kind = match error.kind() {
+            _ if EarlierSync::is_in(&error) => ErrorKind::Poisoned,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::NoSpace,
             _ => ErrorKind::Io,
         };

@@ -94,6 +94,9 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         dir.remove_if_there(names::WATERMARK)
             .map_err(|error| Error::io(Op::Open, error).at(Place::file(names::WATERMARK)))?;
     }
+    // Nothing could be appended: who would open it needs to know.
+    dir.check_changeable()
+        .map_err(|error| Error::io(Op::Open, error).at(Place::file(dir.path())))?;
     let report = report(&plan, &ready, kept);
     event!(
         info,

@@ -1,88 +1,188 @@
-//! A log's directory: a file system and a path, so that the rooms above speak of names only.
+//! A log's directory: held open, so that the rooms above speak of names only, and nothing goes by path.
+//!
+//! INVARIANTS: it is opened once, and every call goes to the directory that was found then, whatever
+//! becomes of its path. Syncs of directories are made one at a time. After a failed sync, of a directory
+//! or of a file that was opened here for writing, nothing is written, cut, renamed or removed any more
+//! by way of this object or what shares its fate: the system tells a lost write once, and a later sync
+//! may return success for what the first one lost.
 
-use super::{Access, DirEntry, LockAttempt, Vfs, VfsFile, write_all_at};
+use super::{
+    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch, by_path::ByPath, write_all_at,
+};
+use crate::{error::EarlierSync, sync::Mutex};
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-/// One directory of a file system. Cheap to clone.
+/// One directory of a file system. Cheap to clone; the clones are one.
 #[derive(Clone, Debug)]
 pub(crate) struct Dir {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     vfs: Arc<dyn Vfs>,
-    path: Arc<Path>,
+    /// Under which it was found, for messages.
+    path: PathBuf,
+    /// The directory that it is in, and its name there; `None` if it was named by a path.
+    parent: Option<(Dir, String)>,
+    held: OnceLock<Arc<dyn VfsDir>>,
+    fate: Arc<Fate>,
+}
+
+/// What a directory, those in it and their files share.
+#[derive(Debug, Default)]
+struct Fate {
+    syncing: Mutex<()>,
+    /// The first sync that failed.
+    failed: OnceLock<EarlierSync>,
+}
+
+impl Fate {
+    fn check(&self) -> io::Result<()> {
+        match self.failed.get() {
+            Some(earlier) => Err(io::Error::other(earlier.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers what a sync came to, and of which file.
+    fn tell(&self, name: &str, outcome: io::Result<()>) -> io::Result<()> {
+        if let Err(error) = &outcome {
+            self.failed.set(EarlierSync::new(name, error)).ok();
+        }
+        outcome
+    }
 }
 
 impl Dir {
+    /// The directory that a path names when it is first used.
     pub(crate) fn new(vfs: Arc<dyn Vfs>, path: &Path) -> Self {
+        Self::with(vfs, path.to_owned(), None, Arc::default())
+    }
+
+    fn with(
+        vfs: Arc<dyn Vfs>,
+        path: PathBuf,
+        parent: Option<(Self, String)>,
+        fate: Arc<Fate>,
+    ) -> Self {
         Self {
-            vfs,
-            path: path.into(),
+            inner: Arc::new(Inner {
+                vfs,
+                path,
+                parent,
+                held: OnceLock::new(),
+                fate,
+            }),
         }
     }
 
+    /// The path under which it was found: for messages, and never to open anything by.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.inner.path
     }
 
     pub(crate) fn vfs(&self) -> &Arc<dyn Vfs> {
-        &self.vfs
+        &self.inner.vfs
     }
 
-    fn at(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-
-    /// A directory inside this one; it need not exist.
+    /// A directory inside this one; it need not exist. They share a fate.
     pub(crate) fn child(&self, name: &str) -> Self {
-        Self {
-            vfs: self.vfs.clone(),
-            path: self.at(name).into(),
+        let Inner {
+            vfs, path, fate, ..
+        } = &*self.inner;
+        let parent = Some((self.clone(), name.to_owned()));
+        Self::with(vfs.clone(), path.join(name), parent, fate.clone())
+    }
+
+    /// The directory itself, opened on first use.
+    fn held(&self) -> io::Result<&dyn VfsDir> {
+        if self.inner.held.get().is_none() {
+            let opened = match &self.inner.parent {
+                Some((parent, name)) => parent.held()?.open_dir(name)?,
+                None => open(&self.inner.vfs, &self.inner.path)?,
+            };
+            // If two came at once, one of them counts.
+            self.inner.held.set(opened).ok();
         }
+        let held = self.inner.held.get().map(|held| &**held);
+        held.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// The same for a call that changes something.
+    fn to_change(&self) -> io::Result<&dyn VfsDir> {
+        self.inner.fate.check()?;
+        self.held()
+    }
+
+    /// Whether a sync failed: then nothing is changed any more.
+    pub(crate) fn sync_failed(&self) -> bool {
+        self.inner.fate.failed.get().is_some()
+    }
+
+    /// The error that every change meets once a sync has failed.
+    pub(crate) fn check_changeable(&self) -> io::Result<()> {
+        self.inner.fate.check()
     }
 
     /// Creates the directory if it is not there. Its name is not yet durable.
     pub(crate) fn create(&self) -> io::Result<()> {
-        self.vfs.create_dir(&self.path).map(drop)
+        match &self.inner.parent {
+            Some((parent, name)) => parent.to_change()?.create_dir(name).map(drop)?,
+            None => self.inner.vfs.create_dir(&self.inner.path).map(drop)?,
+        }
+        self.held().map(drop)
     }
 
     /// Makes the directory's own name durable.
     pub(crate) fn sync_name(&self) -> io::Result<()> {
-        let parent = self.path.parent();
-        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+        let held = self.to_change()?;
+        let _one_at_a_time = self.inner.fate.syncing.lock();
         // DURABILITY: after this line the directory survives; what is in it does not yet.
-        self.vfs.sync_dir(parent.unwrap_or(Path::new(".")))
+        self.inner.fate.tell("..", held.sync_name())
     }
 
     pub(crate) fn list(&self) -> io::Result<Vec<DirEntry>> {
-        self.vfs.list(&self.path)
+        self.held()?.list()
     }
 
     pub(crate) fn create_new(&self, name: &str) -> io::Result<Arc<dyn VfsFile>> {
-        self.vfs.create_new(&self.at(name))
+        Ok(self.guarded(name, self.to_change()?.create_new(name)?))
     }
 
     pub(crate) fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        self.vfs.open(&self.at(name), access)
+        let file = self.held()?.open(name, access)?;
+        Ok(match access {
+            Access::Read => file,
+            Access::ReadWrite => self.guarded(name, file),
+        })
+    }
+
+    fn guarded(&self, name: &str, file: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
+        let (name, fate) = (name.into(), self.inner.fate.clone());
+        Arc::new(Guarded { file, name, fate })
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.vfs.rename(&self.at(from), &self.at(to))
+        self.to_change()?.rename(from, to)
     }
 
     /// Gives a file the same name in another directory as well.
     pub(crate) fn hard_link(&self, name: &str, to: &Self) -> io::Result<()> {
-        self.vfs.hard_link(&self.at(name), &to.at(name))
+        self.held()?.hard_link(name, to.to_change()?)
     }
 
     /// Copies a file under the same name into another directory. Nothing of it is durable yet.
     pub(crate) fn copy(&self, name: &str, to: &Self) -> io::Result<u64> {
-        self.vfs.copy(&self.at(name), &to.at(name))
+        self.held()?.copy(name, to.to_change()?)
     }
 
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        self.vfs.remove(&self.at(name))
+        self.to_change()?.remove(name)
     }
 
     /// Removes a name; that it was not there is as good.
@@ -95,11 +195,20 @@ impl Dir {
 
     /// DURABILITY: after it, every name in the directory survives as it is now.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.vfs.sync_dir(&self.path)
+        let held = self.held()?;
+        let _one_at_a_time = self.inner.fate.syncing.lock();
+        self.inner.fate.check()?;
+        // DURABILITY: as said above.
+        self.inner.fate.tell("the directory", held.sync())
     }
 
     pub(crate) fn try_lock(&self) -> io::Result<LockAttempt> {
-        self.vfs.try_lock(&self.path)
+        self.held()?.try_lock()
+    }
+
+    /// A watch on a file and the names beside it, or on everything in the directory.
+    pub(crate) fn watch(&self, name: Option<&str>) -> io::Result<Option<Box<dyn Watch>>> {
+        self.held()?.watch(name)
     }
 
     /// Creates a file with this content and makes the content durable, not yet the name.
@@ -122,5 +231,63 @@ impl Dir {
         let read = super::read_full_at(&*file, &mut content, 0)?;
         content.truncate(read);
         Ok(content)
+    }
+}
+
+/// Holds the directory that a path names by now; by its path where the file system has no other way.
+fn open(vfs: &Arc<dyn Vfs>, path: &Path) -> io::Result<Arc<dyn VfsDir>> {
+    match vfs.open_dir(path)? {
+        Some(dir) => Ok(dir),
+        None => Ok(Arc::new(ByPath::new(vfs.clone(), path))),
+    }
+}
+
+/// A file that is written: not any more once a sync has failed, its own or another's.
+#[derive(Debug)]
+struct Guarded {
+    file: Arc<dyn VfsFile>,
+    name: Arc<str>,
+    fate: Arc<Fate>,
+}
+
+impl VfsFile for Guarded {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.fate.check()?;
+        self.file.write_at(buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.fate.check()?;
+        self.file.set_len(len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.fate.check()?;
+        // DURABILITY: whoever asked says what is safe after it.
+        self.fate.tell(&self.name, self.file.sync())
+    }
+
+    fn write_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.fate.check()?;
+        let begun = self.file.write_back(offset, len);
+        self.fate.tell(&self.name, begun)
+    }
+
+    fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
+        let (name, fate) = (self.name.clone(), self.fate.clone());
+        let direct = self.file.direct()?;
+        Ok(direct.map(|file| Arc::new(Self { file, name, fate }) as _))
+    }
+
+    fn map(&self, offset: u64, len: usize) -> io::Result<Option<bytes::Bytes>> {
+        self.file.map(offset, len)
     }
 }

@@ -1,13 +1,17 @@
 //! The only door to the operating system: files, directories, the lock, clocks, randomness.
 //!
-//! Everything above works on these two traits, so the whole engine runs unchanged over the real
-//! file system ([`RealFs`]) and over a simulated disk that loses power ([`sim::SimFs`]).
+//! Everything above works on these traits, so the whole engine runs unchanged over the real
+//! file system ([`RealFs`]) and over a simulated disk that loses power ([`sim::SimFs`]). A path is
+//! used once, to hold a log's directory ([`Vfs::open_dir`]); from then on all goes by [`VfsDir`].
 //!
 //! INVARIANT: nothing outside this room names `std::fs`, a clock or a source of randomness; a test
 //! (`tests/tidy.rs`) holds that. The traits promise no more than POSIX does: a write may be short,
 //! nothing is durable before [`VfsFile::sync`], and no name before [`Vfs::sync_dir`].
 
+mod at;
+mod by_path;
 mod dir;
+mod held;
 mod lock;
 mod map;
 mod real;
@@ -21,7 +25,7 @@ pub(crate) use dir::Dir;
 pub use real::RealFs;
 
 use bytes::Bytes;
-use std::{fmt::Debug, io, path::Path, sync::Arc, time::Duration};
+use std::{any::Any, fmt::Debug, io, path::Path, sync::Arc, time::Duration};
 
 /// One name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,12 @@ pub trait VfsLock: Debug + Send + Sync {}
 ///
 /// Implementations promise POSIX and no more: what was not synced may be lost, whole or in part.
 pub trait Vfs: Debug + Send + Sync + 'static {
+    /// Opens the directory that a path names, following links. Whatever becomes of the path, what was
+    /// opened stays the same directory. `None`, the default, if this file system cannot hold one: then the
+    /// calls below are made with the path, each time.
+    fn open_dir(&self, _path: &Path) -> io::Result<Option<Arc<dyn VfsDir>>> {
+        Ok(None)
+    }
     /// Creates a directory, mode 0700. True if it was not there before.
     fn create_dir(&self, path: &Path) -> io::Result<bool>;
     /// The names in a directory, in no particular order.
@@ -100,6 +110,53 @@ pub trait Vfs: Debug + Send + Sync + 'static {
     fn sleep(&self, time: Duration);
     /// An unpredictable number.
     fn random(&self) -> u64;
+}
+
+/// A directory that is held open. Names are single ones, looked up in this very directory; no link is
+/// followed. It stays the same directory when it is renamed, and when another takes its path.
+///
+/// The methods are those of [`Vfs`], and promise the same.
+pub trait VfsDir: Any + Debug + Send + Sync {
+    /// Creates a directory in this one, mode 0700. True if there was nothing of that name before.
+    fn create_dir(&self, name: &str) -> io::Result<bool>;
+    /// Holds a directory in this one.
+    fn open_dir(&self, name: &str) -> io::Result<Arc<dyn VfsDir>>;
+    /// The names in it, in no particular order.
+    fn list(&self) -> io::Result<Vec<DirEntry>>;
+    /// Creates a file that must not exist yet, mode 0600, for reading and writing.
+    fn create_new(&self, name: &str) -> io::Result<Arc<dyn VfsFile>>;
+    /// Opens a regular file.
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn VfsFile>>;
+    /// Gives a file another name, replacing whatever had it.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Lets two names change their files at one stroke, so that no name comes or goes and no room is
+    /// needed. False, the default, if that cannot be done here.
+    fn exchange(&self, _one: &str, _other: &str) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Removes a name.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Gives a file the same name in another directory as well, which must not have it yet. Default:
+    /// `Unsupported`, as for a directory of another kind.
+    fn hard_link(&self, _name: &str, _to: &dyn VfsDir) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Copies a file to the same name in another directory, which must not have it yet; gives its size in
+    /// bytes. Nothing of it is durable yet. Default: by reading and writing.
+    fn copy(&self, name: &str, to: &dyn VfsDir) -> io::Result<u64> {
+        copy_by_position(&*self.open(name, Access::Read)?, &*to.create_new(name)?)
+    }
+    /// A watch on a file, which need not exist yet, and on the names beside it; without a name, on
+    /// everything in the directory. `None`, the default, if nobody tells of changes.
+    fn watch(&self, _name: Option<&str>) -> io::Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Makes its own name durable, in whatever directory it is by now.
+    fn sync_name(&self) -> io::Result<()>;
+    /// Tries to take its exclusive lock, through the file `LOCK` inside it.
+    fn try_lock(&self) -> io::Result<LockAttempt>;
 }
 
 /// An open file. All access is positional, so one handle serves any number of threads.

@@ -1,15 +1,18 @@
-//! The real file system, by way of `std`.
+//! The real file system, by way of `std` where that has a door.
 //!
 //! Files are created new, mode 0600, and opened without following links (`O_NOFOLLOW`) or hanging
 //! on a pipe (`O_NONBLOCK`); what is not a regular file is refused.
 
-use super::{Access, DirEntry, LockAttempt, Vfs, VfsFile, lock, map};
+use super::{Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, at, held::HeldDir, lock, map};
 use bytes::Bytes;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{BuildHasher, Hasher, RandomState},
-    io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    io::{self, Read as _},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    },
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -30,6 +33,10 @@ impl Default for RealFs {
 }
 
 impl Vfs for RealFs {
+    fn open_dir(&self, path: &Path) -> io::Result<Option<Arc<dyn VfsDir>>> {
+        Ok(Some(Arc::new(HeldDir::open(path)?)))
+    }
+
     fn create_dir(&self, path: &Path) -> io::Result<bool> {
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => Ok(true),
@@ -86,17 +93,13 @@ impl Vfs for RealFs {
         io::copy(&mut open(from, Access::Read)?, &mut create_new(to)?)
     }
 
-    #[cfg(target_os = "linux")]
     fn watch(&self, path: &Path) -> io::Result<Option<Box<dyn super::Watch>>> {
-        match super::watch::watch(path) {
-            // All watches that the system grants this user are taken: then without.
-            Err(error)
-                if [Some(libc::EMFILE), Some(libc::ENOSPC)].contains(&error.raw_os_error()) =>
-            {
-                Ok(None)
-            }
-            watch => watch.map(Some),
+        if path.is_dir() {
+            return HeldDir::open(path)?.watch(None);
         }
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let name = path.file_name().and_then(|name| name.to_str());
+        HeldDir::open(dir.unwrap_or(Path::new(".")))?.watch(name)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -104,7 +107,7 @@ impl Vfs for RealFs {
     }
 
     fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        lock::try_lock(dir)
+        lock::try_lock(File::open(dir)?.as_fd())
     }
 
     fn unix_time_ms(&self) -> i64 {
@@ -124,9 +127,22 @@ impl Vfs for RealFs {
     }
 
     fn random(&self) -> u64 {
-        // The standard library keys every `RandomState` differently, from the operating system's
-        // randomness: unpredictable enough for a salt, and no further dependency.
-        RandomState::new().build_hasher().finish()
+        let mut bytes = [0; 8];
+        let drawn = at::random(&mut bytes).or_else(|_| {
+            // A system without the call.
+            File::open("/dev/urandom")?.read_exact(&mut bytes)
+        });
+        match drawn {
+            Ok(()) => u64::from_le_bytes(bytes),
+            // No source at all. The standard library's keys are all there is, and forked siblings have the
+            // same: what differs between them goes in as well.
+            Err(_) => {
+                let mut hasher = RandomState::new().build_hasher();
+                hasher.write_u32(std::process::id());
+                hasher.write_u128(self.start.elapsed().as_nanos());
+                hasher.finish()
+            }
+        }
     }
 }
 
@@ -154,8 +170,8 @@ fn open(path: &Path, access: Access) -> io::Result<File> {
 }
 
 #[derive(Debug)]
-struct RealFile {
-    file: File,
+pub(super) struct RealFile {
+    pub(super) file: File,
 }
 
 impl VfsFile for RealFile {

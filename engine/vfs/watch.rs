@@ -4,19 +4,15 @@
 //! an event too many costs a look, and none is ever lost: the kernel queues them from the moment when
 //! the watch is armed, and says so if its queue overflows.
 //!
-//! One of the four places of `unsafe` in the engine: three calls into the C library without a pointer
-//! that outlives them. Called by `RealFs`.
+//! One of the five places of `unsafe` in the engine: three calls into the C library without a pointer
+//! that outlives them. Called by `held`.
 
 use super::Watch;
 use std::{
     ffi::CString,
     fs::File,
     io::{self, Read},
-    os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
-    path::{Path, PathBuf},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     time::Duration,
 };
 
@@ -31,25 +27,42 @@ const NAMES: u32 = libc::IN_CREATE
 #[derive(Debug)]
 struct Inotify {
     events: File,
+    dir: OwnedFd,
     /// The file whose content is watched; it need not be there yet, and may be replaced.
-    file: Option<PathBuf>,
+    file: Option<String>,
 }
 
-/// A watch on a file and the names beside it; on a directory: on everything in it.
-pub(super) fn watch(path: &Path) -> io::Result<Box<dyn Watch>> {
-    let is_dir = path.is_dir();
-    let inotify = Inotify {
-        events: init()?,
-        file: (!is_dir).then(|| path.to_owned()),
-    };
-    if is_dir {
-        inotify.add(path, NAMES | libc::IN_MODIFY)?;
-    } else {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        inotify.add(dir.unwrap_or(Path::new(".")), NAMES)?;
-        inotify.add_file()?;
+/// A watch on a file of a directory and the names beside it; without a name, on everything in it. `None`
+/// where the kernel cannot be told of a directory that is held and not named: there is no `/proc`.
+pub(super) fn watch(dir: BorrowedFd<'_>, name: Option<&str>) -> io::Result<Option<Box<dyn Watch>>> {
+    match arm(dir, name) {
+        Ok(armed) => Ok(Some(Box::new(armed))),
+        // All watches that the system grants this user are taken, or descriptors: then without.
+        Err(error) if is_refused(&error) => Ok(None),
+        Err(error) => Err(error),
     }
-    Ok(Box::new(inotify))
+}
+
+fn is_refused(error: &io::Error) -> bool {
+    let refusals = [libc::EMFILE, libc::ENFILE, libc::ENOSPC, libc::ENOENT];
+    error
+        .raw_os_error()
+        .is_some_and(|it| refusals.contains(&it))
+}
+
+fn arm(dir: BorrowedFd<'_>, name: Option<&str>) -> io::Result<Inotify> {
+    let armed = Inotify {
+        events: init()?,
+        dir: dir.try_clone_to_owned()?,
+        file: name.map(str::to_owned),
+    };
+    if armed.file.is_some() {
+        armed.add(".", NAMES)?;
+        armed.add_file()?;
+    } else {
+        armed.add(".", NAMES | libc::IN_MODIFY)?;
+    }
+    Ok(armed)
 }
 
 impl Inotify {
@@ -66,8 +79,9 @@ impl Inotify {
     }
 
     #[expect(unsafe_code, reason = "inotify has no door in the standard library")]
-    fn add(&self, path: &Path, mask: u32) -> io::Result<()> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
+    fn add(&self, name: &str, mask: u32) -> io::Result<()> {
+        // The directory that is held, whatever path it has by now.
+        let path = CString::new(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))?;
         // SAFETY: the descriptor is open as long as `self` is, and the path ends in a zero and lives
         // until the call returns.
         let watch =
@@ -145,17 +159,23 @@ fn poll(file: &File, millis: libc::c_int) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail")]
     use super::*;
-    use std::fs;
+    use std::{fs, os::fd::AsFd, path::Path};
 
     const SOON: Option<Duration> = Some(Duration::from_secs(5));
     const NOW: Option<Duration> = Some(Duration::ZERO);
+
+    /// A watch on a directory, which may be renamed and replaced from then on.
+    fn watch_in(dir: &Path, name: Option<&str>) -> Box<dyn Watch> {
+        let dir = File::open(dir).unwrap();
+        watch(dir.as_fd(), name).unwrap().unwrap()
+    }
 
     #[test]
     fn is_a_change_between_arming_and_waiting_seen() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "old").unwrap();
-        let mut watch = watch(&file).unwrap();
+        let mut watch = watch_in(dir.path(), Some("file"));
         assert!(!watch.wait(NOW).unwrap());
         fs::write(&file, "new").unwrap();
         assert!(watch.wait(SOON).unwrap());
@@ -166,7 +186,7 @@ mod tests {
     fn is_a_file_watched_that_comes_later_or_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let (file, other) = (dir.path().join("file"), dir.path().join("other"));
-        let mut watch = watch(&file).unwrap();
+        let mut watch = watch_in(dir.path(), Some("file"));
         for _ in 0..2 {
             fs::write(&other, "1").unwrap();
             fs::rename(&other, &file).unwrap();
@@ -181,8 +201,10 @@ mod tests {
     fn is_another_file_only_seen_by_a_watch_on_the_directory() {
         let dir = tempfile::tempdir().unwrap();
         let (file, other) = (dir.path().join("file"), dir.path().join("other"));
+        fs::write(&file, "1").unwrap();
         fs::write(&other, "1").unwrap();
-        let (mut narrow, mut wide) = (watch(&file).unwrap(), watch(dir.path()).unwrap());
+        let mut narrow = watch_in(dir.path(), Some("file"));
+        let mut wide = watch_in(dir.path(), None);
         fs::write(&other, "2").unwrap();
         assert!(wide.wait(SOON).unwrap());
         assert!(!narrow.wait(NOW).unwrap());
@@ -193,8 +215,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         fs::create_dir(&log).unwrap();
-        let mut watch = watch(&log.join("file")).unwrap();
-        fs::remove_dir(&log).unwrap();
+        fs::write(log.join("other"), "the last one").unwrap();
+        let mut watch = watch_in(&log, Some("file"));
+        fs::remove_dir_all(&log).unwrap();
+        assert!(watch.wait(SOON).unwrap());
+    }
+
+    #[test]
+    fn is_a_directory_watched_that_was_renamed_and_replaced() {
+        let top = tempfile::tempdir().unwrap();
+        let (log, aside) = (top.path().join("log"), top.path().join("aside"));
+        fs::create_dir(&log).unwrap();
+        let dir = File::open(&log).unwrap();
+        fs::rename(&log, &aside).unwrap();
+        fs::create_dir(&log).unwrap();
+        let mut watch = watch(dir.as_fd(), Some("file")).unwrap().unwrap();
+        fs::write(log.join("file"), "of another").unwrap();
+        assert!(!watch.wait(NOW).unwrap());
+        fs::write(aside.join("file"), "its own").unwrap();
         assert!(watch.wait(SOON).unwrap());
     }
 }

@@ -426,14 +426,15 @@ fn does_an_acknowledgement_that_cannot_be_stored_count_with_the_next() {
     }
     consumer.ack(2).unwrap();
     assert_eq!(log.cursors().unwrap()[0].seq, 5);
-    // After a failed sync of the directory a later one would mean nothing.
+    // After a failed sync of the directory a later one would mean nothing, whatever it is of.
     let rule = FaultRule::nth(OpKind::SyncDir, 0, Fault::Error(Errno::Eio));
     disk.fail(rule.on("/log/cursors"));
     assert_eq!(kind(consumer.ack(5)), ErrorKind::Io);
     assert_eq!(kind(consumer.ack(5)), ErrorKind::Poisoned);
-    fill(&log, 1);
+    assert_eq!(kind(log.append("after it")), ErrorKind::Poisoned);
     drop((consumer, log));
     let log = on(&disk.kill()).open("/log").unwrap();
+    fill(&log, 1);
     log.consumer("mail").unwrap().ack(9).unwrap();
 }
 

@@ -153,7 +153,9 @@ fn does_a_failing_call_end_a_backup_or_find_another_way() {
             }
             Err(error) => {
                 failed += 1;
-                assert!(matches!(error.kind(), ErrorKind::Io), "{error}");
+                // The second, where the reserve of the copy could not be synced before.
+                let kinds = [ErrorKind::Io, ErrorKind::Poisoned];
+                assert!(kinds.contains(&error.kind()), "{error}");
                 assert!(
                     error.place().path.is_some() || error.place().segment.is_some(),
                     "{error}"

@@ -16,6 +16,7 @@ mod model;
 mod shadow;
 mod steps;
 mod stories;
+mod stuck;
 mod subject;
 mod threads;
 mod told;

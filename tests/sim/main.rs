@@ -1,6 +1,7 @@
 //! The simulated disk itself: if it were too kind, every test that stands on it would prove
 //! nothing.
 
+mod dirs;
 mod faults;
 mod model;
 mod names;

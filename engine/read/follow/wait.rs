@@ -60,11 +60,8 @@ impl Follower {
         if alarm.armed.as_ref().is_some_and(|armed| armed.wide == wide) {
             return Ok(false);
         }
-        let path = self.dir.path();
-        let watched = match wide {
-            true => self.dir.vfs().watch(path),
-            false => self.dir.vfs().watch(&path.join(names::WATERMARK)),
-        };
+        let name = (!wide).then_some(names::WATERMARK);
+        let watched = self.dir.watch(name);
         let watch = watched.map_err(|error| self.no_watch(error))?;
         alarm.armed = Some(Armed { wide, watch });
         Ok(true)

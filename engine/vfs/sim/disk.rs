@@ -12,7 +12,7 @@ use super::{
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -110,6 +110,13 @@ impl Disk {
         link(slot, ino)
     }
 
+    /// A new symbolic link without a name, and the effect that would give it one.
+    pub(super) fn add_link(&mut self, slot: &Slot, target: Arc<Path>) -> NameEffect {
+        let ino = self.take_ino();
+        self.tree.links.insert(ino, target);
+        link(slot, ino)
+    }
+
     fn take_ino(&mut self) -> Ino {
         let ino = self.next_ino;
         self.next_ino += 1;
@@ -135,11 +142,7 @@ impl Disk {
     /// Everything that has a durable name, or would have one if some pending effect survived.
     pub(super) fn recoverable(&self) -> BTreeSet<Ino> {
         let mut found = self.named(|dir| &dir.durable);
-        let puts = self
-            .tree
-            .pending
-            .iter()
-            .filter_map(|name| name.put.as_ref());
+        let puts = self.tree.pending.iter().flat_map(NameEffect::puts);
         found.extend(puts.map(|(_, ino)| *ino));
         found.insert(ROOT);
         found
@@ -152,6 +155,7 @@ impl Disk {
         let keep = |ino: &Ino| wanted.contains(ino) || is_open(*ino);
         self.files.retain(|ino, _| keep(ino));
         self.tree.dirs.retain(|ino, _| keep(ino));
+        self.tree.links.retain(|ino, _| keep(ino));
     }
 
     /// The disk as it would be if nothing that is pending had survived.
@@ -161,6 +165,7 @@ impl Disk {
         disk.tree.pending.clear();
         disk.files.retain(|ino, _| reachable.contains(ino));
         disk.tree.dirs.retain(|ino, _| reachable.contains(ino));
+        disk.tree.links.retain(|ino, _| reachable.contains(ino));
         for file in disk.files.values_mut() {
             *file = Arc::new(FileNode::settled(file.durable.clone()));
         }
@@ -178,6 +183,7 @@ impl Disk {
         disk.tree.pending.clear();
         disk.files.retain(|ino, _| keep(ino));
         disk.tree.dirs.retain(|ino, _| keep(ino));
+        disk.tree.links.retain(|ino, _| keep(ino));
         for file in disk.files.values_mut() {
             *file = Arc::new(FileNode::settled(file.live.clone()));
         }
@@ -208,6 +214,6 @@ impl Disk {
 fn link(slot: &Slot, ino: Ino) -> NameEffect {
     NameEffect {
         put: Some((slot.clone(), ino)),
-        cut: None,
+        ..NameEffect::default()
     }
 }

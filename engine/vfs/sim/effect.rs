@@ -22,6 +22,8 @@ pub enum EffectKind {
     Unlink,
     /// A name that becomes another.
     Rename,
+    /// Two names that change their files.
+    Exchange,
 }
 
 /// Something pending, described.
@@ -32,7 +34,7 @@ pub struct Effect {
     pub kind: EffectKind,
     /// The file or name, as the process saw it at the cut.
     pub path: PathBuf,
-    /// The new name, of a rename.
+    /// The new name, of a rename; the other one, of an exchange.
     pub to: Option<PathBuf>,
     /// Of a write, where; of a size, the old one.
     pub offset: u64,
@@ -68,6 +70,13 @@ impl fmt::Display for Effect {
             EffectKind::Rename => {
                 write!(f, "rename {path} to {}", to.unwrap_or(&self.path).display())
             }
+            EffectKind::Exchange => {
+                write!(
+                    f,
+                    "exchange {path} and {}",
+                    to.unwrap_or(&self.path).display()
+                )
+            }
         }
     }
 }
@@ -91,7 +100,9 @@ impl Labels {
     pub(super) fn effect(&self, effect: &NameEffect) -> Effect {
         let path = |slot: &Slot| self.path(slot.dir).join(&*slot.name);
         let put = effect.put.as_ref().map(|(slot, _)| path(slot));
+        let also = effect.also.as_ref().map(|(slot, _)| path(slot));
         let (kind, from, to) = match (put, effect.cut.as_ref().map(path)) {
+            (Some(put), _) if also.is_some() => (EffectKind::Exchange, put, also),
             (Some(put), Some(cut)) => (EffectKind::Rename, cut, Some(put)),
             (Some(put), None) => (EffectKind::Link, put, None),
             (None, cut) => (EffectKind::Unlink, cut.unwrap_or_default(), None),

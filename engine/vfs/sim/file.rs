@@ -122,7 +122,10 @@ impl VfsFile for SimFile {
     fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
         self.check_writable(libc::EBADF)?;
         let mut state = self.shared.lock();
-        state.call(self.call(OpKind::Open), |_| Ok(((), Change::Nothing)))?;
+        state.call(self.call(OpKind::Open), |state| {
+            state.check_descriptors(1)?;
+            Ok(((), Change::Nothing))
+        })?;
         state.opened(self.ino);
         Ok(Some(Arc::new(Self {
             shared: self.shared.clone(),

@@ -47,7 +47,10 @@
 //! - Sectors are not atomic. Powersafe overwrite is assumed: a torn write harms bytes inside its
 //!   own range only, never its neighbours.
 //! - A failed sync may leave a cache that lies; see [`SyncFailure`].
-//! - Not modelled: disks that lie about a sync, permissions, symbolic links, removal of directories.
+//! - A directory that is [held](super::Vfs::open_dir) stays the same one when it is renamed and another
+//!   takes its path. [Symbolic links](SimFs::symlink) lead to directories; no file is opened by one.
+//!   [Descriptors](SimFs::set_descriptors_max) can run out.
+//! - Not modelled: disks that lie about a sync, permissions, removal of directories.
 //!
 //! # Invariants
 //!
@@ -146,6 +149,17 @@ impl SimFs {
     /// then fails as a full disk does. Outlives kills and power cuts.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().machine.capacity = bytes;
+    }
+
+    /// Limits how many files, directories and locks (two each) the process may have open; what would
+    /// open more fails with `EMFILE`. A new process has no limit.
+    pub fn set_descriptors_max(&self, count: Option<u64>) {
+        self.lock().descriptors_max = count;
+    }
+
+    /// How many descriptors the process has.
+    pub fn descriptor_count(&self) -> u64 {
+        self.lock().descriptor_count()
     }
 
     /// The bytes that count against the capacity.

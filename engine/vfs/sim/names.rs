@@ -7,7 +7,7 @@
 use super::choice::Fate;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io,
     path::{Component, Path},
     sync::Arc,
@@ -16,6 +16,8 @@ use std::{
 /// The number of a file or directory; never used twice on one disk.
 pub(super) type Ino = u64;
 pub(super) const ROOT: Ino = 0;
+/// More links on one path are taken for a circle.
+const LINKS_MAX: usize = 40;
 pub(super) type Name = Arc<OsStr>;
 pub(super) type Names = BTreeMap<Name, Ino>;
 
@@ -33,16 +35,22 @@ pub(super) struct DirNode {
 }
 
 /// A change of names that no sync of the directory has made durable: a link (`put` alone), an
-/// unlink (`cut` alone) or a rename (both).
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// unlink (`cut` alone), a rename (both), or an exchange in one directory (`put` and `also`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NameEffect {
     pub(super) put: Option<(Slot, Ino)>,
+    pub(super) also: Option<(Slot, Ino)>,
     pub(super) cut: Option<Slot>,
 }
 
 impl NameEffect {
+    /// What gets a name.
+    pub(super) fn puts(&self) -> impl Iterator<Item = &(Slot, Ino)> {
+        self.put.iter().chain(&self.also)
+    }
+
     pub(super) fn puts_in(&self, dir: Ino) -> bool {
-        self.put.as_ref().is_some_and(|(slot, _)| slot.dir == dir)
+        self.puts().any(|(slot, _)| slot.dir == dir)
     }
 
     pub(super) fn cuts_in(&self, dir: Ino) -> bool {
@@ -58,6 +66,8 @@ impl NameEffect {
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     pub(super) dirs: BTreeMap<Ino, Arc<DirNode>>,
+    /// Symbolic links, with the path that each leads to.
+    pub(super) links: BTreeMap<Ino, Arc<Path>>,
     pub(super) pending: Vec<NameEffect>,
 }
 
@@ -65,6 +75,7 @@ impl Tree {
     pub(super) fn new() -> Self {
         Self {
             dirs: BTreeMap::from([(ROOT, Arc::default())]),
+            links: BTreeMap::new(),
             pending: Vec::new(),
         }
     }
@@ -73,24 +84,64 @@ impl Tree {
         self.dirs.get(&dir).map(|node| &*node.live)
     }
 
-    /// Whatever the path names, if the directories on the way are there.
+    /// Whatever the path names, if the directories on the way are there. A link in its last component is
+    /// what it names, any other is followed.
     pub(super) fn lookup(&self, path: &Path) -> io::Result<Ino> {
-        walk(path).into_iter().try_fold(ROOT, |dir, name| {
-            let names = self.live(dir).ok_or(io::ErrorKind::NotADirectory)?;
-            Ok(*names.get(name).ok_or(io::ErrorKind::NotFound)?)
-        })
+        self.walk(path, false)
+    }
+
+    /// The same, and the last link is followed as well.
+    pub(super) fn lookup_followed(&self, path: &Path) -> io::Result<Ino> {
+        self.walk(path, true)
     }
 
     /// The place that the path's last name has or would have.
     pub(super) fn slot(&self, path: &Path) -> io::Result<Slot> {
-        let mut names = walk(path);
-        let name = names.pop().ok_or(io::ErrorKind::AlreadyExists)?;
-        let dir = self.lookup(&names.iter().collect::<std::path::PathBuf>())?;
+        let name = path.file_name().ok_or(io::ErrorKind::AlreadyExists)?;
+        let dir = self.lookup_followed(path.parent().unwrap_or(Path::new("")))?;
         self.live(dir).ok_or(io::ErrorKind::NotADirectory)?;
         Ok(Slot {
             dir,
             name: Arc::from(name),
         })
+    }
+
+    /// Follows a path from the root, where a relative one starts too.
+    fn walk(&self, path: &Path, follow_last: bool) -> io::Result<Ino> {
+        let mut left: Vec<OsString> = names_of(path).collect();
+        let (mut way, mut links) = (vec![ROOT], 0);
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                if way.len() > 1 {
+                    way.pop();
+                }
+                continue;
+            }
+            let dir = way.last().copied().unwrap_or(ROOT);
+            let names = self.live(dir).ok_or(io::ErrorKind::NotADirectory)?;
+            let ino = *names.get(&*name).ok_or(io::ErrorKind::NotFound)?;
+            match self.links.get(&ino) {
+                Some(target) if follow_last || !left.is_empty() => {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+                    }
+                    if target.is_absolute() {
+                        way.truncate(1);
+                    }
+                    left.extend(names_of(target));
+                }
+                _ => way.push(ino),
+            }
+        }
+        Ok(way.last().copied().unwrap_or(ROOT))
+    }
+
+    /// The directory in which this one has its name; the root is in itself.
+    pub(super) fn parent(&self, dir: Ino) -> Option<Ino> {
+        let holds = |node: &DirNode| node.live.values().any(|ino| *ino == dir);
+        let found = self.dirs.iter().find(|(_, node)| holds(node));
+        found.map(|(ino, _)| *ino).or((dir == ROOT).then_some(ROOT))
     }
 
     pub(super) fn at(&self, slot: &Slot) -> Option<Ino> {
@@ -123,7 +174,7 @@ impl Tree {
     pub(super) fn change_durably(&mut self, effect: &NameEffect) {
         self.apply(effect, Side::Live);
         self.apply(effect, Side::Durable);
-        for slot in effect.put.iter().map(|(slot, _)| slot).chain(&effect.cut) {
+        for slot in effect.puts().map(|(slot, _)| slot).chain(&effect.cut) {
             supersede(&mut self.pending, slot);
         }
     }
@@ -139,8 +190,13 @@ impl Tree {
                 }
                 self.apply(&effect, Side::Durable);
             } else if effect.puts_in(dir) {
-                let put = effect.put.take();
-                self.apply(&NameEffect { put, cut: None }, Side::Durable);
+                let (put, also) = (effect.put.take(), effect.also.take());
+                let put = NameEffect {
+                    put,
+                    also,
+                    cut: None,
+                };
+                self.apply(&put, Side::Durable);
                 if effect.cut.is_some() {
                     left.push(effect);
                 }
@@ -164,7 +220,7 @@ impl Tree {
         let gone: Vec<NameEffect> = gone;
         let slots = gone
             .iter()
-            .flat_map(|effect| effect.put.iter().map(|(slot, _)| slot).chain(&effect.cut));
+            .flat_map(|effect| effect.puts().map(|(slot, _)| slot).chain(&effect.cut));
         for touched in slots.map(|slot| slot.dir).chain([dir]) {
             self.reset(touched);
         }
@@ -186,7 +242,7 @@ impl Tree {
             Fate::Lost => return,
             Fate::Torn(_) if self.may_have_both_names(effect) => &NameEffect {
                 put: effect.put.clone(),
-                cut: None,
+                ..NameEffect::default()
             },
             Fate::Kept | Fate::Torn(_) => effect,
         };
@@ -215,10 +271,10 @@ impl Tree {
         {
             names.remove(&slot.name);
         }
-        if let Some((slot, ino)) = &effect.put
-            && let Some(names) = self.names_mut(slot.dir, side)
-        {
-            names.insert(slot.name.clone(), *ino);
+        for (slot, ino) in effect.puts() {
+            if let Some(names) = self.names_mut(slot.dir, side) {
+                names.insert(slot.name.clone(), *ino);
+            }
         }
     }
 
@@ -241,22 +297,19 @@ enum Side {
 fn supersede(effects: &mut Vec<NameEffect>, slot: &Slot) {
     for effect in effects.iter_mut() {
         effect.put.take_if(|(put, _)| put == slot);
+        effect.also.take_if(|(put, _)| put == slot);
         effect.cut.take_if(|cut| cut == slot);
     }
-    effects.retain(|effect| effect.put.is_some() || effect.cut.is_some());
+    effects.retain(|effect| effect.puts().next().is_some() || effect.cut.is_some());
 }
 
-/// The names on a path from the root, with `.` and `..` resolved; relative starts at the root.
-fn walk(path: &Path) -> Vec<&OsStr> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => names.push(name),
-            Component::ParentDir => {
-                names.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    names
+/// The names on a path, the last one first; `..` is one of them.
+fn names_of(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components()
+        .rev()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
 }

@@ -42,6 +42,24 @@ impl SimFs {
         done
     }
 
+    /// Puts a symbolic link there, durably, that leads to a path: from the root, or from the directory
+    /// that the link is in. One that is there already leads to the new path from now on. False if anything
+    /// else is in the way, or the directory is not there.
+    pub fn symlink(&self, path: &Path, target: &Path) -> bool {
+        let mut state = self.lock();
+        let Ok(slot) = state.disk.tree.slot(path) else {
+            return false;
+        };
+        let there = state.disk.tree.at(&slot);
+        if there.is_some_and(|ino| !state.disk.tree.links.contains_key(&ino)) {
+            return false;
+        }
+        let effect = state.disk.add_link(&slot, target.into());
+        state.disk.tree.change_durably(&effect);
+        state.restart_history();
+        true
+    }
+
     /// Turns one bit of a file over, in the cache and on the disk. False if it has no such byte.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u32) -> bool {
         let mut state = self.lock();
@@ -65,8 +83,8 @@ impl SimFs {
             return false;
         };
         let effect = NameEffect {
-            put: None,
             cut: Some(cut),
+            ..NameEffect::default()
         };
         state.disk.tree.change_durably(&effect);
         state.restart_history();
@@ -98,7 +116,10 @@ fn put_file(disk: &mut Disk, path: &Path, file: FileNode) -> io::Result<()> {
             disk.edit(ino, |old| *old = file);
             // The name may still have been pending, and this file is to be there durably.
             let put = Some((slot, ino));
-            disk.tree.change_durably(&NameEffect { put, cut: None });
+            disk.tree.change_durably(&NameEffect {
+                put,
+                ..NameEffect::default()
+            });
         }
         Some(_) => return Err(io::ErrorKind::IsADirectory.into()),
         None => {
@@ -124,7 +145,7 @@ fn put_dir(disk: &mut Disk, path: &Path) -> io::Result<()> {
         }
         Some(ino) => NameEffect {
             put: Some((slot, ino)),
-            cut: None,
+            ..NameEffect::default()
         },
         None => disk.add_dir(&slot),
     };

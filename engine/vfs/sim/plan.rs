@@ -9,7 +9,7 @@ use super::{
     names::{Ino, NameEffect, Slot},
     state::State,
 };
-use std::{io, path::Path};
+use std::io;
 
 /// No file system of today holds a larger file.
 const FILE_MAX: u64 = i64::MAX as u64;
@@ -50,9 +50,8 @@ impl State {
         Ok(((), Change::SetLen { ino, len }))
     }
 
-    pub(super) fn plan_rename(&self, from: &Path, to: &Path) -> io::Result<((), Change)> {
+    pub(super) fn plan_rename(&self, from: Slot, to: Slot) -> io::Result<((), Change)> {
         let tree = &self.disk.tree;
-        let (from, to) = (tree.slot(from)?, tree.slot(to)?);
         let ino = tree.at(&from).ok_or(io::ErrorKind::NotFound)?;
         let moves_dir = tree.live(ino).is_some();
         if moves_dir && tree.is_below(to.dir, ino) {
@@ -74,13 +73,27 @@ impl State {
                 _ => {}
             }
         }
-        let put = Some((to, ino));
-        let cut = Some(from);
-        Ok(((), Change::Names(NameEffect { put, cut })))
+        let effect = NameEffect {
+            put: Some((to, ino)),
+            also: None,
+            cut: Some(from),
+        };
+        Ok(((), Change::Names(effect)))
     }
 
-    pub(super) fn slot_of_new(&self, path: &Path) -> io::Result<Slot> {
-        let slot = self.disk.tree.slot(path)?;
+    pub(super) fn plan_exchange(&self, one: Slot, other: Slot) -> io::Result<(bool, Change)> {
+        let file = |slot: &Slot| self.disk.tree.at(slot).ok_or(io::ErrorKind::NotFound);
+        let (of_one, of_other) = (file(&one)?, file(&other)?);
+        let effect = NameEffect {
+            put: Some((one, of_other)),
+            also: Some((other, of_one)),
+            cut: None,
+        };
+        Ok((true, Change::Names(effect)))
+    }
+
+    /// A place that has nothing yet.
+    pub(super) fn free(&self, slot: Slot) -> io::Result<Slot> {
         match self.disk.tree.at(&slot) {
             Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
             None => Ok(slot),

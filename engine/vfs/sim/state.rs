@@ -7,7 +7,7 @@
 
 use super::{
     disk::{Change, Disk},
-    fault::{Fault, Rules},
+    fault::{Errno, Fault, Rules},
     journal::Journal,
     names::Ino,
     rng::{Rng, mix},
@@ -50,6 +50,8 @@ pub(super) struct State {
     /// Directories whose lock is held.
     pub(super) locks: BTreeSet<Ino>,
     open: BTreeMap<Ino, u64>,
+    /// How many descriptors the process may have.
+    pub(super) descriptors_max: Option<u64>,
     /// Why no call succeeds any more.
     pub(super) off: Option<&'static str>,
 }
@@ -77,6 +79,7 @@ impl State {
             call_count: 0,
             locks: BTreeSet::new(),
             open: BTreeMap::new(),
+            descriptors_max: None,
             off: None,
         }
     }
@@ -169,7 +172,10 @@ impl State {
         let result = match (&planned, fault.and_then(Fault::errno)) {
             (Ok(_), Some(errno)) => Err(errno.error()),
             (Ok(_), None) => Ok(()),
-            (Err(error), _) => Err(error.kind().into()),
+            (Err(error), _) => Err(match error.raw_os_error() {
+                Some(errno) => io::Error::from_raw_os_error(errno),
+                None => error.kind().into(),
+            }),
         };
         let outcome = match &result {
             Ok(()) => Outcome::Done,
@@ -222,6 +228,19 @@ impl State {
         };
         self.end(call, Change::Nothing, outcome);
         result
+    }
+
+    /// The descriptors that the process has: files and directories that are open, and two for each lock.
+    pub(super) fn descriptor_count(&self) -> u64 {
+        self.open.values().sum::<u64>() + 2 * self.locks.len() as u64
+    }
+
+    /// Whether so many more descriptors are to be had.
+    pub(super) fn check_descriptors(&self, more: u64) -> io::Result<()> {
+        match self.descriptors_max {
+            Some(max) if self.descriptor_count() + more > max => Err(Errno::Emfile.error()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn opened(&mut self, ino: Ino) {

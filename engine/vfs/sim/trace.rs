@@ -12,18 +12,20 @@ use std::{
     sync::Arc,
 };
 
-/// The kind of a call. All but `List`, `Open`, `Read` and `Len` are operations: they can change
+/// The kind of a call. All but `List`, `OpenDir`, `Open`, `Read` and `Len` are operations: they can change
 /// the disk and have a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each variant is the method that it stands for")]
 pub enum OpKind {
     CreateDir,
+    OpenDir,
     List,
     CreateNew,
     Open,
     Link,
     Rename,
+    Exchange,
     Remove,
     SyncDir,
     Lock,
@@ -38,17 +40,22 @@ pub enum OpKind {
 impl OpKind {
     /// Whether such a call can change the disk, and so has a number.
     pub fn is_operation(self) -> bool {
-        !matches!(self, Self::List | Self::Open | Self::Read | Self::Len)
+        !matches!(
+            self,
+            Self::List | Self::OpenDir | Self::Open | Self::Read | Self::Len
+        )
     }
 
     fn word(self) -> &'static str {
         match self {
             Self::CreateDir => "create_dir",
+            Self::OpenDir => "open_dir",
             Self::List => "list",
             Self::CreateNew => "create_new",
             Self::Open => "open",
             Self::Link => "hard_link",
             Self::Rename => "rename",
+            Self::Exchange => "exchange",
             Self::Remove => "remove",
             Self::SyncDir => "sync_dir",
             Self::Lock => "try_lock",
