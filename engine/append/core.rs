@@ -91,7 +91,10 @@ impl Core {
         ledger: Option<&[u8]>,
         edit: impl FnOnce(&mut Manifest),
     ) -> Result<()> {
-        self.poison_if_undecided(op, self.manifest.commit_with(op, ledger, edit))
+        // If it was undecided before, this one is refused, and not under way.
+        let refused = self.manifest.is_undecided();
+        let outcome = self.manifest.commit_with(op, ledger, edit);
+        self.poison_if_undecided(op, refused, outcome)
     }
 
     /// Makes names durable that others put into the log's directory.
@@ -116,7 +119,7 @@ impl Core {
         outcome
     }
 
-    fn poison_if_undecided(&self, op: Op, outcome: Result<()>) -> Result<()> {
+    fn poison_if_undecided(&self, op: Op, refused: bool, outcome: Result<()>) -> Result<()> {
         let Err(error) = self.stop_after(outcome) else {
             self.publish();
             // What came after the commit, the reserve, may have failed: it is done all the same.
@@ -126,7 +129,7 @@ impl Core {
                 .ok();
             return Ok(());
         };
-        if error.kind() == ErrorKind::Poisoned || !self.manifest.is_undecided() {
+        if refused || !self.manifest.is_undecided() {
             return Err(error);
         }
         let mut state = self.state.lock();

@@ -34,7 +34,8 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
         dir.sync()
     });
     if let Err(error) = prepared {
-        dir.remove_if_there(&name)?;
+        // No manifest names it: what cannot be removed is an orphan.
+        dir.remove_if_there(&name).ok();
         return Err(error);
     }
     Ok(Spare {

@@ -6,9 +6,17 @@
 
 use cairnlog::{
     AppendOptions, CompactOptions, ErrorKind, Log, Maintained, NewRecord, Options,
-    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, Outcome, SimFs, SyncFailure},
+    vfs::{
+        Access, DirEntry, LockAttempt, Vfs, VfsFile,
+        sim::{Choice, Errno, Fault, FaultRule, OpKind, Outcome, SimFs, SyncFailure},
+    },
 };
-use std::time::Duration;
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 const DIR: &str = "/log";
 
@@ -17,7 +25,7 @@ fn options(disk: &SimFs) -> Options {
         .segment_bytes(600)
         .background(false)
         .publish(false)
-        .vfs(std::sync::Arc::new(disk.clone()))
+        .vfs(Arc::new(disk.clone()))
 }
 
 /// Everything that syncs: appends, rotation and sealing, trim, compaction, cursors, rewind, close.
@@ -109,4 +117,87 @@ fn is_nothing_written_or_told_as_done_after_any_failed_sync() {
         }
     }
     assert!(met > 40, "{met} syncs failed");
+}
+
+/// A disk that goes by paths, and where something happens right behind the rename of a commit.
+struct Meets {
+    disk: SimFs,
+    hook: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl fmt::Debug for Meets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meets")
+    }
+}
+
+impl Vfs for Meets {
+    fn create_dir(&self, path: &Path) -> io::Result<bool> {
+        self.disk.create_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.disk.list(path)
+    }
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.disk.create_new(path)
+    }
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        self.disk.open(path, access)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let renamed = self.disk.rename(from, to);
+        if to.ends_with("MANIFEST")
+            && let Some(hook) = self.hook.lock().unwrap().take()
+        {
+            hook();
+        }
+        renamed
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
+        self.disk.try_lock(dir)
+    }
+    fn unix_time_ms(&self) -> i64 {
+        self.disk.unix_time_ms()
+    }
+    fn monotonic(&self) -> Duration {
+        self.disk.monotonic()
+    }
+    fn sleep(&self, time: Duration) {
+        self.disk.sleep(time);
+    }
+    fn random(&self) -> u64 {
+        self.disk.random()
+    }
+}
+
+/// Another thread's sync of the directory failed between the rename of a commit and the commit's own,
+/// which then returned success and meant nothing: the trim was told as done, and a power cut undid it.
+#[test]
+fn is_a_commit_that_met_the_failed_sync_of_another_told_as_unknown() {
+    let disk = SimFs::new(1);
+    let meets = Arc::new(Meets {
+        disk: disk.clone(),
+        hook: Mutex::default(),
+    });
+    let log = options(&disk).vfs(meets.clone()).open(DIR).unwrap();
+    (0..9).for_each(|i| _ = log.append(format!("{i}")).unwrap());
+    let (other, its_disk) = (log.clone(), disk.clone());
+    *meets.hook.lock().unwrap() = Some(Box::new(move || {
+        let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+        its_disk.fail(FaultRule::nth(OpKind::SyncDir, 0, lies));
+        let cursor = std::thread::spawn(move || other.consumer("c").map(drop));
+        assert_eq!(cursor.join().unwrap().unwrap_err().kind(), ErrorKind::Io);
+    }));
+    assert_eq!(log.trim(5).unwrap_err().kind(), ErrorKind::Indeterminate);
+    assert_eq!(log.trim(6).unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(log.append("more").unwrap_err().kind(), ErrorKind::Poisoned);
+    drop(log);
+    let lost = disk.crash_at(u64::MAX).state(&Choice::lost());
+    assert_eq!(options(&lost).open(DIR).unwrap().next_seq(), 9);
 }
