@@ -3,6 +3,9 @@
 //! A child process, this binary again, appends from four threads to a log in a real directory and
 //! tells every acknowledgement through a pipe after the append has returned. It is killed at a random
 //! moment, again and again over the same log, also while it recovers.
+//!
+//! A campaign says how often, where and with which seed: `CAIRN_KILLS`, `CAIRN_KILLS_IN`, `CAIRN_SEED`;
+//! `tests/kills` does so on file systems of its own.
 
 use cairnlog::{AppendOptions, Durability, Log, NewRecord};
 use std::{
@@ -15,6 +18,9 @@ use std::{
 };
 
 const KILLS: u64 = 200;
+const KILLS_WANTED: &str = "CAIRN_KILLS";
+const PLACE: &str = "CAIRN_KILLS_IN";
+const SEED: &str = "CAIRN_SEED";
 /// Kills over one log before the next is begun.
 const KILLS_PER_LOG: u64 = 40;
 const THREADS: u64 = 4;
@@ -147,33 +153,62 @@ fn check(log: &Log, acks: &[Ack]) {
     }
 }
 
+/// Whoever was told is shown it by a reader as well, before anybody has opened the log again for writing.
+fn check_shown(path: &Path, acks: &[Ack]) {
+    let shown = match Log::options().open_reader(path) {
+        Ok(reader) => reader.end_seq(),
+        Err(error) => {
+            // Killed before there was a log.
+            assert!(acks.is_empty(), "{error}");
+            return;
+        }
+    };
+    let durable = acks
+        .iter()
+        .filter(|ack| level_of(ack.1) == Durability::Durable);
+    for (round, thread, number, seq) in durable {
+        assert!(
+            *seq < shown,
+            "{seq} was acknowledged (round {round}, thread {thread}, {number}), shown below {shown}"
+        );
+    }
+}
+
+fn number(variable: &str, usual: u64) -> u64 {
+    env::var(variable).map_or(usual, |text| text.parse().unwrap())
+}
+
 #[test]
 fn acknowledged_records_survive_two_hundred_kills() {
     let started = Instant::now();
-    let (mut all, mut clean) = (0, 0);
-    for log_number in 0..KILLS / KILLS_PER_LOG {
-        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (kills, seed) = (number(KILLS_WANTED, KILLS), number(SEED, 0));
+    let place = env::var_os(PLACE).map_or(env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from);
+    let (mut all, mut clean, mut carried) = (0, 0, 0);
+    for log_number in 0..kills.div_ceil(KILLS_PER_LOG) {
+        let dir = tempfile::tempdir_in(&place).unwrap();
         let path = dir.path().join("log");
         let mut acks = Vec::new();
         for round in 0..KILLS_PER_LOG {
             // Anything from "it is still recovering" to "it has rotated a few times".
-            let after = 3 + (round * 7919 + log_number * 104_729) % 45;
+            let after = 3 + (round * 7919 + (log_number + seed) * 104_729) % 45;
             acks.extend(run_and_kill(&path, round, Duration::from_millis(after)));
             if round % 4 == 3 || round + 1 == KILLS_PER_LOG {
+                check_shown(&path, &acks);
                 let log = Log::open(&path).unwrap();
                 check(&log, &acks);
                 clean += u64::from(log.recovery().torn.is_none());
+                carried += log.recovery().carried_count;
                 log.close().unwrap();
             }
         }
         all += acks.len();
     }
     println!(
-        "{all} acknowledgements, {clean} ends in order, {:?}",
+        "{kills} kills, {all} acknowledgements, {clean} ends in order, {carried} records carried, {:?}",
         started.elapsed()
     );
     assert!(
-        all as u64 > 4 * KILLS,
+        all as u64 > 4 * kills,
         "only {all} acknowledgements: nothing was tested"
     );
 }

@@ -27,7 +27,7 @@ struct Tally {
 
 /// Opens a disk after a crash, holds it against the shadow, appends, cuts the power again so that
 /// everything unsynced is lost, and holds it against what was shown before.
-fn recovers(disk: &SimFs, options: &Options, shadow: &Shadow) -> Run {
+pub fn recovers(disk: &SimFs, options: &Options, shadow: &Shadow) -> Run {
     let mut run = Run::after(disk.clone(), options, shadow.clone(), 900_000);
     run.open();
     if let Some((_, error)) = run.errors.first() {
@@ -75,7 +75,7 @@ fn nested(first: &SimFs, options: &Options, shadow: &Shadow, depth: u32, tally: 
 }
 
 /// What a reader shows of a disk before anybody has recovered it; nothing if there is no log yet.
-fn shown_before(disk: &SimFs, options: &Options) -> Vec<Record> {
+pub fn shown_before(disk: &SimFs, options: &Options) -> Vec<Record> {
     let disk = disk.snapshot();
     let before = disk.op_count();
     let shown = match options.clone().vfs(Arc::new(disk.clone())).open_reader(DIR) {
@@ -94,7 +94,7 @@ fn shown_before(disk: &SimFs, options: &Options) -> Vec<Record> {
 }
 
 /// Nothing that was shown is gone, or another.
-fn check_shown(shown: &[Record], run: &Run) {
+pub fn check_shown(shown: &[Record], run: &Run) {
     let log = run.log.as_ref().expect("it opened");
     for record in shown {
         assert_eq!(log.get(record.seq()).unwrap().as_ref(), Some(record));

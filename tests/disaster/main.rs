@@ -6,6 +6,7 @@ mod app;
 mod backup;
 mod behind;
 mod bitflip;
+mod campaign;
 mod consume;
 mod crash;
 mod deeds;

@@ -110,7 +110,7 @@ fn consume() -> impl Strategy<Value = Step> {
     (who, deed).prop_map(|(who, deed)| Consume(who, deed))
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     let batch = || vec(new(), 1..4);
     prop_oneof![
         12 => (level(), batch()).prop_map(|(level, news)| Append(level, news)),
