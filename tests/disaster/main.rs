@@ -5,6 +5,7 @@
 mod app;
 mod backup;
 mod behind;
+mod beside;
 mod bitflip;
 mod campaign;
 mod consume;

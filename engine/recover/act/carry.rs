@@ -65,6 +65,7 @@ pub(crate) fn carry(
     let header = SegmentHeader {
         predecessor,
         durable_seq: carry.proven_seq,
+        appends_from: Some(carry.next_seq.max(base_seq)),
         ..copy_header(dir, manifest.log_id, id(), base_seq)
     };
     // As of the new tail's base, or further if an earlier tail's base was there already.

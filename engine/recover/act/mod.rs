@@ -21,8 +21,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     segment::{
-        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, copy_header,
-        new_log_id, scan,
+        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, new_log_id, scan,
+        tail_header,
     },
     sync::Arc,
     types::{SegmentId, Seq},
@@ -51,7 +51,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     dir.sync_name().map_err(io_at(Place::file(dir.path())))?;
     let log_id = new_log_id(dir);
     let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
-    let header = copy_header(dir, log_id, id, 0);
+    let header = tail_header(dir, log_id, id, 0);
     let writer = Builder::create(dir, header)
         .and_then(Builder::into_tail)
         .map_err(io_at(Place::file(names::segment(id))))?;
