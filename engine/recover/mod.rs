@@ -47,6 +47,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     let lock = prepare(dir, &options)?;
     let facts = look(dir, Op::Open)?;
     let plan = decide(&facts, options.on_ambiguous_tail);
+    check_again(dir, &facts, &plan)?;
     let mut manifest = match &facts.manifest {
         ManifestFact::Valid(manifest) => Some(manifest.as_ref().clone()),
         _ => None,
@@ -107,6 +108,23 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         next_seq = report.next_seq
     );
     Ok((assemble(dir, options, ready), report, lock))
+}
+
+/// What does not verify is looked at twice before anything is cut for it, or damage is said to be there:
+/// a disk or a memory that gives a wrong bit now and then would else have acknowledged records cut.
+fn check_again(dir: &Dir, facts: &Facts, plan: &Plan) -> Result<()> {
+    let doubted = match plan {
+        Plan::Refuse { damage } => damage.first(),
+        Plan::Carry { carry, .. } => carry.torn.as_ref(),
+        Plan::Create { .. } | Plan::Resume { .. } => None,
+    };
+    let Some(doubted) = doubted else {
+        return Ok(());
+    };
+    if look(dir, Op::Open)? == *facts {
+        return Ok(());
+    }
+    Err(act::unsteady(doubted.place.clone()))
 }
 
 /// How often a look is repeated before what seems to be torn or damaged is believed: a writer that is

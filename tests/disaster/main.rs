@@ -22,6 +22,7 @@ mod stuck;
 mod subject;
 mod threads;
 mod told;
+mod unsteady;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);

@@ -95,6 +95,25 @@ struct Scanned {
     scan: Scan,
 }
 
+/// Two reads of the same bytes gave two answers. Whichever was wrong, nothing can be built on it.
+pub(super) fn unsteady(place: Place) -> Error {
+    let note = "two reads of it did not give the same; nothing was changed";
+    Error::note(ErrorKind::Io, Op::Open, note).at(place)
+}
+
+/// Whether a scan found what the look had found, which was decided on.
+fn check_same(found: &UnsealedFact, again: &Scan) -> Result<()> {
+    let Some(first) = &found.scan else {
+        return Ok(());
+    };
+    if first.summary == again.summary && first.stop == again.stop {
+        return Ok(());
+    }
+    let end = first.summary.end.min(again.summary.end);
+    let seq = first.summary.next_seq.min(again.summary.next_seq);
+    Err(unsteady(Place::in_segment(found.id, end).with_seq(seq)))
+}
+
 /// Scans it and enters what it holds into the ledger.
 fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) -> Result<Scanned> {
     let place = || Place::in_segment(id, 0);
@@ -154,7 +173,9 @@ fn tail_as_found(dir: &Dir, found: &UnsealedFact, ledger: &mut Ledger) -> Result
         return scan_unsealed(dir, found.id, Seq::MAX, ledger);
     };
     if scan.names_producers {
-        return scan_unsealed(dir, found.id, Seq::MAX, ledger);
+        let again = scan_unsealed(dir, found.id, Seq::MAX, ledger)?;
+        check_same(found, &again.scan)?;
+        return Ok(again);
     }
     if scan.summary.tally.record_count > 0 {
         ledger.skip_to(scan.summary.next_seq);
