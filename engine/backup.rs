@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Manifest, ProducersFile, check_log_id, manifest::SealedEntry, names},
     manifest::ManifestStore,
-    segment::{Builder, TailWriter, copy_below, copy_header},
+    segment::{Builder, TailWriter, copy_below, copy_header, tail_header},
     types::{SegmentId, Seq},
     verify::{self, FindingKind},
     vfs::{Access, Dir},
@@ -281,7 +281,7 @@ impl Backup<'_> {
 
     fn tail(&mut self) -> Result<TailWriter> {
         let next_seq = self.report.next_seq;
-        let header = copy_header(self.to, self.core.log_id(), self.id(), next_seq);
+        let header = tail_header(self.to, self.core.log_id(), self.id(), next_seq);
         let name = names::segment(header.id);
         Builder::create(self.to, header)
             .and_then(Builder::into_tail)

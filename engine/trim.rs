@@ -8,8 +8,8 @@
 use crate::{
     append::{Appender, Core},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{SegmentHeader, manifest::SealedEntry, names},
-    segment::{Builder, Sealed, TailWriter, View, copy_below, copy_header},
+    format::{manifest::SealedEntry, names},
+    segment::{Builder, Sealed, TailWriter, View, copy_below, copy_header, tail_header},
     sync::Arc,
     types::Seq,
 };
@@ -104,22 +104,21 @@ impl Rewind<'_> {
         Ok(())
     }
 
-    fn header(&self, base_seq: Seq) -> SegmentHeader {
-        let id = self.core.manifest().allocate_id();
-        copy_header(self.core.dir(), self.core.log_id(), id, base_seq)
-    }
-
     /// Copies what a segment has below `end_seq`; `None` if that is nothing.
     fn copy(&self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
-        let header = self.header(view.context.base_seq);
+        let (dir, log_id) = (self.core.dir(), self.core.log_id());
+        let id = self.core.manifest().allocate_id();
+        let header = copy_header(dir, log_id, id, view.context.base_seq);
         let source = (view, limit);
-        copy_below(self.core.dir(), header, source, end_seq, Op::Rewind, |_| ())
+        copy_below(dir, header, source, end_seq, Op::Rewind, |_| ())
     }
 
     fn new_tail(&self, next_seq: Seq) -> Result<TailWriter> {
-        let header = self.header(next_seq);
+        let (dir, log_id) = (self.core.dir(), self.core.log_id());
+        let id = self.core.manifest().allocate_id();
+        let header = tail_header(dir, log_id, id, next_seq);
         let place = Place::file(names::segment(header.id));
-        Builder::create(self.core.dir(), header)
+        Builder::create(dir, header)
             .and_then(Builder::into_tail)
             .map_err(|error| Error::io(Op::Rewind, error).at(place))
     }

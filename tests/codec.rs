@@ -173,6 +173,7 @@ fn sample_header() -> SegmentHeader {
             checksum: 0xdead_beef,
         }),
         durable_seq: 990,
+        appends_from: None,
     }
 }
 
@@ -787,7 +788,7 @@ fn later_versions_and_features_are_refused_by_name_and_optional_ones_read() {
     assert_eq!(manifest(15), Err(Defect::UnknownFeature(0x8000_0000)));
     assert_eq!(cursor(15), Err(Defect::UnknownFeature(0x8000_0000)));
     // Reserved bytes, optional features, unknown flags.
-    for at in [10, 11, 16, 19, 116, 123] {
+    for at in [10, 11, 16, 19, 120, 123] {
         assert_eq!(header(at), Ok(sample_header()), "byte {at}");
     }
     for at in [10, 11, 16, 19, 21, 23, 136, 139] {
@@ -1153,23 +1154,24 @@ fn any_header() -> impl Strategy<Value = SegmentHeader> {
         1..=u64::MAX,
         any::<(u64, u64, i64, u64)>(),
         proptest::option::of(predecessor),
+        proptest::option::of(0..u64::from(u32::MAX)),
     )
-        .prop_map(
-            |(copy, log_id, id, (base_seq, salt, base_timestamp_ms, durable_seq), predecessor)| {
-                let origin = if copy { Origin::Copy } else { Origin::Live };
-                let (log_id, id) = (LogId(log_id), SegmentId(id));
-                SegmentHeader {
-                    origin,
-                    log_id,
-                    id,
-                    base_seq,
-                    salt,
-                    base_timestamp_ms,
-                    predecessor,
-                    durable_seq,
-                }
-            },
-        )
+        .prop_map(|(copy, log_id, id, numbers, predecessor, copied)| {
+            let (base_seq, salt, base_timestamp_ms, durable_seq) = numbers;
+            let origin = if copy { Origin::Copy } else { Origin::Live };
+            let (log_id, id) = (LogId(log_id), SegmentId(id));
+            SegmentHeader {
+                origin,
+                log_id,
+                id,
+                base_seq,
+                salt,
+                base_timestamp_ms,
+                predecessor,
+                durable_seq,
+                appends_from: copied.and_then(|count| base_seq.checked_add(count)),
+            }
+        })
 }
 
 fn any_manifest() -> impl Strategy<Value = Manifest> {

@@ -60,7 +60,6 @@ impl Core {
         }
         drop(state);
 
-        let durable_before = self.durable_seq();
         let outcome = self.carry_out(&mut group);
 
         let mut state = self.state.lock();
@@ -88,10 +87,6 @@ impl Core {
         drop(state);
         if let Some(done) = to_wake {
             done.wake_all();
-        }
-        if self.durable_seq() > durable_before {
-            // Everybody was woken before.
-            self.publish();
         }
         error
     }
@@ -152,6 +147,8 @@ impl Core {
         if let Some(start) = start {
             self.sync_writer(writer).map_err(Failure::Sync)?;
             group.disk_time = self.dir.vfs().monotonic().saturating_sub(start);
+            // First of all: what anybody was told is shown to all from then on, whatever becomes of us.
+            self.publish_below(group.next_seq);
             self.watermark.raise(Level::Durable, group.next_seq);
             // Before anybody is told: who is quick is back in the queue before this group is settled.
             group.company = self.parked_count.load(Ordering::Relaxed) + 1;

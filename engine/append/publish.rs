@@ -1,14 +1,16 @@
 //! Telling readers in other processes how far the log is durable: `format.md`, "Watermark".
 //!
 //! INVARIANTS: what is told is true whatever happens afterwards, because it names only what a sync
-//! and a commit have confirmed; it never goes down; nothing is ever decided by it here, so failing to
-//! tell is no error. Never synced: what a power cut loses of it, readers do without.
+//! and a commit have confirmed; it never goes down; whoever is told that something is durable is told so
+//! after it was written here, so that a kill leaves nobody knowing more than readers and recovery do.
+//! Failing to tell is no error. Never synced: what a power cut loses of it, they do without.
 //!
-//! Called by the leader after it handed on the lead, after each commit, and at opening.
+//! Called by the leader before it tells anybody, after each commit, and at opening.
 
 use super::Core;
 use crate::{
     format::{WatermarkFile, names},
+    types::Seq,
     vfs::{Access, Dir, VfsFile, write_all_at},
 };
 use std::io;
@@ -23,6 +25,11 @@ pub(super) struct Published {
 impl Core {
     /// Tells what is durable by now, unless that was told already.
     pub(crate) fn publish(&self) {
+        self.publish_below(0);
+    }
+
+    /// As [`publish`](Self::publish), of a sync that has returned and that nobody was told of yet.
+    pub(super) fn publish_below(&self, synced_seq: Seq) {
         if !self.options.publish {
             return;
         }
@@ -30,7 +37,7 @@ impl Core {
         // durable seq before the generation: whatever lies below the one, a manifest of the other or
         // a later one names its segment.
         let mut published = self.published.lock();
-        let durable_seq = self.durable_seq();
+        let durable_seq = self.durable_seq().max(synced_seq);
         let now = WatermarkFile {
             log_id: self.log_id,
             durable_seq,

@@ -103,6 +103,7 @@ impl Core {
             base_timestamp_ms: self.dir.vfs().unix_time_ms(),
             predecessor: None, // Filled in when it is written: only then is it final.
             durable_seq: 0,
+            appends_from: None,
         };
         let tail = Tail::new(spare.id, header.context(), spare.space);
         let tail = Arc::new(tail);

@@ -55,6 +55,9 @@ pub struct SegmentHeader {
     pub predecessor: Option<Predecessor>,
     /// The seq below which everything was durable when it was begun.
     pub durable_seq: Seq,
+    /// In a copy that becomes the tail: the seq after the last record that was put into it aside, at
+    /// least `base_seq`. A record from there on was appended after a manifest had named the file.
+    pub appends_from: Option<Seq>,
 }
 
 impl SegmentHeader {
@@ -101,9 +104,20 @@ impl SegmentHeader {
         out.extend_from_slice(&predecessor.next_seq.to_le_bytes());
         out.extend_from_slice(&self.durable_seq.to_le_bytes());
         out.extend_from_slice(&predecessor.checksum.to_le_bytes());
-        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&self.copied().to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
         out
+    }
+
+    /// One more than the seqs that were put into it aside; 0 if appends do not go on in it.
+    fn copied(&self) -> u32 {
+        let copied = |seq: Seq| u32::try_from(seq.saturating_sub(self.base_seq)).ok();
+        let more = |count: u32| count.checked_add(1);
+        self.appends_from
+            .and_then(copied)
+            .and_then(more)
+            .unwrap_or(0)
     }
 
     /// Reads a header from the start of `bytes`.
@@ -135,15 +149,18 @@ impl SegmentHeader {
             next_seq: u64_at(bytes, 96),
             checksum: u32_at(bytes, 112),
         };
+        let base_seq = u64_at(bytes, 48);
+        let copied = u32_at(bytes, 116).checked_sub(1);
         Ok(Self {
             origin,
             log_id: LogId(at(bytes, 24)),
             id,
-            base_seq: u64_at(bytes, 48),
+            base_seq,
             salt: u64_at(bytes, 56),
             base_timestamp_ms: i64_at(bytes, 64),
             predecessor: (predecessor.id.0 != 0).then_some(predecessor),
             durable_seq: u64_at(bytes, 104),
+            appends_from: copied.map(|count| base_seq.saturating_add(count.into())),
         })
     }
 }

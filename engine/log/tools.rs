@@ -57,8 +57,9 @@ impl Options {
     /// As [`Reader::open`].
     pub fn open_reader(&self, path: impl AsRef<Path>) -> Result<Reader> {
         let dir = self.dir(path);
-        recover::check_readable(&dir, self)?;
-        Ok(Reader::following(Follower::new(dir, self.mapped())?))
+        let attested_seq = recover::check_readable(&dir, self)?;
+        let follower = Follower::new(dir, self.mapped(), attested_seq)?;
+        Ok(Reader::following(follower))
     }
 
     /// What opening would do, without doing it.

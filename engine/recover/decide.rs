@@ -1,10 +1,16 @@
 //! Decide: a pure function from facts to a plan. `format.md`, "Recovery by cases", is its prose.
 
 mod end;
+mod witness;
 
 use end::{End, find_end};
+pub(crate) use witness::attested;
+use witness::{is_older, judge_unnamed};
 
-use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
+use super::{
+    heard::WatermarkFact,
+    look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact},
+};
 use crate::{
     error::{Defect, Place},
     format::{
@@ -80,14 +86,16 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
     let mut damage = damaged_files(facts);
     let (remove, unexplained) = judge_unnamed(facts, manifest);
     damage.extend(unexplained);
+    damage.extend(is_older(facts, manifest));
+    let attested_seq = attested(facts, manifest);
     let end = match find_end(facts, manifest) {
         Ok(end) => end,
-        Err(found) => {
+        Err(mut found) => {
+            found.next_seq = found.next_seq.max(attested_seq);
             damage.push(*found);
             return Plan::Refuse { damage };
         }
     };
-    let attested_seq = attested(facts, manifest);
     if attested_seq > end.next_seq {
         let unknown = (end.offset, end.next_seq, Defect::Zeroed);
         let (offset, seq, defect) = end.defect.unwrap_or(unknown);
@@ -153,8 +161,9 @@ fn without_manifest(facts: &Facts) -> Plan {
             damage: vec![file_damage(names::BACKUP, Defect::UnfinishedBackup)],
         };
     }
-    // The reserve and the ledger are written after the first commit has returned.
-    let committed = facts.reserve || facts.producers != ProducersFact::Missing;
+    // The reserve, the ledger and the watermark are written after the first commit has returned.
+    let told = matches!(facts.watermark, WatermarkFact::Told(_));
+    let committed = facts.reserve || told || facts.producers != ProducersFact::Missing;
     if committed || !facts.unnamed.iter().all(is_of_creation) {
         return Plan::Refuse {
             damage: vec![file_damage(names::MANIFEST, Defect::MissingFile)],
@@ -175,55 +184,6 @@ fn is_of_creation(fact: &UnnamedFact) -> bool {
         FIRST_SPARE => !matches!(fact.header, HeaderFact::Valid(_)),
         _ => false,
     }
-}
-
-/// Which unnamed segment files may go, and which prove that the manifest is not the newest.
-///
-/// Only a live header that verifies proves that: it is only ever written into a file that a manifest
-/// named. A copy whose first sector was lost to a crash has no header, or half of one. A file of
-/// another log, or under another's name, is not ours to remove.
-fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Damage>) {
-    let header = |fact: &UnnamedFact| match &fact.header {
-        HeaderFact::Valid(header) => Some(header.clone()),
-        _ => None,
-    };
-    let foreign = |fact: &UnnamedFact| {
-        header(fact).is_some_and(|it| it.log_id != manifest.log_id || it.id != fact.id)
-    };
-    let live = |fact: &UnnamedFact| header(fact).is_some_and(|it| it.origin == Origin::Live);
-    let is_newer = |fact: &&UnnamedFact| fact.id >= manifest.next_segment_id && live(fact);
-    let (unexplained, known): (Vec<_>, Vec<_>) = facts.unnamed.iter().partition(is_newer);
-    let remove = known.into_iter().filter(|fact| !foreign(fact));
-    let damage = |fact: &UnnamedFact| Damage {
-        place: Place::in_segment(fact.id, 0),
-        defect: Defect::UnknownFile,
-        first_seq: 0,
-        next_seq: 0,
-    };
-    (
-        remove.map(|fact| fact.id).collect(),
-        unexplained.into_iter().map(damage).collect(),
-    )
-}
-
-/// The highest seq below which anything on disk says that all was durable.
-fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
-    let of = |fact: &UnsealedFact| {
-        let header = match &fact.header {
-            HeaderFact::Valid(header) => header.durable_seq,
-            _ => 0,
-        };
-        let scan = fact.scan.as_ref().map_or(0, |scan| scan.durable_seq);
-        header.max(scan).max(fact.witness.durable_seq)
-    };
-    // The ledger is stored once everything that it tells of is durable.
-    let ledger_seq = match &facts.producers {
-        ProducersFact::Valid(file) => file.as_of_seq,
-        ProducersFact::Missing | ProducersFact::Invalid(_) => 0,
-    };
-    let unsealed = facts.tail.iter().chain(&facts.spare).map(of);
-    let stated = [manifest.durable_seq, ledger_seq];
-    unsealed.chain(stated).max().unwrap_or(0)
 }
 
 /// Whether the log was closed in order exactly here.

@@ -1,5 +1,6 @@
 //! Look: gathers what is on disk. Never writes, never judges.
 
+use super::heard::{WatermarkFact, passed, watermark_fact};
 use crate::{
     append::Ledger,
     error::{Defect, Error, Op, Place, Result},
@@ -59,6 +60,8 @@ pub(crate) struct UnnamedFact {
     pub(crate) header: HeaderFact,
     /// Whether anything but zeros lies behind the header.
     pub(crate) holds_frames: bool,
+    /// Of a copy that says where appends go on: the seq after the last that a batch in it names.
+    pub(crate) names_seqs_below: Seq,
 }
 
 /// All facts about a directory.
@@ -74,11 +77,22 @@ pub(crate) struct Facts {
     /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<&'static str>,
     pub(crate) reserve: bool,
-    /// Whether readers were told of a watermark. What it says is of no account here.
-    pub(crate) watermark: bool,
+    pub(crate) watermark: WatermarkFact,
+    /// The highest seq that a cursor says was durable: what it has passed, and as of when.
+    pub(crate) cursors_seq: Seq,
 }
 
 impl Facts {
+    /// Below which seq the records of an unsealed segment lie, if all below this one were durable.
+    pub(crate) fn ends_below(&self, fact: &UnsealedFact, durable_seq: Seq) -> Seq {
+        match self.spare.as_ref().map(|spare| (spare.id, &spare.header)) {
+            Some((id, HeaderFact::Valid(begun))) if id != fact.id => {
+                durable_seq.min(begun.base_seq)
+            }
+            _ => durable_seq,
+        }
+    }
+
     /// The ledger of producers as it is stored, in a log of which this segment is the tail.
     pub(crate) fn ledger(&self, tail_id: SegmentId) -> Ledger {
         match &self.producers {
@@ -88,7 +102,8 @@ impl Facts {
     }
 }
 
-/// Looks at a directory.
+/// Looks at a directory. Whatever says how far the log was durable is read before the log: beside a
+/// writer that is alive it is true of what is read later.
 pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     let listed = dir.list().map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
@@ -102,10 +117,14 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     for entry in listed {
         match names::parse_segment(&entry.name).filter(|_| entry.is_file) {
             Some(id) => _ = segments.insert(id, entry.size_bytes),
+            // A directory or a pipe of this name is nobody's, and not read.
+            None if entry.name == names::WATERMARK && !entry.is_file => {}
             None => others.push(entry.name),
         }
     }
     let is_there = |name: &str| others.iter().any(|other| other == name);
+    let told = watermark_fact(dir, op, is_there(names::WATERMARK))?;
+    let passed = passed(dir, op, is_there(names::CURSORS))?;
     let manifest = manifest_fact(dir, op, is_there(names::MANIFEST))?;
     let listed = is_there(names::PRODUCERS);
     let mut facts = Facts {
@@ -120,35 +139,18 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
             .filter(|name| is_there(name))
             .collect(),
         reserve: is_there(names::RESERVE),
-        watermark: is_there(names::WATERMARK),
+        watermark: told,
+        cursors_seq: 0,
     };
     let mut named = Vec::new();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
+        facts.watermark = told.heard_by(manifest);
+        facts.cursors_seq = passed.of(manifest.log_id);
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
-        let tail = manifest.tail;
-        let size = |id| segments.get(&id).copied();
-        facts.tail = Some(unsealed(
-            dir,
-            op,
-            tail.id,
-            tail.salt,
-            tail.base_seq,
-            size(tail.id),
-        )?);
-        named.push(tail.id);
-        if let Some(spare) = manifest.spare {
-            let base_seq = next_seq(facts.tail.as_ref(), tail.base_seq);
-            facts.spare = Some(unsealed(
-                dir,
-                op,
-                spare.id,
-                spare.salt,
-                base_seq,
-                size(spare.id),
-            )?);
-            named.push(spare.id);
-        }
+        let (tail, spare) = chain(dir, op, manifest, &segments)?;
+        named.extend([tail.id].into_iter().chain(spare.as_ref().map(|it| it.id)));
+        (facts.tail, facts.spare) = (Some(tail), spare);
     }
     named.sort_unstable();
     for id in segments
@@ -160,9 +162,23 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     Ok(facts)
 }
 
-fn next_seq(tail: Option<&UnsealedFact>, base_seq: Seq) -> Seq {
-    let scan = tail.and_then(|tail| tail.scan.as_ref());
-    scan.map_or(base_seq, |scan| scan.summary.next_seq)
+/// The segments that are not sealed: the tail, and the spare if there is one.
+fn chain(
+    dir: &Dir,
+    op: Op,
+    manifest: &Manifest,
+    segments: &BTreeMap<SegmentId, u64>,
+) -> Result<(UnsealedFact, Option<UnsealedFact>)> {
+    let size = |id| segments.get(&id).copied();
+    let named = manifest.tail;
+    let (id, base_seq) = (named.id, named.base_seq);
+    let tail = unsealed(dir, op, id, named.salt, base_seq, size(id))?;
+    let next_seq = (tail.scan.as_ref()).map_or(base_seq, |scan| scan.summary.next_seq);
+    let spare = manifest
+        .spare
+        .map(|named| unsealed(dir, op, named.id, named.salt, next_seq, size(named.id)))
+        .transpose()?;
+    Ok((tail, spare))
 }
 
 fn manifest_fact(dir: &Dir, op: Op, listed: bool) -> Result<ManifestFact> {
@@ -305,15 +321,23 @@ fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<UnnamedFact>> {
     let file_end = file.len().map_err(io)?;
     let header = header_fact(&*file).map_err(io)?;
     let from = HEADER_BYTES as u64;
-    let end = nonzero_end(
-        &mut Window::new(&Source::File(file)),
-        from,
-        file_end.max(from),
-    )
-    .map_err(|fault| fault.into_error(op, id))?;
+    let mut window = Window::new(&Source::File(file));
+    let fault = |fault: Fault| fault.into_error(op, id);
+    let (end, names_seqs_below) = match &header {
+        HeaderFact::Valid(header) if header.appends_from.is_some() => {
+            let context = header.context();
+            let found = witness(&mut window, &context, from, file_end.max(from)).map_err(fault)?;
+            (found.nonzero_end, found.next_seq)
+        }
+        _ => {
+            let end = nonzero_end(&mut window, from, file_end.max(from)).map_err(fault)?;
+            (end, 0)
+        }
+    };
     Ok(Some(UnnamedFact {
         id,
         header,
         holds_frames: end > from,
+        names_seqs_below,
     }))
 }

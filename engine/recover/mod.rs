@@ -10,12 +10,14 @@
 
 mod act;
 mod decide;
+mod heard;
 mod ledger;
 mod look;
 mod report;
 
 pub(crate) use act::{keep, keep_file};
-pub(crate) use decide::{Damage, Plan, decide};
+pub(crate) use decide::{Damage, Plan, attested, decide};
+pub(crate) use heard::WatermarkFact;
 pub(crate) use ledger::ledger;
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
 pub use report::{CutBytes, Recovery, Verdict};
@@ -28,7 +30,7 @@ use crate::{
     observe::event,
     options::{OnAmbiguousTail, Options},
     sync::Arc,
-    types::SegmentId,
+    types::{SegmentId, Seq},
     vfs::{Dir, LockAttempt, VfsLock},
 };
 use std::{io, time::Duration};
@@ -45,6 +47,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     let lock = prepare(dir, &options)?;
     let facts = look(dir, Op::Open)?;
     let plan = decide(&facts, options.on_ambiguous_tail);
+    check_again(dir, &facts, &plan)?;
     let mut manifest = match &facts.manifest {
         ManifestFact::Valid(manifest) => Some(manifest.as_ref().clone()),
         _ => None,
@@ -89,7 +92,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         dir.remove_if_there(name)
             .map_err(|error| Error::io(Op::Open, error).at(Place::file(*name)))?;
     }
-    if facts.watermark && !options.publish {
+    if facts.watermark != WatermarkFact::Missing && !options.publish {
         // Nobody keeps it up to date: readers had better look for themselves.
         dir.remove_if_there(names::WATERMARK)
             .map_err(|error| Error::io(Op::Open, error).at(Place::file(names::WATERMARK)))?;
@@ -105,6 +108,23 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         next_seq = report.next_seq
     );
     Ok((assemble(dir, options, ready), report, lock))
+}
+
+/// What does not verify is looked at twice before anything is cut for it, or damage is said to be there:
+/// a disk or a memory that gives a wrong bit now and then would else have acknowledged records cut.
+fn check_again(dir: &Dir, facts: &Facts, plan: &Plan) -> Result<()> {
+    let doubted = match plan {
+        Plan::Refuse { damage } => damage.first(),
+        Plan::Carry { carry, .. } => carry.torn.as_ref(),
+        Plan::Create { .. } | Plan::Resume { .. } => None,
+    };
+    let Some(doubted) = doubted else {
+        return Ok(());
+    };
+    if look(dir, Op::Open)? == *facts {
+        return Ok(());
+    }
+    Err(act::unsteady(doubted.place.clone()))
 }
 
 /// How often a look is repeated before what seems to be torn or damaged is believed: a writer that is
@@ -137,22 +157,25 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
     Ok((facts, plan))
 }
 
-/// Refuses what reading should not begin with: a directory that holds no log, or damage.
-pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<()> {
+/// Refuses what reading should not begin with: a directory that holds no log, or damage. Gives the seq
+/// below which anything that is there says that all was durable.
+pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Seq> {
     // A reader cuts nothing, so it need not refuse what recovery would.
     let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
-    let (facts, _) = plan(dir, &reading)?;
-    // Nor does it need to know who appended what.
-    let facts = Facts {
-        producers: ProducersFact::Missing,
-        ..facts
-    };
+    let (mut facts, _) = plan(dir, &reading)?;
+    // Nor does it need to know who appended what; how much that was, it does.
+    if let ProducersFact::Invalid(_) = facts.producers {
+        facts.producers = ProducersFact::Missing;
+    }
     match decide(&facts, OnAmbiguousTail::Cut) {
         Plan::Create { .. } => Err(not_found(Op::Open, dir)),
         refused @ Plan::Refuse { .. } => Err(refused
             .refusal()
             .unwrap_or_else(|| not_found(Op::Open, dir))),
-        Plan::Resume { .. } | Plan::Carry { .. } => Ok(()),
+        Plan::Resume { .. } | Plan::Carry { .. } => Ok(match &facts.manifest {
+            ManifestFact::Valid(manifest) => attested(&facts, manifest),
+            ManifestFact::Missing | ManifestFact::Invalid(_) => 0,
+        }),
     }
 }
 

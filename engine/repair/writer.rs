@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Op, Place, Result},
     format::{RecordRef, SegmentContext, SegmentHeader, manifest::SealedEntry, names},
     options::Options,
-    segment::{Builder, Piece, Range, TailWriter, Window, copy_header},
+    segment::{Builder, Piece, Range, TailWriter, Window, copy_header, tail_header},
     types::{LogId, SegmentId, Seq},
     vfs::Dir,
 };
@@ -148,7 +148,8 @@ impl<'a> Copies<'a> {
 
     /// An empty tail and a spare, and everything written so far durable under its name.
     pub(super) fn end(&mut self, next_seq: Seq) -> Result<(TailWriter, Spare, SegmentId)> {
-        let header = self.header(next_seq);
+        let id = self.id();
+        let header = tail_header(self.dir, self.log_id, id, next_seq);
         let tail = Builder::create(self.dir, header)
             .and_then(Builder::into_tail)
             .map_err(|error| failed(self.next_id, error))?;

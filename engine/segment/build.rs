@@ -46,6 +46,15 @@ pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq
         base_timestamp_ms: dir.vfs().unix_time_ms(),
         predecessor: None,
         durable_seq: base_seq,
+        appends_from: None,
+    }
+}
+
+/// As [`copy_header`], of a segment that becomes the tail with nothing in it.
+pub(crate) fn tail_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq) -> SegmentHeader {
+    SegmentHeader {
+        appends_from: Some(base_seq),
+        ..copy_header(dir, log_id, id, base_seq)
     }
 }
 

@@ -229,6 +229,8 @@ pub(crate) fn nonzero_end(window: &mut Window, from: u64, file_end: u64) -> Resu
 pub(crate) struct Witness {
     /// The highest durable watermark that any batch header states.
     pub(crate) durable_seq: Seq,
+    /// The highest seq that follows a batch whose header verifies.
+    pub(crate) next_seq: Seq,
     /// After the last byte that is not zero.
     pub(crate) nonzero_end: u64,
 }
@@ -255,6 +257,7 @@ pub(crate) fn witness(
         file_end.min(nonzero_end + BATCH_HEADER_BYTES as u64),
         |_, batch| {
             found.durable_seq = found.durable_seq.max(batch.durable_seq);
+            found.next_seq = found.next_seq.max(batch.next_seq());
             ControlFlow::Continue(())
         },
     )?;

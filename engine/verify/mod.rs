@@ -19,11 +19,10 @@ pub use report::{Finding, FindingKind, Health, Progress, VerifyReport};
 
 use crate::{
     error::{Op, Place, Result},
-    format::Manifest,
     options::Options,
     recover::{self, Damage, HeaderFact, ManifestFact, Plan, UnsealedFact},
     segment::{Gap, Piece, Range as FrameRange, Source, Window, salvage},
-    types::SegmentId,
+    types::{SegmentId, Seq},
     vfs::{Access, Dir},
 };
 
@@ -69,8 +68,10 @@ pub(crate) fn verify(
         report.next_seq = entry.next_seq;
         before = sealed::look(dir, manifest.log_id, entry, before, &mut report)?;
     }
+    let attested_seq = recover::attested(&facts, manifest);
     for fact in unsealed() {
-        unsealed_segment(dir, fact, manifest, plan.refuses(), &mut report)?;
+        let until_seq = facts.ends_below(fact, attested_seq);
+        unsealed_segment(dir, fact, until_seq, plan.refuses(), &mut report)?;
     }
     progress(Progress {
         done_bytes: report.byte_count,
@@ -121,7 +122,7 @@ pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
 fn unsealed_segment(
     dir: &Dir,
     fact: &UnsealedFact,
-    manifest: &Manifest,
+    until_seq: Seq,
     refused: bool,
     report: &mut VerifyReport,
 ) -> Result<()> {
@@ -144,7 +145,7 @@ fn unsealed_segment(
         offset: scan.summary.end,
         frames_end: fact.witness.nonzero_end,
         first_seq: scan.summary.next_seq,
-        next_seq: manifest.durable_seq.max(fact.witness.durable_seq),
+        next_seq: until_seq,
         dense: true,
     };
     let mut window = Window::new(&Source::File(file));

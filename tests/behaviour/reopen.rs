@@ -3,7 +3,7 @@
 use crate::{sim, values};
 use cairnlog::{
     AppendOptions, Durability, ErrorKind, Log, NewRecord, OnAmbiguousTail, Producer, Verdict,
-    vfs::sim::Choice,
+    vfs::{Vfs, sim::Choice},
 };
 use std::path::Path;
 
@@ -74,20 +74,26 @@ fn recovery_tells_how_the_log_was_left() {
             recovery.proven_seq,
             recovery.cut_bytes()
         ),
-        (1, 2, 0)
+        (0, 3, 0),
+        "the dead writer told readers that all was durable: nothing has to be copied"
     );
     assert_eq!(log.id(), id);
     assert_eq!(values(&log), ["one", "two", "three"]);
     let segment = Path::new("/log/00000000000000000003.seg");
     log.append("four").unwrap();
 
-    // Its last frame torn by hand: cut, told, and kept.
+    // Its last frame torn by hand: as long as something attests it, that is damage.
     let disk = disk.kill();
     let mut bytes = disk.read_file(segment).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     bytes[end] ^= 1;
     assert!(disk.write_file(segment, &bytes));
     let options = options.vfs(std::sync::Arc::new(disk.clone()));
+    let error = options.clone().open("/log").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert_eq!(error.place().seq, Some(3));
+    // Without what readers were told it is an unfinished write: cut, told, and kept.
+    disk.remove(Path::new("/log/WATERMARK")).unwrap();
     let refusing = options.clone().on_ambiguous_tail(OnAmbiguousTail::Refuse);
     assert_eq!(
         refusing.open("/log").unwrap_err().kind(),

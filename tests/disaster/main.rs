@@ -5,6 +5,7 @@
 mod app;
 mod backup;
 mod behind;
+mod beside;
 mod bitflip;
 mod campaign;
 mod consume;
@@ -21,6 +22,7 @@ mod stuck;
 mod subject;
 mod threads;
 mod told;
+mod unsteady;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);

@@ -157,6 +157,7 @@ fn segment_header(args: &Args, seen: &mut Seen) -> Outcome {
         base_timestamp_ms: args.number("base_timestamp_ms")?,
         predecessor,
         durable_seq: args.number("durable_seq")?,
+        appends_from: None,
     };
     same("file of a segment", args.number("file")?, header.id.0)?;
     same("segment header", &args.block.bytes, &header.encode())?;

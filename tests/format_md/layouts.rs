@@ -174,6 +174,7 @@ fn header() -> Layout {
         base_timestamp_ms: 0,
         predecessor: Some(predecessor),
         durable_seq: 0,
+        appends_from: None,
     };
     fn of(header: &mut SegmentHeader) -> &mut Predecessor {
         header.predecessor.as_mut().unwrap()
@@ -190,6 +191,7 @@ fn header() -> Layout {
         "predecessor_next_seq": |it: &mut SegmentHeader| of(it).next_seq = ALL,
         "predecessor_checksum": |it: &mut SegmentHeader| of(it).checksum = u32::MAX,
         "durable_seq": |it: &mut SegmentHeader| it.durable_seq = ALL,
+        "copied": |it: &mut SegmentHeader| it.appends_from = Some(u64::from(u32::MAX) - 1),
     });
     // Of the four bytes of `origin` one changes: its size follows from its neighbours.
     let copy = layout

@@ -51,6 +51,7 @@ impl Seg {
             base_timestamp_ms: TIME,
             predecessor: None,
             durable_seq: base_seq,
+            appends_from: None,
         })
     }
 

@@ -59,9 +59,11 @@ struct Known {
 }
 
 impl Follower {
-    /// Looks at a log for the first time.
-    pub(crate) fn new(dir: Dir, mapped: bool) -> Result<Self> {
+    /// Looks at a log for the first time. Something says of it that all below a seq was durable.
+    pub(crate) fn new(dir: Dir, mapped: bool, attested_seq: Seq) -> Result<Self> {
         let manifest = read_manifest(&dir)?;
+        let mut chain = Chain::new();
+        chain.attest(attested_seq);
         let empty = Catalog::of(&manifest, &dir, Vec::new(), mapped);
         let follower = Self {
             mapped,
@@ -70,7 +72,7 @@ impl Follower {
             watermark: Arc::new(Watermark::new(0)),
             known: Mutex::new(Known {
                 manifest,
-                chain: Chain::new(),
+                chain,
                 told: None,
                 shown: None,
             }),

@@ -1,6 +1,6 @@
 //! Leaving an unclean end behind, without ever appending to it.
 
-use super::{Ready, Scanned, blank_spare, io_at, remove, scan_unsealed};
+use super::{Ready, Scanned, blank_spare, check_same, io_at, remove, scan_unsealed};
 use crate::{
     append::{Ledger, create_spare},
     error::{Op, Place, Result},
@@ -16,7 +16,7 @@ use crate::{
     segment::{
         Builder, Fault, Limits, Scan, Source, Verified, Window, copy_header, scan, write_footer,
     },
-    types::SegmentId,
+    types::{SegmentId, Seq},
     vfs::Dir,
 };
 
@@ -65,15 +65,24 @@ pub(crate) fn carry(
     let header = SegmentHeader {
         predecessor,
         durable_seq: carry.proven_seq,
+        appends_from: Some(carry.next_seq.max(base_seq)),
         ..copy_header(dir, manifest.log_id, id(), base_seq)
     };
     // As of the new tail's base, or further if an earlier tail's base was there already.
     let as_of_seq = ledger.next_seq().max(base_seq);
     let stored = ledger.to_file(manifest.log_id, as_of_seq, as_of_seq, header.id);
     let place = Place::file(names::segment(header.id));
+    let copy_id = header.id;
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;
-    for source in &proven {
-        copy_survivors(source, carry, &mut builder, &mut ledger)?;
+    let unsealed = facts.tail.iter().chain(&facts.spare);
+    for (source, found) in proven.iter().zip(unsealed) {
+        // Read anew, to where it ends: what is sealed and copied is what was decided on.
+        let copied = copy_survivors(source, carry, &mut builder, &mut ledger)
+            .and_then(|again| check_same(found, &again));
+        if let Err(error) = copied {
+            remove(dir, copy_id).ok();
+            return Err(error);
+        }
     }
     let writer = builder.into_tail().map_err(io_at(place))?;
     let spare = match manifest
@@ -119,21 +128,21 @@ pub(crate) fn carry(
 }
 
 /// Writes the records of an unsealed segment that lie behind what is proven into the new one, batch by
-/// batch.
+/// batch. Gives what it found, to the end of the segment.
 fn copy_survivors(
     found: &Scanned,
     carry: &Carry,
     builder: &mut Builder,
     ledger: &mut Ledger,
-) -> Result<()> {
+) -> Result<Scan> {
     let context = found.header.context();
     let limits = Limits {
         file_end: found.file_end,
-        until_seq: carry.next_seq,
+        until_seq: Seq::MAX,
     };
     let mut window = Window::new(&Source::File(found.file.clone()));
     let mut copied = Ok(());
-    scan(
+    let again = scan(
         &mut window,
         &context,
         found.scan.summary.clone(),
@@ -147,13 +156,14 @@ fn copy_survivors(
                     .try_for_each(|record| builder.add(&record, carry.proven_seq))?;
                 builder.end_batch()
             };
-            if copied.is_ok() {
+            if copied.is_ok() && batch.next_seq() <= carry.next_seq {
                 copied = add();
             }
         },
     )
     .map_err(|fault: Fault| fault.into_error(Op::Open, found.id))?;
-    copied.map_err(io_at(Place::in_segment(found.id, 0)))
+    copied.map_err(io_at(Place::in_segment(found.id, 0)))?;
+    Ok(again)
 }
 
 /// After the commit: footers for what was sealed, and no file of what was left behind.

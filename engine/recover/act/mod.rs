@@ -21,8 +21,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     segment::{
-        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, copy_header,
-        new_log_id, scan,
+        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, new_log_id, scan,
+        tail_header,
     },
     sync::Arc,
     types::{SegmentId, Seq},
@@ -51,7 +51,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     dir.sync_name().map_err(io_at(Place::file(dir.path())))?;
     let log_id = new_log_id(dir);
     let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
-    let header = copy_header(dir, log_id, id, 0);
+    let header = tail_header(dir, log_id, id, 0);
     let writer = Builder::create(dir, header)
         .and_then(Builder::into_tail)
         .map_err(io_at(Place::file(names::segment(id))))?;
@@ -93,6 +93,25 @@ struct Scanned {
     file: std::sync::Arc<dyn VfsFile>,
     file_end: u64,
     scan: Scan,
+}
+
+/// Two reads of the same bytes gave two answers. Whichever was wrong, nothing can be built on it.
+pub(super) fn unsteady(place: Place) -> Error {
+    let note = "two reads of it did not give the same; nothing was changed";
+    Error::note(ErrorKind::Io, Op::Open, note).at(place)
+}
+
+/// Whether a scan found what the look had found, which was decided on.
+fn check_same(found: &UnsealedFact, again: &Scan) -> Result<()> {
+    let Some(first) = &found.scan else {
+        return Ok(());
+    };
+    if first.summary == again.summary && first.stop == again.stop {
+        return Ok(());
+    }
+    let end = first.summary.end.min(again.summary.end);
+    let seq = first.summary.next_seq.min(again.summary.next_seq);
+    Err(unsteady(Place::in_segment(found.id, end).with_seq(seq)))
 }
 
 /// Scans it and enters what it holds into the ledger.
@@ -154,7 +173,9 @@ fn tail_as_found(dir: &Dir, found: &UnsealedFact, ledger: &mut Ledger) -> Result
         return scan_unsealed(dir, found.id, Seq::MAX, ledger);
     };
     if scan.names_producers {
-        return scan_unsealed(dir, found.id, Seq::MAX, ledger);
+        let again = scan_unsealed(dir, found.id, Seq::MAX, ledger)?;
+        check_same(found, &again.scan)?;
+        return Ok(again);
     }
     if scan.summary.tally.record_count > 0 {
         ledger.skip_to(scan.summary.next_seq);

@@ -78,7 +78,8 @@ fn spare_end<'a>(
     tail: End<'a>,
     manifest: &Manifest,
 ) -> Result<End<'a>, Box<Damage>> {
-    let fail = |defect| damaged(spare.id, manifest.tail.base_seq, defect);
+    let next_seq = tail.next_seq;
+    let fail = |defect| damaged(spare.id, next_seq, defect);
     let not_behind = |tail: End<'a>, defect| {
         let defect = tail.defect.or(Some((tail.offset, tail.next_seq, defect)));
         Ok(End { defect, ..tail })

@@ -5,7 +5,7 @@ mod cases;
 use super::*;
 use crate::{
     format::{
-        ProducersFile, SegmentHeader,
+        ProducersFile, SegmentHeader, WatermarkFile,
         header::Predecessor,
         manifest::{SpareEntry, TailEntry},
     },
@@ -33,6 +33,7 @@ fn header(id: SegmentId, origin: Origin, base_seq: Seq, durable_seq: Seq) -> Seg
         base_timestamp_ms: 0,
         predecessor: None,
         durable_seq,
+        appends_from: None,
     }
 }
 
@@ -115,7 +116,8 @@ fn unclean() -> Facts {
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
         reserve: true,
-        watermark: false,
+        watermark: WatermarkFact::Missing,
+        cursors_seq: 0,
     }
 }
 
@@ -185,6 +187,7 @@ fn unnamed(id: u64, header: HeaderFact, holds_frames: bool) -> UnnamedFact {
         id: SegmentId(id),
         header,
         holds_frames,
+        names_seqs_below: 0,
     }
 }
 

@@ -49,6 +49,7 @@ fn header(id: u64, predecessor: Option<Predecessor>) -> SegmentHeader {
         base_timestamp_ms: TIME_MS,
         predecessor,
         durable_seq: base_seq,
+        appends_from: None,
     }
 }
 

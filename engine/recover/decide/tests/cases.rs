@@ -130,13 +130,13 @@ fn rotation_in_progress() {
         file_bytes: None,
         ..blank(SPARE)
     });
-    decides("it is missing", &facts, "refuse 6 100..100");
+    decides("it is missing", &facts, "refuse 6 110..110");
     let mut facts = rotated(115);
     facts.spare = Some(segment(SPARE, 105, 115, 300, Stop::Zeros));
     decides(
         "it begins before the tail ends",
         &facts,
-        "refuse 6 100..100",
+        "refuse 6 110..114",
     );
 }
 
@@ -144,23 +144,28 @@ fn rotation_in_progress() {
 fn files_that_are_missing_or_not_what_they_should_be() {
     decides(
         "the tail is missing",
-        &with_tail(|tail| tail.file_bytes = None),
+        &with_tail(|tail| {
+            *tail = UnsealedFact {
+                file_bytes: None,
+                ..blank(TAIL)
+            }
+        }),
         "refuse 5 100..100",
     );
     decides(
         "its header is zeros",
         &with_tail(|tail| tail.header = HeaderFact::Blank),
-        "refuse 5 100..100",
+        "refuse 5 100..109",
     );
     decides(
         "its header does not verify",
         &with_tail(|tail| tail.header = HeaderFact::Invalid(BAD)),
-        "refuse 5 100..100",
+        "refuse 5 100..109",
     );
     decides(
         "it is another segment",
         &with_tail(|tail| tail.header = valid(3, Origin::Live, BASE)),
-        "refuse 5 100..100",
+        "refuse 5 100..109",
     );
     let mut facts = unclean();
     facts.sealed_defects = vec![(SegmentId(2), 20, 40, Defect::MissingFile)];
@@ -204,6 +209,70 @@ fn the_ledger_of_producers() {
     );
 }
 
+/// Each of these is written after a sync that returned, and lies beside the log; none was heard once,
+/// and what they attest was cut as torn, or left out without a word, and its numbers given again.
+#[test]
+fn what_lies_beside_the_log_is_heard() {
+    decides(
+        "the head was durable when it was trimmed to",
+        &with_manifest(|m| m.head_seq = 112),
+        "refuse 5 110..112",
+    );
+    let told = |durable_seq, generation| Facts {
+        watermark: WatermarkFact::Told(WatermarkFile {
+            log_id: LogId([7; 16]),
+            durable_seq,
+            generation,
+        }),
+        ..unclean()
+    };
+    decides(
+        "the watermark file says less",
+        &told(105, 9),
+        "carry 109..110",
+    );
+    decides(
+        "it says that all was durable: nothing has to be copied",
+        &told(110, 9),
+        "carry 110..110",
+    );
+    decides(
+        "it says more than there is",
+        &told(112, 9),
+        "refuse 5 110..112",
+    );
+    decides(
+        "it knows a newer manifest",
+        &told(110, 10),
+        "refuse MANIFEST 0..0",
+    );
+    let facts = Facts {
+        watermark: WatermarkFact::Unheard,
+        ..unclean()
+    };
+    decides("half of one, or another log's", &facts, "carry 109..110");
+    let passed = |cursors_seq| Facts {
+        cursors_seq,
+        ..unclean()
+    };
+    decides("a cursor has passed all", &passed(110), "carry 110..110");
+    decides(
+        "a cursor has passed more",
+        &passed(111),
+        "refuse 5 110..111",
+    );
+    let facts = Facts {
+        watermark: told(112, 9).watermark,
+        ..with_tail(|tail| {
+            *tail = UnsealedFact {
+                file_bytes: None,
+                ..blank(TAIL)
+            }
+        })
+    };
+    decides("the tail is missing with it", &facts, "refuse 5 100..112");
+}
+
 #[test]
 fn files_that_no_manifest_names() {
     let with = |fact: UnnamedFact| Facts {
@@ -235,6 +304,35 @@ fn files_that_no_manifest_names() {
         &with(unnamed(7, valid(7, Origin::Live, 110), true)),
         "refuse 7 0..0",
     );
+    decides(
+        "the same of another log: it is not ours",
+        &with(unnamed(7, valid(8, Origin::Live, 110), true)),
+        "carry 109..110",
+    );
+    // A recovery or a rewind wrote it aside, with what lies below 110.
+    let tail = |names_seqs_below| {
+        let mut header = header(SegmentId(7), Origin::Copy, 109, 109);
+        header.appends_from = Some(110);
+        UnnamedFact {
+            names_seqs_below,
+            ..unnamed(7, HeaderFact::Valid(Box::new(header)), true)
+        }
+    };
+    decides(
+        "a tail that a crash cut short before it was named",
+        &with(tail(110)),
+        "carry 109..110 -7",
+    );
+    decides(
+        "one that was appended to: a newer manifest named it",
+        &with(tail(113)),
+        "refuse 7 110..113",
+    );
+    let facts = Facts {
+        manifest: with_manifest(|m| m.next_segment_id = SegmentId(8)).manifest,
+        ..with(tail(113))
+    };
+    decides("one that was left behind", &facts, "carry 109..110 -7");
 }
 
 #[test]
@@ -248,7 +346,8 @@ fn no_manifest() {
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
         reserve: false,
-        watermark: false,
+        watermark: WatermarkFact::Missing,
+        cursors_seq: 0,
     };
     let (blank, invalid) = (HeaderFact::Blank, HeaderFact::Invalid(BAD));
     decides("nothing there", &with(vec![]), "create");
@@ -295,6 +394,16 @@ fn no_manifest() {
         &facts,
         "refuse MANIFEST 0..0",
     );
+    let told = WatermarkFile {
+        log_id: LogId([7; 16]),
+        durable_seq: 0,
+        generation: 1,
+    };
+    let facts = Facts {
+        watermark: WatermarkFact::Told(told),
+        ..with(vec![first()])
+    };
+    decides("readers were told of it", &facts, "refuse MANIFEST 0..0");
     let facts = Facts {
         leftovers: vec!["BACKUP"],
         ..with(vec![])

@@ -1,0 +1,92 @@
+//! What was written after a sync had returned, and says so: how far the log was durable, and that a
+//! newer manifest was in force.
+
+use super::{
+    super::look::{Facts, HeaderFact, ProducersFact, UnnamedFact, UnsealedFact},
+    Damage, file_damage,
+};
+use crate::{
+    error::{Defect, Place},
+    format::{Manifest, SegmentHeader, header::Origin, names},
+    types::{SegmentId, Seq},
+};
+
+/// The highest seq below which anything on disk says that all was durable.
+pub(crate) fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
+    let of = |fact: &UnsealedFact| {
+        let header = match &fact.header {
+            HeaderFact::Valid(header) => header.durable_seq,
+            _ => 0,
+        };
+        let scan = fact.scan.as_ref().map_or(0, |scan| scan.durable_seq);
+        header.max(scan).max(fact.witness.durable_seq)
+    };
+    // The ledger is stored once everything that it tells of is durable.
+    let ledger_seq = match &facts.producers {
+        ProducersFact::Valid(file) => file.as_of_seq,
+        ProducersFact::Missing | ProducersFact::Invalid(_) => 0,
+    };
+    let unsealed = facts.tail.iter().chain(&facts.spare).map(of);
+    let stated = [
+        manifest.durable_seq,
+        // Only what was durable is trimmed.
+        manifest.head_seq,
+        ledger_seq,
+        facts.watermark.durable_seq(),
+        facts.cursors_seq,
+    ];
+    unsealed.chain(stated).max().unwrap_or(0)
+}
+
+/// A manifest was in force that is newer than the one that is there.
+pub(super) fn is_older(facts: &Facts, manifest: &Manifest) -> Option<Damage> {
+    let told = facts.watermark.generation();
+    let defect = Defect::WrongIdentity {
+        field: "generation",
+        expected: told,
+        found: manifest.generation,
+    };
+    (told > manifest.generation).then(|| file_damage(names::MANIFEST, defect))
+}
+
+/// Which unnamed segment files may go, and which prove that the manifest is not the newest.
+///
+/// A live header proves that: it is only ever written into a file that a manifest named. So does a
+/// record that was appended to a copy. A copy that a crash cut short has no header, or half of one, or
+/// holds what was put into it aside and no more. A file of another log, or under another's name, is not
+/// ours to remove.
+pub(super) fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Damage>) {
+    let (mut remove, mut damage) = (Vec::new(), Vec::new());
+    for fact in &facts.unnamed {
+        let header = match &fact.header {
+            HeaderFact::Valid(header) => Some(header.as_ref()),
+            _ => None,
+        };
+        let foreign = |it: &SegmentHeader| it.log_id != manifest.log_id || it.id != fact.id;
+        if header.is_some_and(foreign) {
+            continue;
+        }
+        let used = header.and_then(|header| used_seqs(fact, header));
+        match used.filter(|_| fact.id >= manifest.next_segment_id) {
+            Some((first_seq, next_seq)) => damage.push(Damage {
+                place: Place::in_segment(fact.id, 0),
+                defect: Defect::UnknownFile,
+                first_seq,
+                next_seq,
+            }),
+            None => remove.push(fact.id),
+        }
+    }
+    (remove, damage)
+}
+
+/// The seqs from which on, and up to which, a file was in use as the tail, as far as it is known.
+fn used_seqs(fact: &UnnamedFact, header: &SegmentHeader) -> Option<(Seq, Seq)> {
+    match (header.origin, header.appends_from) {
+        (Origin::Live, _) => Some((0, 0)),
+        (Origin::Copy, Some(from)) if fact.names_seqs_below > from => {
+            Some((from, fact.names_seqs_below))
+        }
+        (Origin::Copy, _) => None,
+    }
+}
