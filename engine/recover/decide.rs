@@ -4,11 +4,13 @@ mod end;
 
 use end::{End, find_end};
 
-use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
+use super::look::{
+    Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact, is_far,
+};
 use crate::{
     error::{Defect, Place},
     format::{
-        Manifest,
+        Manifest, check_log_id,
         header::{HEADER_BYTES, Origin},
         names,
     },
@@ -68,6 +70,14 @@ pub(crate) struct Damage {
 
 /// Decides what opening does about these facts.
 pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
+    if !facts.newer.is_empty() {
+        let newer = facts.newer.iter();
+        return Plan::Refuse {
+            damage: newer
+                .map(|(place, defect)| at_place(place, *defect))
+                .collect(),
+        };
+    }
     let manifest = match &facts.manifest {
         ManifestFact::Missing => return without_manifest(facts),
         ManifestFact::Invalid(defect) => {
@@ -187,13 +197,12 @@ fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Dam
         HeaderFact::Valid(header) => Some(header.clone()),
         _ => None,
     };
-    let foreign = |fact: &UnnamedFact| {
-        header(fact).is_some_and(|it| it.log_id != manifest.log_id || it.id != fact.id)
-    };
     let live = |fact: &UnnamedFact| header(fact).is_some_and(|it| it.origin == Origin::Live);
     let is_newer = |fact: &&UnnamedFact| fact.id >= manifest.next_segment_id && live(fact);
-    let (unexplained, known): (Vec<_>, Vec<_>) = facts.unnamed.iter().partition(is_newer);
-    let remove = known.into_iter().filter(|fact| !foreign(fact));
+    let ours = facts.unnamed.iter();
+    let ours = ours.filter(|fact| foreign(fact, manifest).is_none());
+    let (unexplained, known): (Vec<_>, Vec<_>) = ours.partition(is_newer);
+    let remove = known.into_iter().filter(|fact| !is_far(fact.id, manifest));
     let damage = |fact: &UnnamedFact| Damage {
         place: Place::in_segment(fact.id, 0),
         defect: Defect::UnknownFile,
@@ -204,6 +213,34 @@ fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Dam
         remove.map(|fact| fact.id).collect(),
         unexplained.into_iter().map(damage).collect(),
     )
+}
+
+/// Why a file is not this log's, if it is not.
+fn foreign(fact: &UnnamedFact, manifest: &Manifest) -> Option<Defect> {
+    let HeaderFact::Valid(header) = &fact.header else {
+        return None;
+    };
+    let differs = Defect::WrongIdentity {
+        field: "segment id",
+        expected: fact.id.0,
+        found: header.id.0,
+    };
+    check_log_id(manifest.log_id, header.log_id)
+        .err()
+        .or((header.id != fact.id).then_some(differs))
+}
+
+/// Segment files that are left alone: another log's, under another's name, or under an id that is out
+/// of reach.
+pub(crate) fn strays(facts: &Facts, manifest: &Manifest) -> Vec<(SegmentId, Defect)> {
+    let far = |fact: &UnnamedFact| {
+        let live = matches!(&fact.header, HeaderFact::Valid(it) if it.origin == Origin::Live);
+        (is_far(fact.id, manifest) && !live).then_some(Defect::UnknownFile)
+    };
+    let unnamed = facts.unnamed.iter();
+    unnamed
+        .filter_map(|fact| Some((fact.id, foreign(fact, manifest).or_else(|| far(fact))?)))
+        .collect()
 }
 
 /// The highest seq below which anything on disk says that all was durable.
@@ -222,7 +259,7 @@ fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
         ProducersFact::Missing | ProducersFact::Invalid(_) => 0,
     };
     let unsealed = facts.tail.iter().chain(&facts.spare).map(of);
-    let stated = [manifest.durable_seq, ledger_seq];
+    let stated = [manifest.durable_seq, manifest.head_seq, ledger_seq];
     unsealed.chain(stated).max().unwrap_or(0)
 }
 
@@ -273,8 +310,12 @@ fn cut_ranges(facts: &Facts, end: &End<'_>) -> Vec<(SegmentId, u64, u64)> {
 }
 
 fn file_damage(name: &str, defect: Defect) -> Damage {
+    at_place(&Place::file(name), defect)
+}
+
+fn at_place(place: &Place, defect: Defect) -> Damage {
     Damage {
-        place: Place::file(name),
+        place: place.clone(),
         defect,
         first_seq: 0,
         next_seq: 0,

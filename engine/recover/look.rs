@@ -1,5 +1,6 @@
 //! Look: gathers what is on disk. Never writes, never judges.
 
+use super::newer::newer;
 use crate::{
     append::Ledger,
     error::{Defect, Error, Op, Place, Result},
@@ -9,7 +10,7 @@ use crate::{
     },
     segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
     types::{SegmentId, Seq},
-    vfs::{Access, Dir, VfsFile, read_full_at},
+    vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
 };
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -73,12 +74,23 @@ pub(crate) struct Facts {
     pub(crate) unnamed: Vec<UnnamedFact>,
     /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<&'static str>,
+    /// What a newer program wrote and this one does not know: judged before all else.
+    pub(crate) newer: Vec<(Place, Defect)>,
     pub(crate) reserve: bool,
     /// Whether readers were told of a watermark. What it says is of no account here.
     pub(crate) watermark: bool,
 }
 
 impl Facts {
+    /// The id for the next new segment: above every file that is there, named or not, so that nothing is
+    /// ever created over one. Files under ids that no writer comes to are nobody's.
+    pub(crate) fn first_free_id(&self, manifest: &Manifest) -> SegmentId {
+        let unnamed = self.unnamed.iter().map(|fact| fact.id);
+        let near = unnamed.filter(|id| !is_far(*id, manifest));
+        let next_id = near.map(|id| id.0 + 1);
+        SegmentId(next_id.fold(manifest.next_segment_id.0, u64::max))
+    }
+
     /// The ledger of producers as it is stored, in a log of which this segment is the tail.
     pub(crate) fn ledger(&self, tail_id: SegmentId) -> Ledger {
         match &self.producers {
@@ -88,14 +100,23 @@ impl Facts {
     }
 }
 
+/// How far above the next id a file may be and still be one that this log's writer began.
+const ID_DISTANCE_MAX: u64 = 1 << 32;
+
+/// Whether no writer of this manifest's log can have given out this id.
+pub(crate) fn is_far(id: SegmentId, manifest: &Manifest) -> bool {
+    id.0.saturating_sub(manifest.next_segment_id.0) >= ID_DISTANCE_MAX
+}
+
 /// Looks at a directory.
 pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
-    let listed = dir.list().map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            return super::not_found(op, dir);
-        }
-        Error::io(op, error).at(Place::file(dir.path()))
-    })?;
+    let mut facts = gather(dir, op)?;
+    facts.newer = newer(dir, &facts);
+    Ok(facts)
+}
+
+fn gather(dir: &Dir, op: Op) -> Result<Facts> {
+    let listed = list(dir, op)?;
     // The size of each segment file. There may be very many: their names are let go here.
     let mut segments = BTreeMap::new();
     let mut others = Vec::new();
@@ -119,6 +140,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
             .into_iter()
             .filter(|name| is_there(name))
             .collect(),
+        newer: Vec::new(),
         reserve: is_there(names::RESERVE),
         watermark: is_there(names::WATERMARK),
     };
@@ -158,6 +180,13 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         facts.unnamed.extend(unnamed(dir, op, *id)?);
     }
     Ok(facts)
+}
+
+fn list(dir: &Dir, op: Op) -> Result<Vec<DirEntry>> {
+    dir.list().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => super::not_found(op, dir),
+        _ => Error::io(op, error).at(Place::file(dir.path())),
+    })
 }
 
 fn next_seq(tail: Option<&UnsealedFact>, base_seq: Seq) -> Seq {

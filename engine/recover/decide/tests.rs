@@ -114,6 +114,7 @@ fn unclean() -> Facts {
         unnamed: Vec::new(),
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
+        newer: Vec::new(),
         reserve: true,
         watermark: false,
     }
