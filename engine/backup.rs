@@ -323,7 +323,7 @@ impl Backup<'_> {
     /// Reads it all. What does not verify is no log again.
     fn verify(&self) -> Result<()> {
         let report = verify::verify(self.to, self.core.options(), |_| {})?;
-        let harm = |finding: &&verify::Finding| finding.kind != FindingKind::Derived;
+        let harm = |finding: &&verify::Finding| finding.kind > FindingKind::Derived;
         let Some(finding) = report.findings.iter().find(harm) else {
             return Ok(());
         };

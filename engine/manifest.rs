@@ -12,7 +12,7 @@
 
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, names},
+    format::{Manifest, manifest::SEALED_MAX, names},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -150,6 +150,10 @@ impl ManifestStore {
         // Clean is what opening builds on without a commit of its own. So only the close says it, which
         // changes nothing else: if it is lost, the manifest before it tells the same.
         next.clean &= op == Op::Close;
+        if next.sealed.len() > SEALED_MAX {
+            let note = "a log has at most 1,048,576 sealed segments: trim it, or compact it";
+            return Err(Error::note(ErrorKind::TooLarge, op, note));
+        }
         let bytes = next.encode();
         // Checked right before writing, as it is right after reading.
         Manifest::decode(&bytes)

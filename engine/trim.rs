@@ -7,6 +7,7 @@
 
 use crate::{
     append::{Appender, Core},
+    catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
     format::{manifest::SealedEntry, names},
     segment::{Builder, Sealed, TailWriter, View, copy_below, copy_header, tail_header},
@@ -25,6 +26,7 @@ pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
     }
     let _no_other_change = core.hold_segments();
     let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
+    check_known(&core.catalog().load(), Op::Trim, &dropped)?;
     // DURABILITY: after this commit the records are gone for good.
     core.commit(Op::Trim, None, |manifest| {
         // Also if the head is there already: a rewind may have left a segment that ends below it. The
@@ -41,7 +43,17 @@ pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
     Ok(())
 }
 
-fn retain(catalog: &mut crate::catalog::Catalog, keep: impl Fn(&Sealed) -> bool) {
+/// What a newer program wrote is not dropped by one that does not know it.
+fn check_known(catalog: &Catalog, op: Op, dropped: impl Fn(&SealedEntry) -> bool) -> Result<()> {
+    let mut going = (catalog.sealed.iter()).filter(|segment| dropped(&segment.entry));
+    going.try_for_each(|segment| {
+        let place = || Place::in_segment(segment.entry.id, 0);
+        let known = segment.check_known();
+        known.map_err(|defect| Error::defect(op, place(), defect))
+    })
+}
+
+fn retain(catalog: &mut Catalog, keep: impl Fn(&Sealed) -> bool) {
     let sealed = Arc::make_mut(&mut catalog.sealed);
     sealed.retain(|segment| {
         let kept = keep(segment);
@@ -73,6 +85,7 @@ struct Rewind<'a> {
 impl Rewind<'_> {
     fn run(&self, writer: &mut TailWriter, end_seq: Seq, next_seq: Seq) -> Result<()> {
         let catalog = self.core.catalog().load();
+        check_known(&catalog, Op::Rewind, |entry| entry.next_seq > end_seq)?;
         let mut kept: Vec<Arc<Sealed>> = Vec::new();
         let mut copy = None;
         for segment in catalog.sealed.iter() {

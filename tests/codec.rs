@@ -5,7 +5,9 @@ use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX, Records, cannot_be_
 use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile, NAME_BYTES_MAX, PENDING_MAX, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
-use cairnlog::format::manifest::{MANIFEST_BYTES, SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::manifest::{
+    FRAMES_END_MAX, MANIFEST_BYTES, SealedEntry, SpareEntry, TailEntry,
+};
 use cairnlog::format::producers::{
     AppendEntry, EPOCH_CURSOR, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
 };
@@ -13,7 +15,7 @@ use cairnlog::format::record::{
     self, KEY_BYTES_MAX, Producer, RECORD_BYTES_MIN, RecordParts, RecordRef, VALUE_BYTES_MAX,
 };
 use cairnlog::format::{
-    BatchHeader, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c, names,
+    BatchHeader, Manifest, NUMBER_MAX, SegmentContext, SegmentHeader, WatermarkFile, crc32c, names,
 };
 use cairnlog::{Defect, LogId, SegmentId};
 use proptest::collection::vec;
@@ -404,8 +406,10 @@ fn a_cursor_that_contradicts_itself_is_refused_under_a_right_checksum() {
     assert_eq!(CursorFile::decode(&below.encode()), refused);
     let twice = with(vec![pending(80, 1, false), pending(80, 1, true)]);
     assert_eq!(CursorFile::decode(&twice.encode()), refused);
-    let last = with(vec![pending(u64::MAX, 1, false)]);
+    let last = with(vec![pending(NUMBER_MAX - 1, 1, false)]);
     assert_eq!(CursorFile::decode(&last.encode()), Ok(last));
+    let beyond = with(vec![pending(NUMBER_MAX, 1, false)]);
+    assert_eq!(CursorFile::decode(&beyond.encode()), refused);
     let many = |count: usize| (0..count as u64).map(|at| pending(80 + at, 1, false));
     let full = with(many(PENDING_MAX).collect());
     assert_eq!(CursorFile::decode(&full.encode()), Ok(full.clone()));
@@ -909,7 +913,7 @@ fn counts_on_disk_allocate_nothing() {
 fn extreme_records_come_back() {
     let producer = Some(Producer {
         id: u64::MAX,
-        epoch: u32::MAX,
+        epoch: u32::MAX - 1,
         number: u64::MAX,
     });
     let records = [
@@ -1066,9 +1070,98 @@ fn framing_costs_what_the_page_says() {
     assert_eq!(batch(&[], None).1.len(), 24, "a watermark");
 }
 
+/// Numbers near 2^64 under right checksums made openings, appends, repairs and `verify` panic, or wrap
+/// to 0 where overflow was not checked: a sum of what the disk says has to fit, whatever it says.
+#[test]
+fn numbers_beyond_the_bound_are_refused() {
+    let refused = |result: Result<(), Defect>, what: &str| {
+        assert!(
+            matches!(result, Err(Defect::Malformed(_))),
+            "{what}: {result:?}"
+        );
+    };
+    type Edit<T> = (&'static str, fn(&mut T, u64));
+    let header: [Edit<SegmentHeader>; 3] = [
+        ("id", |it, to| it.id = SegmentId(to)),
+        ("base seq", |it, to| it.base_seq = to),
+        ("durable seq", |it, to| it.durable_seq = to),
+    ];
+    for (what, edit) in header {
+        let mut it = sample_header();
+        edit(&mut it, NUMBER_MAX);
+        assert_eq!(
+            SegmentHeader::decode(&it.encode()),
+            Ok(it.clone()),
+            "{what}"
+        );
+        edit(&mut it, NUMBER_MAX + 1);
+        refused(SegmentHeader::decode(&it.encode()).map(drop), what);
+    }
+    let manifest: [Edit<Manifest>; 7] = [
+        ("generation", |it, to| it.generation = to),
+        ("head seq", |it, to| it.head_seq = to),
+        ("next segment id", |it, to| {
+            it.next_segment_id = SegmentId(to)
+        }),
+        ("durable seq", |it, to| it.durable_seq = to),
+        ("durable end", |it, to| it.durable_end = to),
+        ("tail base", |it, to| it.tail.base_seq = to),
+        ("frames end", |it, to| {
+            it.sealed[0].frames_end = to.saturating_sub(NUMBER_MAX - FRAMES_END_MAX)
+        }),
+    ];
+    for (what, edit) in manifest {
+        let mut it = sample_manifest();
+        edit(&mut it, NUMBER_MAX);
+        assert_eq!(Manifest::decode(&it.encode()), Ok(it.clone()), "{what}");
+        edit(&mut it, NUMBER_MAX + 1);
+        refused(Manifest::decode(&it.encode()).map(drop), what);
+    }
+    for number in [NUMBER_MAX + 1, u64::MAX] {
+        let watermark = WatermarkFile {
+            durable_seq: number,
+            ..sample_watermark()
+        };
+        refused(
+            WatermarkFile::decode(&watermark.encode()).map(drop),
+            "watermark",
+        );
+        let cursor = CursorFile {
+            as_of_seq: number,
+            ..sample_cursor()
+        };
+        refused(CursorFile::decode(&cursor.encode()).map(drop), "cursor");
+        let producers = ProducersFile {
+            as_of_seq: number,
+            ..sample_producers()
+        };
+        refused(
+            ProducersFile::decode(&producers.encode()).map(drop),
+            "producers",
+        );
+    }
+    // The seq behind a batch's last record counts as well.
+    let context = SegmentContext {
+        base_seq: NUMBER_MAX - 3,
+        ..CONTEXT
+    };
+    for (count, is_in) in [(3, true), (4, false)] {
+        let header = BatchHeader {
+            body_bytes: 100,
+            first_seq: context.base_seq,
+            durable_seq: context.base_seq,
+            timestamp_ms: context.base_timestamp_ms,
+            count,
+            sparse: false,
+        };
+        let found = BatchHeader::decode(&header.encode(&context, OFFSET), &context, OFFSET);
+        assert_eq!(found.is_ok(), is_in, "{count}: {found:?}");
+    }
+}
+
 #[test]
 fn only_our_own_names_are_cursors() {
-    for id in [1, 42, u64::MAX] {
+    for id in [1, 42, NUMBER_MAX] {
         assert_eq!(names::parse_cursor(&names::cursor(id)), Some(id));
         assert_eq!(names::parse_cursor_new(&names::cursor_new(id)), Some(id));
         assert_eq!(names::parse_cursor(&names::cursor_new(id)), None);
@@ -1077,6 +1170,7 @@ fn only_our_own_names_are_cursors() {
         "",
         "1.cur",
         "00000000000000000000.cur",
+        "04611686018427387905.cur",
         "00000000000000000001.seg",
     ] {
         assert_eq!(names::parse_cursor(name), None, "{name:?}");
@@ -1085,7 +1179,7 @@ fn only_our_own_names_are_cursors() {
 
 #[test]
 fn only_our_own_names_are_segments() {
-    for id in [1, 42, u64::MAX] {
+    for id in [1, 42, NUMBER_MAX] {
         let name = names::segment(SegmentId(id));
         assert_eq!(name.len(), 24);
         assert_eq!(names::parse_segment(&name), Some(SegmentId(id)));
@@ -1095,6 +1189,8 @@ fn only_our_own_names_are_segments() {
         ".seg",
         "1.seg",
         "00000000000000000000.seg",
+        "04611686018427387905.seg",
+        "18446744073709551615.seg",
         "18446744073709551616.seg",
         "99999999999999999999.seg",
         "+0000000000000000001.seg",
@@ -1112,7 +1208,7 @@ fn only_our_own_names_are_segments() {
 // Round trips and chaos -----------------------------------------------------------------------------
 
 fn any_producer() -> impl Strategy<Value = Option<Producer>> {
-    let producer = any::<(u64, u32, u64)>();
+    let producer = (any::<u64>(), 0..u32::MAX, any::<u64>());
     proptest::option::of(producer.prop_map(|(id, epoch, number)| Producer { id, epoch, number }))
 }
 
@@ -1137,6 +1233,11 @@ fn any_record() -> impl Strategy<Value = Rec> {
     )
 }
 
+/// Within the bound of all numbers.
+fn number() -> std::ops::RangeInclusive<u64> {
+    0..=NUMBER_MAX
+}
+
 fn any_header() -> impl Strategy<Value = SegmentHeader> {
     let predecessor = (1..=u64::MAX, any::<(u64, u64, u64, u32)>()).prop_map(|(id, rest)| {
         let (salt, frames_end, next_seq, checksum) = rest;
@@ -1151,8 +1252,8 @@ fn any_header() -> impl Strategy<Value = SegmentHeader> {
     (
         any::<bool>(),
         any::<[u8; 16]>(),
-        1..=u64::MAX,
-        any::<(u64, u64, i64, u64)>(),
+        1..=NUMBER_MAX,
+        (number(), any::<u64>(), any::<i64>(), number()),
         proptest::option::of(predecessor),
         proptest::option::of(0..u64::from(u32::MAX)),
     )
@@ -1179,13 +1280,20 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
         0..1000u64,
         0..1000u64,
         any::<u64>(),
-        128..=u64::MAX,
+        128..=FRAMES_END_MAX,
         any::<(i64, u32, u32, (u32, bool))>(),
     );
     (
         vec(entry, 0..12),
         any::<[u8; 16]>(),
-        any::<(u64, i64, u64, u64, u64, bool)>(),
+        (
+            number(),
+            any::<i64>(),
+            number(),
+            number(),
+            number(),
+            any::<bool>(),
+        ),
         any::<(u64, Option<u64>, u16)>(),
     )
         .prop_map(
@@ -1275,7 +1383,7 @@ proptest! {
         count in 0..=COUNT_MAX, sparse: bool, more: u32,
     ) {
         let (salt, base_seq, base_timestamp_ms) = context;
-        let base_seq = base_seq / 2;
+        let base_seq = base_seq / 8;
         let context = SegmentContext { salt, base_seq, base_timestamp_ms: base_timestamp_ms / 2 };
         let first_seq = base_seq + u64::from(first);
         let sparse = sparse && count > 0;
@@ -1295,7 +1403,7 @@ proptest! {
 
     #[test]
     fn footers_come_back(
-        counts: [u32; 4], seqs: (u64, u64), times: (i64, i64), frames_end: u64,
+        counts: [u32; 4], seqs in (number(), number()), times in any::<(i64, i64)>(), frames_end: u64,
         segment_checksum: u32, index in vec(any::<(u32, u32)>(), 0..50),
     ) {
         let index: Vec<_> =
@@ -1327,7 +1435,7 @@ proptest! {
 
     #[test]
     fn cursors_come_back(
-        log_id: [u8; 16], numbers: (u64, u64, u64, u64, i64), holds: bool, name in "\\PC{1,60}",
+        log_id: [u8; 16], numbers in (number(), number(), number(), number(), any::<i64>()), holds: bool, name in "\\PC{1,60}",
         deltas in vec((1..9u64, any::<u32>(), any::<bool>()), 0..20),
     ) {
         let (id, seq, as_of_seq, generation, updated_ms) = numbers;
@@ -1345,7 +1453,7 @@ proptest! {
     }
 
     #[test]
-    fn watermarks_come_back(log_id: [u8; 16], durable_seq: u64, generation: u64) {
+    fn watermarks_come_back(log_id: [u8; 16], durable_seq in number(), generation in number()) {
         let watermark = WatermarkFile { log_id: LogId(log_id), durable_seq, generation };
         prop_assert_eq!(WatermarkFile::decode(&watermark.encode()), Ok(watermark));
     }

@@ -5,7 +5,7 @@ use crate::{
     open::{self, WriterArgs},
     output,
 };
-use cairnlog::{CursorInfo, Log, Seq};
+use cairnlog::{CursorInfo, Defect, Log, Seq};
 use clap::{Args, Subcommand};
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -115,8 +115,10 @@ fn list(args: &ListArgs) -> Outcome {
         table(&mut out, &cursors)?;
     }
     out.flush()?;
-    match cursors.iter().any(|cursor| cursor.defect.is_some()) {
-        true => Err(Failure::Code(exit::DAMAGED)),
+    let mut defects = cursors.iter().filter_map(|cursor| cursor.defect);
+    match defects.clone().any(Defect::is_unsupported) {
+        true => Err(Failure::Newer),
+        false if defects.next().is_some() => Err(Failure::Code(exit::DAMAGED)),
         false => Ok(()),
     }
 }
@@ -145,12 +147,11 @@ pub fn table(out: &mut impl Write, cursors: &[CursorInfo]) -> io::Result<()> {
     writeln!(out, "{}", head.dimmed())?;
     for cursor in cursors {
         if let Some(defect) = cursor.defect {
-            writeln!(
-                out,
-                "{:<width$}  {}: {defect}",
-                cursor.name,
-                "damaged".red()
-            )?;
+            let state = match defect.is_unsupported() {
+                true => "unsupported".yellow().to_string(),
+                false => "damaged".red().to_string(),
+            };
+            writeln!(out, "{:<width$}  {state}: {defect}", cursor.name)?;
             continue;
         }
         writeln!(

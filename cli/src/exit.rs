@@ -15,6 +15,8 @@ pub const ERROR: u8 = 1;
 pub const TORN: u8 = 2;
 /// Bytes that were durable do not verify.
 pub const DAMAGED: u8 = 3;
+/// A newer program wrote a part of the log.
+pub const UNSUPPORTED: u8 = 4;
 /// The command line makes no sense.
 pub const USAGE: u8 = 64;
 /// Whoever read the acknowledgements went away before all input was appended.
@@ -27,10 +29,15 @@ Exit codes:
   1    it could not be done; standard error says why
   2    verify, plan: an unfinished end, which opening would cut
   3    bytes that were durable do not verify
+  4    a newer version of cairn wrote a part of the log; nothing was changed
   64   the command line makes no sense
   141  append, replay: the reader of the output went away too early
 
 A reader of any other output may go away at any time: that ends the tool quietly, with 0.";
+
+/// What there is to do about a log of a newer program.
+const NEWER: &str =
+    "use the newer cairn that wrote it; nothing here is damaged, and this one changes nothing";
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -45,6 +52,8 @@ pub enum Failure {
     Usage(String),
     /// Nobody reads the output any more.
     PipeClosed,
+    /// A part of the log is a newer program's; which one was said.
+    Newer,
     /// All is said; only the code is left.
     Code(u8),
 }
@@ -97,6 +106,8 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::Engine(error, _) if error.kind() == ErrorKind::Damaged => DAMAGED,
+            Self::Engine(error, _) if error.kind() == ErrorKind::Unsupported => UNSUPPORTED,
+            Self::Newer => UNSUPPORTED,
             Self::Engine(..) | Self::Io(..) | Self::Said(_) => ERROR,
             Self::Usage(_) => USAGE,
             Self::PipeClosed => OK,
@@ -106,8 +117,10 @@ impl Failure {
 
     /// The next step, where there is an obvious one.
     fn hint(&self) -> Option<String> {
-        let Self::Engine(error, dir) = self else {
-            return None;
+        let (error, dir) = match self {
+            Self::Engine(error, dir) => (error, dir),
+            Self::Newer => return Some(NEWER.into()),
+            _ => return None,
         };
         let dir = quoted(dir);
         Some(match error.kind() {
@@ -141,7 +154,7 @@ impl Failure {
                 let seq = error.resume_seq()?;
                 format!("the oldest record kept is seq {seq}")
             }
-            ErrorKind::Unsupported => "a newer cairn reads it".into(),
+            ErrorKind::Unsupported => NEWER.into(),
             _ => return None,
         })
     }
@@ -156,7 +169,7 @@ pub fn report(outcome: Outcome) -> ExitCode {
         Failure::Engine(error, _) => anstream::eprintln!("cairn: {error}"),
         Failure::Io(what, error) => anstream::eprintln!("cairn: {what}: {error}"),
         Failure::Said(text) | Failure::Usage(text) => anstream::eprintln!("cairn: {text}"),
-        Failure::PipeClosed | Failure::Code(_) => {}
+        Failure::PipeClosed | Failure::Newer | Failure::Code(_) => {}
     }
     if let Some(hint) = failure.hint() {
         anstream::eprintln!("  hint: {hint}");

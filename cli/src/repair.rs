@@ -69,7 +69,7 @@ pub fn repair(args: &RepairArgs) -> Outcome {
         return Ok(());
     }
     match report.findings.iter().map(|finding| finding.kind).max() {
-        None | Some(FindingKind::Derived) => Ok(()),
+        None | Some(FindingKind::Stray | FindingKind::Derived) => Ok(()),
         Some(FindingKind::Torn) => Err(Failure::Code(exit::TORN)),
         Some(_) => Err(Failure::Code(exit::DAMAGED)),
     }

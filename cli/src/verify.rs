@@ -21,6 +21,7 @@ Exit codes:
   1  it could not be looked at
   2  the end is an unfinished write, which opening would cut
   3  damage: bytes that were durable do not verify
+  4  a newer version of cairn wrote a part of it, which this one cannot judge
 
 Examples:
   cairn verify orders.log
@@ -67,6 +68,7 @@ pub fn ending(health: Health) -> Outcome {
     match health {
         Health::Clean => Ok(()),
         Health::Torn => Err(Failure::Code(exit::TORN)),
+        Health::Unsupported => Err(Failure::Newer),
         _ => Err(Failure::Code(exit::DAMAGED)),
     }
 }
@@ -90,6 +92,7 @@ fn tell(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
     let health = match report.health() {
         Health::Clean => "clean".green().to_string(),
         Health::Torn => "torn".yellow().to_string(),
+        Health::Unsupported => "unsupported".yellow().to_string(),
         _ => "damaged".red().to_string(),
     };
     writeln!(
@@ -109,7 +112,7 @@ pub fn tell_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
     let (kind, rest) = text.split_once(':').unwrap_or(("", &text));
     let kind = match finding.kind {
         FindingKind::Damage => kind.red().to_string(),
-        FindingKind::Torn => kind.yellow().to_string(),
+        FindingKind::Torn | FindingKind::Unsupported => kind.yellow().to_string(),
         _ => kind.cyan().to_string(),
     };
     write!(out, "{kind}:{rest}")?;
@@ -122,7 +125,9 @@ pub fn tell_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 /// A finding for scripts.
 pub fn finding_json(finding: &Finding) -> Value {
     let kind = match finding.kind {
+        FindingKind::Stray => "stray",
         FindingKind::Derived => "derived",
+        FindingKind::Unsupported => "unsupported",
         FindingKind::Torn => "torn",
         _ => "damage",
     };
@@ -142,20 +147,19 @@ fn word(health: Health) -> &'static str {
     match health {
         Health::Clean => "clean",
         Health::Torn => "torn",
+        Health::Unsupported => "unsupported",
         _ => "damaged",
     }
 }
 
 pub fn plan(args: &VerifyArgs) -> Outcome {
     let plan = Options::new().plan(&args.dir).in_log(&args.dir)?;
-    let torn = plan
-        .findings
-        .iter()
-        .any(|finding| finding.kind == FindingKind::Torn);
-    let health = match (plan.refuses, torn) {
-        (true, _) => Health::Damaged,
-        (false, true) => Health::Torn,
-        (false, false) => Health::Clean,
+    let has = |kind| plan.findings.iter().any(|finding| finding.kind == kind);
+    let health = match plan.refuses {
+        true if has(FindingKind::Unsupported) => Health::Unsupported,
+        true => Health::Damaged,
+        false if has(FindingKind::Torn) => Health::Torn,
+        false => Health::Clean,
     };
     if args.json {
         let cut = |piece: &cairnlog::CutBytes| json!({ "segment": piece.segment.0, "offset": piece.offset, "bytes": piece.bytes });

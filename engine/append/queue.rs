@@ -8,7 +8,10 @@ use super::{AppendOptions, Core, Ledger, NewRecord, Spare, completion::Completio
 use crate::{
     catalog::Level,
     error::{Error, ErrorKind, Op, Result},
-    format::batch::{BATCH_HEADER_BYTES, COUNT_MAX},
+    format::{
+        NUMBER_MAX,
+        batch::{BATCH_HEADER_BYTES, COUNT_MAX},
+    },
     options::Durability,
     segment::Tail,
     sync::{Arc, MutexGuard},
@@ -224,6 +227,10 @@ impl Core {
             if count == 0 {
                 let none = state.next_seq..state.next_seq;
                 return Ok(Attempt::Queued((none, None), state));
+            }
+            if state.next_seq.saturating_add(count.into()) > NUMBER_MAX {
+                let note = "the log has given out all of its numbers";
+                return Err(Error::note(ErrorKind::TooLarge, Op::Append, note));
             }
             let queued = state.queued_bytes;
             if queued > 0 && queued + body_bytes > self.options.queued_bytes_max(level) {

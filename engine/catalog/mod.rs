@@ -11,6 +11,7 @@ mod watermark;
 pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{
+    error::Error,
     format::{Manifest, manifest::SealedEntry},
     segment::{Home, Sealed, Tail},
     sync::{Arc, RwLock},
@@ -31,6 +32,8 @@ pub(crate) struct Catalog {
     pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
     /// Segments that are not sealed yet, in order; the last is the tail.
     pub(crate) tails: Vec<Arc<Tail>>,
+    /// Why nothing is shown of what lies behind, if a newer program wrote it.
+    pub(crate) beyond: Option<Error>,
     home: Arc<Home>,
 }
 
@@ -44,6 +47,7 @@ impl Catalog {
             durable_seq: manifest.durable_seq,
             sealed: Arc::new(manifest.sealed.iter().map(segment).collect()),
             tails,
+            beyond: None,
             home,
         }
     }

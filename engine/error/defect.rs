@@ -60,6 +60,15 @@ pub enum Defect {
     UnfinishedBackup,
 }
 
+impl Defect {
+    /// Whether it is a newer program's doing, and no damage: a version, or a feature that has to be
+    /// known.
+    #[must_use]
+    pub fn is_unsupported(self) -> bool {
+        matches!(self, Self::UnknownVersion(_) | Self::UnknownFeature(_))
+    }
+}
+
 impl fmt::Display for Defect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

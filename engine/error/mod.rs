@@ -86,9 +86,10 @@ impl Error {
 
     /// Stored bytes that are not what they should be.
     pub(crate) fn defect(op: Op, place: Place, defect: Defect) -> Self {
-        let kind = match defect {
-            Defect::UnknownVersion(_) | Defect::UnknownFeature(_) => ErrorKind::Unsupported,
-            _ => ErrorKind::Damaged,
+        let kind = if defect.is_unsupported() {
+            ErrorKind::Unsupported
+        } else {
+            ErrorKind::Damaged
         };
         Self::new(kind, op, Cause::Defect(defect)).at(place)
     }

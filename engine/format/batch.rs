@@ -2,8 +2,8 @@
 //!
 //! A batch is in the log if and only if its header and every record of it verify.
 
-use super::u32_at;
-use super::{RecordRef, SegmentContext, at, check_crc, checksum, checksum::Kind, fixed, record};
+use super::{NUMBER_MAX, RecordRef, SegmentContext, at, check_crc, checksum};
+use super::{checksum::Kind, fixed, record, u32_at};
 use crate::{error::Defect, types::Seq};
 
 /// The size of a batch header in bytes.
@@ -124,7 +124,7 @@ impl BatchHeader {
         if (last & WATERMARK != 0) != (count == 0)
             || u64::from(body_bytes) < least
             || (count == 0 && (body_bytes != 0 || sparse))
-            || first_seq.checked_add(count.into()).is_none()
+            || first_seq.saturating_add(count.into()) > NUMBER_MAX
         {
             return Err(Defect::Malformed("batch counts"));
         }

@@ -1,7 +1,7 @@
 //! A cursor file: the named, durable read position of a consumer. Layout: `format.md`, "Cursor".
 
-use super::{VERSION, at, check_preamble, check_version, checksum, fixed};
-use super::{i64_at, u16_at, u32_at, u64_at};
+use super::{NUMBER_MAX, VERSION, at, check_numbers, check_preamble, check_version, checksum};
+use super::{fixed, i64_at, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, Seq},
@@ -138,12 +138,14 @@ impl CursorFile {
                 .map(Pending::read)
                 .collect(),
         };
-        let mut floor = Some(cursor.seq);
+        let numbers = [cursor.id, cursor.seq, cursor.as_of_seq, cursor.generation];
+        check_numbers(&numbers, "cursor: a number is too large")?;
+        let mut floor = cursor.seq;
         for pending in &cursor.pending {
-            if floor.is_none_or(|floor| pending.seq < floor) {
+            if pending.seq < floor || pending.seq >= NUMBER_MAX {
                 return Err(Defect::Malformed("cursor: pending records"));
             }
-            floor = pending.seq.checked_add(1);
+            floor = pending.seq + 1;
         }
         if cursor.pending.len() > PENDING_MAX {
             return Err(Defect::Malformed("cursor: pending records"));

@@ -2,7 +2,7 @@
 //!
 //! Derived data: a footer that does not verify is rebuilt from the frames, and nothing is lost.
 
-use super::{SegmentContext, i64_at, u32_at, u64_at};
+use super::{NUMBER_MAX, SegmentContext, i64_at, u32_at, u64_at};
 use super::{at, check_crc, check_preamble, checksum, checksum::Kind, fixed};
 use crate::{error::Defect, types::Seq};
 
@@ -109,7 +109,10 @@ impl Footer {
             frames_end: u64_at(bytes, 56),
             segment_checksum: u32_at(bytes, 64),
         };
-        if footer.frames_end != frames_end || footer.first_seq > footer.next_seq {
+        if footer.frames_end != frames_end
+            || footer.first_seq > footer.next_seq
+            || footer.next_seq > NUMBER_MAX
+        {
             return Err(Defect::Malformed("footer"));
         }
         Ok(footer)

@@ -1,7 +1,9 @@
 //! The 128 bytes at the start of a segment file. Layout: `format.md`, "Segment header".
 
-use super::{SegmentContext, at, check_crc, check_preamble, check_version, checksum, fixed};
-use super::{VERSION, i64_at, u16_at, u32_at, u64_at};
+use super::{
+    SegmentContext, at, check_crc, check_numbers, check_preamble, check_version, checksum,
+};
+use super::{VERSION, fixed, i64_at, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -151,7 +153,7 @@ impl SegmentHeader {
         };
         let base_seq = u64_at(bytes, 48);
         let copied = u32_at(bytes, 116).checked_sub(1);
-        Ok(Self {
+        let header = Self {
             origin,
             log_id: LogId(at(bytes, 24)),
             id,
@@ -161,6 +163,9 @@ impl SegmentHeader {
             predecessor: (predecessor.id.0 != 0).then_some(predecessor),
             durable_seq: u64_at(bytes, 104),
             appends_from: copied.map(|count| base_seq.saturating_add(count.into())),
-        })
+        };
+        let numbers = [header.id.0, header.base_seq, header.durable_seq];
+        check_numbers(&numbers, "segment header: a number is too large")?;
+        Ok(header)
     }
 }

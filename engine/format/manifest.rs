@@ -1,7 +1,7 @@
 //! The manifest: which segments are the log. Layout: `format.md`, "Manifest".
 
-use super::{VERSION, at, check_crc, check_preamble, check_version, checksum, fixed};
-use super::{header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
+use super::{VERSION, at, check_crc, check_numbers, check_preamble, check_version};
+use super::{checksum, fixed, header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -11,6 +11,11 @@ use crate::{
 pub const MANIFEST_BYTES: usize = 144;
 /// The size of the entry of one sealed segment in bytes.
 pub const SEALED_BYTES: usize = 64;
+/// The most sealed segments: a commit writes the entries of all of them.
+pub const SEALED_MAX: usize = 1 << 20;
+/// The furthest that a segment's frames can end, in bytes: a batch starts at most at 2³² − 1, and is
+/// no longer than that and its header.
+pub const FRAMES_END_MAX: u64 = 1 << 33;
 const MAGIC: [u8; 8] = *b"CAIRNMAN";
 const SEED: u32 = 0x4d41_4e49;
 const SEED_ENTRIES: u32 = 0x4d45_4e54;
@@ -195,6 +200,18 @@ impl Manifest {
 
     /// The rules between fields, which a checksum cannot hold.
     fn check(&self) -> Result<(), Defect> {
+        let numbers = [
+            self.generation,
+            self.head_seq,
+            self.next_segment_id.0,
+            self.durable_seq,
+            self.durable_end,
+            self.tail.base_seq,
+        ];
+        check_numbers(&numbers, "manifest: a number is too large")?;
+        if self.sealed.len() > SEALED_MAX {
+            return Err(Defect::Malformed("manifest: count of segments"));
+        }
         let ids = self
             .sealed
             .iter()
@@ -217,7 +234,7 @@ impl Manifest {
         }
         let mut floor = 0;
         for entry in &self.sealed {
-            if entry.frames_end < HEADER_BYTES as u64 {
+            if !(HEADER_BYTES as u64..=FRAMES_END_MAX).contains(&entry.frames_end) {
                 return Err(Defect::Malformed("manifest: end of frames"));
             }
             if entry.base_seq < floor || entry.next_seq < entry.base_seq {

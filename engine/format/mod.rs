@@ -33,6 +33,10 @@ use crate::{error::Defect, types::LogId};
 /// The version of the format that this library writes, and the newest that it reads.
 pub const VERSION: u16 = 1;
 
+/// What no seq, id, generation or offset exceeds: far from where a sum of them could wrap, and further
+/// than any log gets. A structure that verifies and states more is damaged.
+pub const NUMBER_MAX: u64 = 1 << 62;
+
 /// What every frame of a segment is decoded against; taken from the segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentContext {
@@ -105,6 +109,15 @@ fn check_crc(bytes: &[u8], seed: u32, stored: u32) -> Result<(), Defect> {
         Ok(())
     } else {
         Err(Defect::BadChecksum { stored, computed })
+    }
+}
+
+/// Checks that numbers are within [`NUMBER_MAX`].
+fn check_numbers(numbers: &[u64], what: &'static str) -> Result<(), Defect> {
+    if numbers.iter().all(|number| *number <= NUMBER_MAX) {
+        Ok(())
+    } else {
+        Err(Defect::Malformed(what))
     }
 }
 

@@ -4,6 +4,7 @@
 //! exists, durably, before its base is known, and renaming it then would put a directory sync into
 //! an append's way.
 
+use super::NUMBER_MAX;
 use crate::types::SegmentId;
 
 /// The manifest.
@@ -71,5 +72,6 @@ fn parse(name: &str, suffix: &str) -> Option<u64> {
     } else {
         return None;
     };
-    (id != 0).then_some(id)
+    // Any other number is nobody's: the file is left alone.
+    (1..=NUMBER_MAX).contains(&id).then_some(id)
 }

@@ -1,7 +1,7 @@
 //! What the log remembers of its producers, as of one seq. Layout: `format.md`, "Producers".
 
-use super::{VERSION, at, check_preamble, check_version, checksum, fixed};
-use super::{u16_at, u32_at, u64_at};
+use super::{NUMBER_MAX, VERSION, at, check_numbers, check_preamble, check_version, checksum};
+use super::{fixed, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -161,6 +161,13 @@ impl ProducersFile {
         let listed: usize = self.producers.iter().map(|it| it.appends.len()).sum();
         if listed as u64 != u64::from(append_count) {
             return Err(Defect::Malformed("producers: count of appends"));
+        }
+        // What producers call their appends is theirs; what cursors do is a seq.
+        let numbers = [self.as_of_seq, self.end_seq, self.tail_id.0];
+        check_numbers(&numbers, "producers: a number is too large")?;
+        let cursors = self.producers.iter().filter(|it| it.epoch == EPOCH_CURSOR);
+        if (cursors.flat_map(|it| &it.appends)).any(|append| append.number > NUMBER_MAX) {
+            return Err(Defect::Malformed("producers: a cursor's seq is too large"));
         }
         if self.end_seq > self.as_of_seq {
             return Err(Defect::Malformed("producers: end"));

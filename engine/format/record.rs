@@ -1,7 +1,7 @@
 //! A record frame: checksum, lengths and flags, then key and value. Layout: `format.md`, "Record".
 
-use super::{BatchHeader, SegmentContext, at, checksum, checksum::Kind};
-use super::{i64_at, u16_at, u32_at, u64_at};
+use super::{BatchHeader, NUMBER_MAX, SegmentContext, at, checksum, checksum::Kind};
+use super::{i64_at, producers::EPOCH_CURSOR, u16_at, u32_at, u64_at};
 use crate::{error::Defect, types::Seq};
 
 /// The longest value in bytes: 27 bits of length.
@@ -243,14 +243,26 @@ pub fn decode<'a>(
     if stored != computed {
         return Err(Defect::BadChecksum { stored, computed });
     }
-    if seq < dense_seq {
-        return Err(Defect::SequenceGap {
-            expected: dense_seq,
-            found: seq,
-        });
+    if batch.sparse {
+        check_stated(seq, dense_seq)?;
     }
     let record = fields(frame, &shape, seq, batch.timestamp_ms)?;
     Ok((record, frame.len()))
+}
+
+/// What a record of a sparse batch says of its seq: of a dense one, the header did.
+fn check_stated(seq: Seq, floor: Seq) -> Result<(), Defect> {
+    if seq < floor {
+        return Err(Defect::SequenceGap {
+            expected: floor,
+            found: seq,
+        });
+    }
+    // The seq after it counts as well.
+    if seq >= NUMBER_MAX {
+        return Err(Defect::Malformed("record: seq is too large"));
+    }
+    Ok(())
 }
 
 /// The seq that a frame states, or that it has by its place.
@@ -313,6 +325,12 @@ fn fields<'a>(
             number: u64_at(frame, cursor + 12),
         }
     });
+    if let Some(Producer { epoch, number, .. }) = producer
+        && epoch == EPOCH_CURSOR
+        && number > NUMBER_MAX
+    {
+        return Err(Defect::Malformed("record: a cursor's seq is too large"));
+    }
     let timestamp_ms = if has(TIMESTAMP) {
         i64_at(frame, cursor - 8)
     } else {

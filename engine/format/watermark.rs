@@ -1,8 +1,8 @@
 //! The watermark file: how far the log is durable, told to readers in other processes. Layout:
 //! `format.md`, "Watermark".
 
-use super::{VERSION, at, check_crc, check_preamble, check_version, checksum, fixed};
-use super::{u16_at, u32_at, u64_at};
+use super::{VERSION, at, check_crc, check_numbers, check_preamble, check_version, checksum};
+use super::{fixed, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, Seq},
@@ -55,10 +55,13 @@ impl WatermarkFile {
             u32_at(bytes, 52),
         )?;
         check_version(u16_at(bytes, 8), u32_at(bytes, 12))?;
-        Ok(Self {
+        let told = Self {
             log_id: LogId(at(bytes, 16)),
             durable_seq: u64_at(bytes, 32),
             generation: u64_at(bytes, 40),
-        })
+        };
+        let numbers = [told.durable_seq, told.generation];
+        check_numbers(&numbers, "watermark: a number is too large")?;
+        Ok(told)
     }
 }

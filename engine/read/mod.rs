@@ -114,6 +114,9 @@ impl Reader {
         // between may have dropped records for newer ones above it; then those have to be shown.
         let end = self.watermark.get(self.level);
         let catalog = self.catalog.load();
+        if catalog.beyond.is_some() {
+            return Ok((end, catalog)); // What is durable behind it cannot be shown.
+        }
         Ok((end.max(catalog.durable_seq), catalog))
     }
 
@@ -125,7 +128,7 @@ impl Reader {
     ///
     /// # Errors
     /// `Trimmed` below the head, with the seq to go on from; `Damaged` with its place if its bytes
-    /// do not verify; `Io`.
+    /// do not verify; `Unsupported` if it lies where only a newer program can read; `Io`.
     pub fn get(&self, seq: Seq) -> Result<Option<Record>> {
         let (end, mut catalog) = self.snapshot()?;
         loop {
@@ -143,8 +146,16 @@ impl Reader {
     pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
         let (end, catalog) = self.snapshot()?;
         let open_end = range.end_bound() == Bound::Unbounded;
+        let passes_end = match range.end_bound() {
+            Bound::Included(seq) => *seq >= end,
+            Bound::Excluded(seq) => *seq > end,
+            Bound::Unbounded => true,
+        };
+        let beyond = catalog.beyond.clone().filter(|_| passes_end);
         let (first, next) = resolve(range, catalog.head_seq, end)?;
-        Ok(self.walk(catalog, first, next, open_end))
+        Ok(self
+            .walk(catalog, first, next, open_end)
+            .followed_by(beyond))
     }
 
     /// The records from `from` on, and those to come: the iterator waits for more.
@@ -172,6 +183,7 @@ impl Reader {
             .or_else(|| catalog.tails.first().map(|tail| tail.context.base_seq))
             .unwrap_or(end);
         let first = first.max(catalog.head_seq);
+        let beyond = catalog.beyond.clone();
         let mut scan = self.walk(catalog, first, end, false);
         while let Some(record) = scan.next_ref() {
             let record = record?;
@@ -179,7 +191,7 @@ impl Reader {
                 return Ok(record.seq);
             }
         }
-        Ok(end)
+        beyond.map_or(Ok(end), Err)
     }
 
     /// The newest record of a key inside a range: its latest value or tombstone.
@@ -215,7 +227,7 @@ fn get_in(catalog: &Catalog, seq: Seq, end: Seq) -> Result<Option<Record>> {
         return Err(Error::trimmed(Op::Read, seq, catalog.head_seq));
     }
     if seq >= end {
-        return Ok(None);
+        return catalog.beyond.clone().map_or(Ok(None), Err);
     }
     let Some(part) = part_at(catalog, seq)? else {
         return Ok(None);

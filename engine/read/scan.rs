@@ -37,6 +37,8 @@ pub struct Scan {
     open_end: bool,
     forward: Option<Forward>,
     backward: Option<Reverse>,
+    /// What a walk to the end of the range ends with, as that lies where only a newer program can read.
+    beyond: Option<Error>,
 }
 
 /// A walk forwards over one segment.
@@ -84,7 +86,14 @@ impl Scan {
             open_end,
             forward: None,
             backward: None,
+            beyond: None,
         }
+    }
+
+    /// The same, with an error behind its last record.
+    pub(super) fn followed_by(mut self, beyond: Option<Error>) -> Self {
+        self.beyond = beyond;
+        self
     }
 
     /// The range of seqs that is left to be read.
@@ -104,7 +113,7 @@ impl Scan {
     fn lend(&mut self) -> Option<Result<(RecordRef<'_>, &Bytes)>> {
         match self.go_on() {
             Ok(true) => {}
-            Ok(false) => return None,
+            Ok(false) => return self.beyond.take().map(Err),
             Err(error) => {
                 self.end();
                 return Some(Err(error));
@@ -118,7 +127,7 @@ impl Scan {
             }
             Ok(None) => None,
             Err(fault) => {
-                self.first = self.next;
+                (self.first, self.beyond) = (self.next, None);
                 Some(Err(fault.into_error(Op::Read, forward.segment)))
             }
         }
@@ -205,6 +214,9 @@ impl Scan {
     /// As [`step_back`](Self::step_back), over a newer catalog if another process has changed the
     /// segments.
     fn next_back_record(&mut self) -> Result<Option<Record>> {
+        if let Some(error) = self.beyond.take() {
+            return Err(error);
+        }
         self.open_end = false;
         loop {
             match self.step_back() {
@@ -247,7 +259,7 @@ impl Scan {
     }
 
     fn end(&mut self) {
-        self.first = self.next;
+        (self.first, self.beyond) = (self.next, None);
     }
 }
 

@@ -104,6 +104,7 @@ impl TailReader {
                     }
                 }
             }
+            self.check_beyond()?;
             match self.wait(timeout)? {
                 Wait::Reached => {}
                 Wait::TimedOut | Wait::Called => return Ok(None),
@@ -119,6 +120,13 @@ impl TailReader {
             self.scan = Some((self.reader.walk(catalog, self.next_seq, end, false), end));
         }
         Ok(None)
+    }
+
+    /// What it waits for never comes if a newer program wrote it.
+    fn check_beyond(&self) -> Result<()> {
+        let shown = self.next_seq >= self.reader.watermark.get(self.reader.level);
+        let beyond = self.reader.catalog.load().beyond.clone();
+        beyond.filter(|_| shown).map_or(Ok(()), Err)
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<Wait> {

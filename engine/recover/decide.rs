@@ -5,6 +5,7 @@ mod witness;
 
 use end::{End, find_end};
 pub(crate) use witness::attested;
+pub(crate) use witness::strays;
 use witness::{is_older, judge_unnamed};
 
 use super::{
@@ -74,15 +75,25 @@ pub(crate) struct Damage {
 
 /// Decides what opening does about these facts.
 pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
-    let manifest = match &facts.manifest {
-        ManifestFact::Missing => return without_manifest(facts),
-        ManifestFact::Invalid(defect) => {
-            return Plan::Refuse {
-                damage: vec![file_damage(names::MANIFEST, *defect)],
-            };
-        }
-        ManifestFact::Valid(manifest) => manifest,
-    };
+    if !facts.newer.is_empty() {
+        let newer = facts.newer.iter();
+        return Plan::Refuse {
+            damage: newer
+                .map(|(place, defect)| at_place(place, *defect))
+                .collect(),
+        };
+    }
+    match &facts.manifest {
+        ManifestFact::Missing => without_manifest(facts),
+        ManifestFact::Invalid(defect) => Plan::Refuse {
+            damage: vec![file_damage(names::MANIFEST, *defect)],
+        },
+        ManifestFact::Valid(manifest) => decide_named(facts, manifest, on_ambiguous),
+    }
+}
+
+/// Decides about a log of which it is known what it is.
+fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTail) -> Plan {
     let mut damage = damaged_files(facts);
     let (remove, unexplained) = judge_unnamed(facts, manifest);
     damage.extend(unexplained);
@@ -233,8 +244,12 @@ fn cut_ranges(facts: &Facts, end: &End<'_>) -> Vec<(SegmentId, u64, u64)> {
 }
 
 fn file_damage(name: &str, defect: Defect) -> Damage {
+    at_place(&Place::file(name), defect)
+}
+
+fn at_place(place: &Place, defect: Defect) -> Damage {
     Damage {
-        place: Place::file(name),
+        place: place.clone(),
         defect,
         first_seq: 0,
         next_seq: 0,

@@ -1,6 +1,9 @@
 //! Look: gathers what is on disk. Never writes, never judges.
 
-use super::heard::{WatermarkFact, passed, watermark_fact};
+use super::{
+    heard::{WatermarkFact, passed, watermark_fact},
+    newer::newer,
+};
 use crate::{
     append::Ledger,
     error::{Defect, Error, Op, Place, Result},
@@ -10,7 +13,7 @@ use crate::{
     },
     segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
     types::{SegmentId, Seq},
-    vfs::{Access, Dir, VfsFile, read_full_at},
+    vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
 };
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -76,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) unnamed: Vec<UnnamedFact>,
     /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<&'static str>,
+    /// What a newer program wrote and this one does not know: judged before all else.
+    pub(crate) newer: Vec<(Place, Defect)>,
     pub(crate) reserve: bool,
     pub(crate) watermark: WatermarkFact,
     /// The highest seq that a cursor says was durable: what it has passed, and as of when.
@@ -93,6 +98,15 @@ impl Facts {
         }
     }
 
+    /// The id for the next new segment: above every file that is there, named or not, so that nothing is
+    /// ever created over one. Files under ids that no writer comes to are nobody's.
+    pub(crate) fn first_free_id(&self, manifest: &Manifest) -> SegmentId {
+        let unnamed = self.unnamed.iter().map(|fact| fact.id);
+        let near = unnamed.filter(|id| !is_far(*id, manifest));
+        let next_id = near.map(|id| id.0 + 1);
+        SegmentId(next_id.fold(manifest.next_segment_id.0, u64::max))
+    }
+
     /// The ledger of producers as it is stored, in a log of which this segment is the tail.
     pub(crate) fn ledger(&self, tail_id: SegmentId) -> Ledger {
         match &self.producers {
@@ -102,15 +116,24 @@ impl Facts {
     }
 }
 
+/// How far above the next id a file may be and still be one that this log's writer began.
+const ID_DISTANCE_MAX: u64 = 1 << 32;
+
+/// Whether no writer of this manifest's log can have given out this id.
+pub(crate) fn is_far(id: SegmentId, manifest: &Manifest) -> bool {
+    id.0.saturating_sub(manifest.next_segment_id.0) >= ID_DISTANCE_MAX
+}
+
 /// Looks at a directory. Whatever says how far the log was durable is read before the log: beside a
 /// writer that is alive it is true of what is read later.
 pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
-    let listed = dir.list().map_err(|error| {
-        if error.kind() == io::ErrorKind::NotFound {
-            return super::not_found(op, dir);
-        }
-        Error::io(op, error).at(Place::file(dir.path()))
-    })?;
+    let mut facts = gather(dir, op)?;
+    facts.newer = newer(dir, &facts);
+    Ok(facts)
+}
+
+fn gather(dir: &Dir, op: Op) -> Result<Facts> {
+    let listed = list(dir, op)?;
     // The size of each segment file. There may be very many: their names are let go here.
     let mut segments = BTreeMap::new();
     let mut others = Vec::new();
@@ -138,6 +161,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
             .into_iter()
             .filter(|name| is_there(name))
             .collect(),
+        newer: Vec::new(),
         reserve: is_there(names::RESERVE),
         watermark: told,
         cursors_seq: 0,
@@ -179,6 +203,13 @@ fn chain(
         .map(|named| unsealed(dir, op, named.id, named.salt, next_seq, size(named.id)))
         .transpose()?;
     Ok((tail, spare))
+}
+
+fn list(dir: &Dir, op: Op) -> Result<Vec<DirEntry>> {
+    dir.list().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => super::not_found(op, dir),
+        _ => Error::io(op, error).at(Place::file(dir.path())),
+    })
 }
 
 fn manifest_fact(dir: &Dir, op: Op, listed: bool) -> Result<ManifestFact> {

@@ -13,10 +13,11 @@ mod decide;
 mod heard;
 mod ledger;
 mod look;
+mod newer;
 mod report;
 
 pub(crate) use act::{keep, keep_file};
-pub(crate) use decide::{Damage, Plan, attested, decide};
+pub(crate) use decide::{Damage, Plan, attested, decide, strays};
 pub(crate) use heard::WatermarkFact;
 pub(crate) use ledger::ledger;
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
@@ -30,7 +31,7 @@ use crate::{
     observe::event,
     options::{OnAmbiguousTail, Options},
     sync::Arc,
-    types::{SegmentId, Seq},
+    types::Seq,
     vfs::{Dir, LockAttempt, VfsLock},
 };
 use std::{io, time::Duration};
@@ -53,10 +54,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         _ => None,
     };
     if let Some(manifest) = &mut manifest {
-        // Above every file that is there, named or not: nothing is ever created over one.
-        let unnamed = facts.unnamed.iter().map(|fact| fact.id.0 + 1);
-        let next_id = unnamed.fold(manifest.next_segment_id.0, u64::max);
-        manifest.next_segment_id = SegmentId(next_id);
+        manifest.next_segment_id = facts.first_free_id(manifest);
     }
     let mut kept = Vec::new();
     let (ready, remove) = match (&plan, manifest) {
@@ -163,19 +161,35 @@ pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Seq> {
     // A reader cuts nothing, so it need not refuse what recovery would.
     let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
     let (mut facts, _) = plan(dir, &reading)?;
-    // Nor does it need to know who appended what; how much that was, it does.
+    // Nor does it need to know who appended what, or what a newer program wrote: it shows what it can
+    // read, and says so where it comes to the rest. How much was appended by name, it does.
     if let ProducersFact::Invalid(_) = facts.producers {
         facts.producers = ProducersFact::Missing;
     }
+    facts.newer.clear();
+    let attested_seq = match &facts.manifest {
+        ManifestFact::Valid(manifest) => Some(attested(&facts, manifest)),
+        ManifestFact::Missing | ManifestFact::Invalid(_) => None,
+    };
     match decide(&facts, OnAmbiguousTail::Cut) {
         Plan::Create { .. } => Err(not_found(Op::Open, dir)),
-        refused @ Plan::Refuse { .. } => Err(refused
-            .refusal()
-            .unwrap_or_else(|| not_found(Op::Open, dir))),
-        Plan::Resume { .. } | Plan::Carry { .. } => Ok(match &facts.manifest {
-            ManifestFact::Valid(manifest) => attested(&facts, manifest),
-            ManifestFact::Missing | ManifestFact::Invalid(_) => 0,
-        }),
+        Plan::Refuse { damage } => {
+            let mut damage = damage.iter();
+            let named = attested_seq.is_some();
+            let refused = damage.find(|damage| !(named && damage.defect.is_unsupported()));
+            refused.map_or(Ok(attested_seq.unwrap_or(0)), |damage| {
+                Err(act::refusal(damage))
+            })
+        }
+        Plan::Resume { .. } | Plan::Carry { .. } => Ok(attested_seq.unwrap_or(0)),
+    }
+}
+
+/// Refuses what is no work for a program that does not know a part of the log: a newer one's.
+pub(crate) fn refuse_newer(facts: &Facts, op: Op) -> Result<()> {
+    match facts.newer.first() {
+        Some((place, defect)) => Err(Error::defect(op, place.clone(), *defect)),
+        None => Ok(()),
     }
 }
 
@@ -287,14 +301,6 @@ impl Plan {
     /// Whether opening would fail with this plan.
     pub(crate) fn refuses(&self) -> bool {
         matches!(self, Self::Refuse { .. })
-    }
-
-    /// The error that opening would give.
-    pub(crate) fn refusal(&self) -> Option<Error> {
-        match self {
-            Self::Refuse { damage } => damage.first().map(act::refusal),
-            _ => None,
-        }
     }
 }
 

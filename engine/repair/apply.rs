@@ -36,7 +36,7 @@ impl Repair<'_> {
             self.dir,
             self.options,
             self.manifest.log_id,
-            self.first_free_id(),
+            self.facts.first_free_id(self.manifest),
             self.facts.ledger(self.manifest.tail.id),
         );
         let mut sealed: Vec<SealedEntry> = Vec::new();
@@ -72,12 +72,6 @@ impl Repair<'_> {
             self.dir.remove_if_there(&names::segment(id)).ok();
         }
         Ok(kept)
-    }
-
-    /// No file of this id or above is there, named or not.
-    fn first_free_id(&self) -> SegmentId {
-        let unnamed = self.facts.unnamed.iter().map(|fact| fact.id.0 + 1);
-        SegmentId(unnamed.fold(self.manifest.next_segment_id.0, u64::max))
     }
 
     /// Every byte of every file that will go, durably, before anything changes.

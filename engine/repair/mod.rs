@@ -20,7 +20,7 @@ use crate::{
     recover::{self, CutBytes, ManifestFact, ProducersFact},
     segment::{Piece, Range as FrameRange, Window, salvage as walk},
     types::{SegmentId, Seq},
-    verify::{self, Finding, FindingKind},
+    verify::{self, Finding, FindingKind, VerifyReport},
     vfs::Dir,
 };
 use apply::Repair;
@@ -78,12 +78,9 @@ pub struct RepairReport {
 /// Repairs a log: see [`Options::repair`].
 pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result<RepairReport> {
     options.check()?;
-    // Before the lock, which would leave its file in a directory that holds no log.
-    if matches!(recover::plan(dir, options)?.1, recover::Plan::Create { .. }) {
-        return Err(recover::not_found(Op::Repair, dir));
-    }
+    check_repairable(dir, options)?;
     let _lock = recover::lock(dir, options.lock_timeout)?;
-    let found = verify::verify(dir, options, |_| {})?;
+    let found = verify_known(dir, options)?;
     let damage = |finding: &&Finding| finding.kind == FindingKind::Damage;
     let lost = merge(
         found
@@ -107,7 +104,8 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
     };
     let Some(worst) = report.findings.iter().find(damage) else {
         // Nothing but a torn tail, at most: that is what opening is for.
-        if how.apply && !report.findings.is_empty() {
+        let torn = |finding: &Finding| finding.kind > FindingKind::Stray;
+        if how.apply && report.findings.iter().any(torn) {
             drop(_lock);
             report.kept = reopen(dir, options)?;
             report.applied = true;
@@ -143,6 +141,27 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
     .run()?;
     report.applied = true;
     Ok(report)
+}
+
+/// Refuses what repair cannot be of.
+fn check_repairable(dir: &Dir, options: &Options) -> Result<()> {
+    // Before the lock, which would leave its file in a directory that holds no log.
+    let (facts, plan) = recover::plan(dir, options)?;
+    recover::refuse_newer(&facts, Op::Repair)?;
+    if matches!(plan, recover::Plan::Create { .. }) {
+        return Err(recover::not_found(Op::Repair, dir));
+    }
+    Ok(())
+}
+
+/// What does not verify, in a log of which all is known.
+fn verify_known(dir: &Dir, options: &Options) -> Result<VerifyReport> {
+    let found = verify::verify(dir, options, |_| {})?;
+    let newer = |finding: &&Finding| finding.kind == FindingKind::Unsupported;
+    match found.findings.iter().find(newer) {
+        Some(newer) => Err(Error::defect(Op::Repair, newer.place.clone(), newer.defect)),
+        None => Ok(found),
+    }
 }
 
 fn reopen(dir: &Dir, options: &Options) -> Result<Vec<CutBytes>> {

@@ -13,7 +13,7 @@ use crate::{
     },
     manifest::ManifestStore,
     options::Options,
-    recover,
+    recover::{self, Facts, ManifestFact},
     segment::{Piece, Range, Source, Window, new_log_id, nonzero_end},
     types::{LogId, SegmentId, Seq},
     verify::{Finding, FindingKind, of_gap},
@@ -96,7 +96,7 @@ fn candidates(
     };
     let gap = |id, seqs, defect| {
         Salvaged::Gap(Finding {
-            kind: FindingKind::Damage,
+            kind: FindingKind::of(defect),
             place: Place::in_segment(id, 0),
             end_offset: None,
             seqs,
@@ -191,10 +191,9 @@ fn read_segment(
 /// Writes what a salvaging read finds into a new log: see [`Options::salvage`].
 pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<SalvageReport> {
     options.check()?;
-    if matches!(
-        recover::plan(from, options)?.1,
-        recover::Plan::Create { .. }
-    ) {
+    let (facts, plan) = recover::plan(from, options)?;
+    refuse_newer(from, &facts)?;
+    if matches!(plan, recover::Plan::Create { .. }) {
         return Err(recover::not_found(Op::Salvage, from));
     }
     let at = |error| Error::io(Op::Salvage, error).at(Place::file(to.path()));
@@ -214,6 +213,9 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
     };
     let mut outcome = Ok(());
     read_salvage(from, |item| match item {
+        Salvaged::Gap(gap) if gap.kind == FindingKind::Unsupported && outcome.is_ok() => {
+            outcome = Err(Error::defect(Op::Salvage, gap.place, gap.defect));
+        }
         Salvaged::Record(record) if outcome.is_ok() => {
             outcome = copies.add(&record);
             report.record_count += 1;
@@ -228,6 +230,25 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
     outcome?;
     commit_new(to, log_id, copies, report.next_seq)?;
     Ok(report)
+}
+
+/// What would be left out because only a newer program can read it is no loss to be told: that one has
+/// to be used. Looked for before anything is written.
+fn refuse_newer(from: &Dir, facts: &Facts) -> Result<()> {
+    recover::refuse_newer(facts, Op::Salvage)?;
+    let ManifestFact::Valid(manifest) = &facts.manifest else {
+        return Ok(());
+    };
+    for entry in &manifest.sealed {
+        // What cannot be read is a gap, and told as such.
+        if let Ok(Err(defect)) = read_header(from, entry.id)
+            && defect.is_unsupported()
+        {
+            let place = Place::in_segment(entry.id, 0);
+            return Err(Error::defect(Op::Salvage, place, defect));
+        }
+    }
+    Ok(())
 }
 
 /// Makes what was copied a log.

@@ -129,6 +129,26 @@ impl Sealed {
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
+    /// Whether this program knows what it is: for who would drop it. Whatever else is wrong with it
+    /// goes with it.
+    ///
+    /// # Errors
+    /// A version or a feature of a newer program.
+    pub(crate) fn check_known(&self) -> Result<(), Defect> {
+        if self.loaded.get().is_some() {
+            return Ok(());
+        }
+        let mut head = [0; HEADER_BYTES];
+        let opened = (self.home.dir).open(&names::segment(self.entry.id), Access::Read);
+        let Ok(read) = opened.and_then(|file| read_full_at(&*file, &mut head, 0)) else {
+            return Ok(());
+        };
+        match SegmentHeader::decode(head.get(..read).unwrap_or_default()) {
+            Err(defect) if defect.is_unsupported() => Err(defect),
+            _ => Ok(()),
+        }
+    }
+
     fn open(&self) -> Result<Loaded, Fault> {
         let entry = &self.entry;
         let io = |error| Fault::Io { offset: 0, error };

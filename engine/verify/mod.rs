@@ -54,6 +54,14 @@ pub(crate) fn verify(
         .findings
         .retain(|finding| !sealed(finding.place.segment));
     let sealed_bytes: u64 = manifest.sealed.iter().map(|entry| entry.frames_end).sum();
+    let strays = recover::strays(&facts, manifest).into_iter();
+    report.findings.extend(strays.map(|(id, defect)| Finding {
+        kind: FindingKind::Stray,
+        place: Place::in_segment(id, 0),
+        end_offset: None,
+        seqs: 0..0,
+        defect,
+    }));
     let unsealed = || facts.tail.iter().chain(&facts.spare);
     let unsealed_bytes: u64 = unsealed().map(used_bytes).sum();
     let total_bytes = sealed_bytes + unsealed_bytes;
@@ -71,7 +79,9 @@ pub(crate) fn verify(
     let attested_seq = recover::attested(&facts, manifest);
     for fact in unsealed() {
         let until_seq = facts.ends_below(fact, attested_seq);
-        unsealed_segment(dir, fact, until_seq, plan.refuses(), &mut report)?;
+        // Behind what a newer program wrote nothing can be told apart.
+        let refused = plan.refuses() && facts.newer.is_empty();
+        unsealed_segment(dir, fact, until_seq, refused, &mut report)?;
     }
     progress(Progress {
         done_bytes: report.byte_count,
@@ -98,7 +108,7 @@ fn of_plan(plan: &Plan) -> Vec<Finding> {
     match plan {
         Plan::Refuse { damage } => damage
             .iter()
-            .map(|damage| finding(FindingKind::Damage, damage))
+            .map(|damage| finding(FindingKind::of(damage.defect), damage))
             .collect(),
         Plan::Carry { carry, .. } => carry
             .torn
@@ -111,7 +121,7 @@ fn of_plan(plan: &Plan) -> Vec<Finding> {
 
 pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
     Finding {
-        kind: FindingKind::Damage,
+        kind: FindingKind::of(gap.defect),
         place: Place::in_segment(segment, gap.offset).with_seq(gap.first_seq),
         end_offset: Some(gap.end_offset),
         seqs: gap.first_seq..gap.next_seq,

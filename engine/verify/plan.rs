@@ -1,6 +1,6 @@
 //! What opening would do, told without doing it.
 
-use super::{Finding, of_plan};
+use super::{Finding, FindingKind, of_plan};
 use crate::{
     error::{Op, Result},
     options::Options,
@@ -73,6 +73,13 @@ impl fmt::Display for RecoveryPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
+        }
+        let newer = |finding: &Finding| finding.kind == FindingKind::Unsupported;
+        if self.findings.iter().any(newer) {
+            return write!(
+                f,
+                "opening would refuse: a newer program wrote a part of the log"
+            );
         }
         if self.refuses {
             return write!(

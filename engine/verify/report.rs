@@ -10,12 +10,27 @@ use std::{fmt, ops::Range};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FindingKind {
+    /// A segment file that is not this log's, and is left alone.
+    Stray,
     /// Derived data does not verify and is rebuilt when needed: nothing is lost.
     Derived,
     /// An unfinished last write: opening cuts it.
     Torn,
     /// Bytes that were durable do not verify.
     Damage,
+    /// A newer program's: this one does not know what it says.
+    Unsupported,
+}
+
+impl FindingKind {
+    /// What a defect is in something that was durable.
+    pub(crate) fn of(defect: Defect) -> Self {
+        if defect.is_unsupported() {
+            Self::Unsupported
+        } else {
+            Self::Damage
+        }
+    }
 }
 
 /// Something that does not verify, and where.
@@ -37,9 +52,11 @@ pub struct Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
+            FindingKind::Stray => "stray",
             FindingKind::Derived => "derived",
             FindingKind::Torn => "torn",
             FindingKind::Damage => "damage",
+            FindingKind::Unsupported => "unsupported",
         };
         write!(f, "{kind}: {}: {}", self.place, self.defect)?;
         if self.seqs.is_empty() {
@@ -59,6 +76,8 @@ pub enum Health {
     Torn,
     /// Something that was durable does not verify.
     Damaged,
+    /// A newer program wrote a part of it: that one can tell.
+    Unsupported,
 }
 
 /// What [`Options::verify`](crate::Options::verify) found.
@@ -84,9 +103,10 @@ impl VerifyReport {
     #[must_use]
     pub fn health(&self) -> Health {
         match self.findings.iter().map(|finding| finding.kind).max() {
-            None | Some(FindingKind::Derived) => Health::Clean,
+            None | Some(FindingKind::Stray | FindingKind::Derived) => Health::Clean,
             Some(FindingKind::Torn) => Health::Torn,
             Some(FindingKind::Damage) => Health::Damaged,
+            Some(FindingKind::Unsupported) => Health::Unsupported,
         }
     }
 }

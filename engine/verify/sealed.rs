@@ -48,7 +48,9 @@ pub(super) fn look(
                 finding.seqs = entry.base_seq..entry.next_seq;
             }
             report.findings.push(finding);
-            damaged(dir, log_id, entry, report)?;
+            if !defect.is_unsupported() {
+                damaged(dir, log_id, entry, report)?;
+            }
             Ok(None)
         }
         Err(fault) => Err(fault.into_error(Op::Verify, entry.id)),
@@ -110,7 +112,7 @@ fn walk(
 
 fn whole(entry: &SealedEntry, defect: Defect) -> Finding {
     Finding {
-        kind: FindingKind::Damage,
+        kind: FindingKind::of(defect),
         place: Place::in_segment(entry.id, 0),
         end_offset: None,
         seqs: 0..0,

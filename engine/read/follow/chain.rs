@@ -5,7 +5,7 @@
 //! whoever wants to see it takes a copy [apart](Chain::apart) and throws it away.
 
 use crate::{
-    error::{Defect, Error, Op, Place, Result},
+    error::{Defect, Error, ErrorKind, Op, Place, Result},
     format::{Manifest, SegmentHeader, header::HEADER_BYTES, names},
     segment::{Identity, Limits, Source, Space, Stop, Summary, Tail, TailWriter, Window, walk},
     sync::Arc,
@@ -21,6 +21,10 @@ const CHUNK_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Chain {
     links: Vec<TailWriter>,
+    /// Where the tail begins, if it has no link.
+    base_seq: Seq,
+    /// The place behind which only a newer program can read.
+    beyond: Option<Error>,
     /// The highest seq below which anything that verifies says that all was durable.
     attested_seq: Seq,
     /// Why the last scan stopped.
@@ -31,6 +35,8 @@ impl Chain {
     pub(super) fn new() -> Self {
         Self {
             links: Vec::new(),
+            base_seq: 0,
+            beyond: None,
             attested_seq: 0,
             stop: Stop::Reached,
         }
@@ -42,7 +48,12 @@ impl Chain {
 
     /// The seq after the last record that was scanned.
     pub(super) fn next_seq(&self) -> Seq {
-        self.links.last().map_or(0, |link| link.summary.next_seq)
+        let last = self.links.last();
+        last.map_or(self.base_seq, |link| link.summary.next_seq)
+    }
+
+    pub(super) fn beyond(&self) -> Option<&Error> {
+        self.beyond.as_ref()
     }
 
     pub(super) fn attested_seq(&self) -> Seq {
@@ -58,6 +69,7 @@ impl Chain {
     pub(super) fn apart(&self) -> Self {
         Self {
             links: self.links.iter().map(TailWriter::apart).collect(),
+            beyond: self.beyond.clone(),
             ..*self
         }
     }
@@ -65,6 +77,7 @@ impl Chain {
     /// Begins with the tail that this manifest names, keeping what is scanned of it.
     pub(super) fn take_over(&mut self, dir: &Dir, manifest: &Manifest) -> Result<()> {
         self.attest(manifest.durable_seq);
+        (self.base_seq, self.beyond) = (manifest.tail.base_seq, None);
         let (tail, spare) = (manifest.tail, manifest.spare);
         let is = |link: &TailWriter, id, salt| link.tail.id == id && link.tail.context.salt == salt;
         let named = |link: &TailWriter| {
@@ -78,7 +91,13 @@ impl Chain {
         {
             self.links.clear();
             let (header, file) = open(dir, tail.id)?;
-            let header = header.map_err(|defect| at_start(tail.id, tail.base_seq, defect))?;
+            let header = match header.map_err(|defect| at_start(tail.id, tail.base_seq, defect)) {
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    self.beyond = Some(error);
+                    return Ok(());
+                }
+                header => header?,
+            };
             identity(manifest, tail.id, tail.salt, tail.base_seq)
                 .check(&header)
                 .map_err(|defect| at_start(tail.id, tail.base_seq, defect))?;
@@ -110,7 +129,14 @@ impl Chain {
         }
         let (header, file) = open(dir, spare.id)?;
         // Until it is begun it has no header, and a begun one that a failed write left is taken back.
-        let Ok(header) = header else { return Ok(()) };
+        let header = match header {
+            Err(defect) if defect.is_unsupported() => {
+                self.beyond = Some(at_start(spare.id, self.next_seq(), defect));
+                return Ok(());
+            }
+            Err(_) => return Ok(()),
+            Ok(header) => header,
+        };
         let identity = identity(manifest, spare.id, spare.salt, header.base_seq);
         let follows = self.links.last().is_some_and(|link| {
             let end = link.summary.predecessor(link.tail.id, &link.tail.context);
@@ -146,6 +172,11 @@ impl Chain {
         link.take_in(scan);
         self.stop = stop;
         self.attest(durable_seq);
+        if let Stop::Defect { defect, .. } = stop
+            && defect.is_unsupported()
+        {
+            self.beyond = Some(self.missing());
+        }
         Ok(())
     }
 

@@ -199,28 +199,30 @@ impl Follower {
         }
         let durable_seq = told_seq.max(chain.attested_seq()).min(chain.next_seq());
         let shown = ahead.as_ref().unwrap_or(chain);
-        self.show(manifest, shown.tails(), &mut known.shown);
+        self.show(manifest, shown, &mut known.shown);
         self.watermark.raise(Level::Durable, durable_seq);
         self.watermark.raise(Level::Written, shown.next_seq());
         // Only a writer that is alive tells something new, and what it tells is there.
         let is_news = known.told.is_some() && told != known.told;
-        if is_news && told_seq > chain.next_seq() {
+        if is_news && told_seq > chain.next_seq() && chain.beyond().is_none() {
             return Err(chain.missing());
         }
         Ok(())
     }
 
     /// Swaps in the segments as they are by now, keeping those that are open.
-    fn show(&self, manifest: &Manifest, tails: Vec<Arc<Tail>>, shown: &mut Option<u64>) {
-        let before = self.catalog.load();
+    fn show(&self, manifest: &Manifest, chain: &Chain, shown: &mut Option<u64>) {
+        let (before, tails) = (self.catalog.load(), chain.tails());
         let same = |(a, b): (&Arc<Tail>, &Arc<Tail>)| {
             let key = |tail: &Tail| (tail.id, tail.context.salt, tail.written_end());
             Arc::ptr_eq(a, b) || key(a) == key(b)
         };
         let same_tails =
             before.tails.len() == tails.len() && before.tails.iter().zip(&tails).all(same);
-        if !same_tails || *shown != Some(manifest.generation) {
-            let next = before.succeeded_by(manifest, &self.dir, tails, self.mapped);
+        let same_beyond = before.beyond.is_some() == chain.beyond().is_some();
+        if !same_tails || !same_beyond || *shown != Some(manifest.generation) {
+            let mut next = before.succeeded_by(manifest, &self.dir, tails, self.mapped);
+            next.beyond = chain.beyond().cloned();
             self.catalog.swap(|catalog| *catalog = next);
             *shown = Some(manifest.generation);
         }

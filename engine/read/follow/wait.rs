@@ -43,6 +43,9 @@ impl Follower {
             if self.watermark.get(self.level) > seq {
                 return Ok(Wait::Reached);
             }
+            if let Some(newer) = self.catalog.load().beyond.clone() {
+                return Err(newer);
+            }
             let left = deadline.map(|at| at.saturating_sub(vfs.monotonic()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Wait::TimedOut);

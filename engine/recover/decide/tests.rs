@@ -115,6 +115,7 @@ fn unclean() -> Facts {
         unnamed: Vec::new(),
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
+        newer: Vec::new(),
         reserve: true,
         watermark: WatermarkFact::Missing,
         cursors_seq: 0,

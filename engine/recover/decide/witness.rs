@@ -2,12 +2,12 @@
 //! newer manifest was in force.
 
 use super::{
-    super::look::{Facts, HeaderFact, ProducersFact, UnnamedFact, UnsealedFact},
+    super::look::{Facts, HeaderFact, ProducersFact, UnnamedFact, UnsealedFact, is_far},
     Damage, file_damage,
 };
 use crate::{
     error::{Defect, Place},
-    format::{Manifest, SegmentHeader, header::Origin, names},
+    format::{Manifest, SegmentHeader, check_log_id, header::Origin, names},
     types::{SegmentId, Seq},
 };
 
@@ -62,8 +62,7 @@ pub(super) fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentI
             HeaderFact::Valid(header) => Some(header.as_ref()),
             _ => None,
         };
-        let foreign = |it: &SegmentHeader| it.log_id != manifest.log_id || it.id != fact.id;
-        if header.is_some_and(foreign) {
+        if foreign(fact, manifest).is_some() {
             continue;
         }
         let used = header.and_then(|header| used_seqs(fact, header));
@@ -74,10 +73,39 @@ pub(super) fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentI
                 first_seq,
                 next_seq,
             }),
+            None if is_far(fact.id, manifest) => {}
             None => remove.push(fact.id),
         }
     }
     (remove, damage)
+}
+
+/// Why a file is not this log's, if it is not.
+fn foreign(fact: &UnnamedFact, manifest: &Manifest) -> Option<Defect> {
+    let HeaderFact::Valid(header) = &fact.header else {
+        return None;
+    };
+    let differs = Defect::WrongIdentity {
+        field: "segment id",
+        expected: fact.id.0,
+        found: header.id.0,
+    };
+    check_log_id(manifest.log_id, header.log_id)
+        .err()
+        .or((header.id != fact.id).then_some(differs))
+}
+
+/// Segment files that are left alone: another log's, under another's name, or under an id that is out
+/// of reach.
+pub(crate) fn strays(facts: &Facts, manifest: &Manifest) -> Vec<(SegmentId, Defect)> {
+    let far = |fact: &UnnamedFact| {
+        let live = matches!(&fact.header, HeaderFact::Valid(it) if it.origin == Origin::Live);
+        (is_far(fact.id, manifest) && !live).then_some(Defect::UnknownFile)
+    };
+    let unnamed = facts.unnamed.iter();
+    unnamed
+        .filter_map(|fact| Some((fact.id, foreign(fact, manifest).or_else(|| far(fact))?)))
+        .collect()
 }
 
 /// The seqs from which on, and up to which, a file was in use as the tail, as far as it is known.

@@ -345,6 +345,7 @@ fn no_manifest() {
         unnamed,
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
+        newer: Vec::new(),
         reserve: false,
         watermark: WatermarkFact::Missing,
         cursors_seq: 0,
@@ -386,6 +387,7 @@ fn no_manifest() {
     };
     decides("producers were stored once", &facts, "refuse MANIFEST 0..0");
     let facts = Facts {
+        newer: Vec::new(),
         reserve: true,
         ..with(vec![first()])
     };

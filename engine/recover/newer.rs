@@ -1,0 +1,99 @@
+//! What a newer program wrote: versions and features that this one does not know.
+//!
+//! INVARIANT: a log of which a part is not known is not written to, and nothing of it is cut, removed,
+//! or called damage. The manifest states the features of every segment that it names; this is a look at
+//! all that it does not name, and at what a program that forgot to state them left.
+//!
+//! Called by look; calls format.
+
+use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
+use crate::{
+    error::{Defect, Place},
+    format::{WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES},
+    segment::Stop,
+    types::SegmentId,
+    vfs::{Access, Dir, read_full_at},
+};
+use std::path::PathBuf;
+
+/// The most that is read of a cursor's file, in bytes. None is so long.
+const CURSOR_BYTES_MAX: usize = 1 << 20;
+
+/// Every structure that says it is a newer program's, and where.
+pub(super) fn newer(dir: &Dir, facts: &Facts) -> Vec<(Place, Defect)> {
+    let mut found: Vec<(Place, Defect)> = Vec::new();
+    found.extend(of_manifest(&facts.manifest));
+    if let ProducersFact::Invalid(defect) = &facts.producers {
+        found.push((Place::file(names::PRODUCERS), *defect));
+    }
+    for fact in facts.tail.iter().chain(&facts.spare) {
+        found.extend(of_header(fact.id, &fact.header));
+        found.extend(of_frames(fact));
+    }
+    let unnamed = facts.unnamed.iter();
+    found.extend(unnamed.filter_map(|UnnamedFact { id, header, .. }| of_header(*id, header)));
+    found.extend(of_watermark(dir));
+    found.extend(of_cursors(dir));
+    found.retain(|(_, defect)| defect.is_unsupported());
+    found
+}
+
+fn of_manifest(fact: &ManifestFact) -> Option<(Place, Defect)> {
+    match fact {
+        ManifestFact::Invalid(defect) => Some((Place::file(names::MANIFEST), *defect)),
+        ManifestFact::Missing | ManifestFact::Valid(_) => None,
+    }
+}
+
+fn of_header(id: SegmentId, header: &HeaderFact) -> Option<(Place, Defect)> {
+    match header {
+        HeaderFact::Invalid(defect) => Some((Place::in_segment(id, 0), *defect)),
+        HeaderFact::Blank | HeaderFact::Valid(_) => None,
+    }
+}
+
+/// Where its batches stop, or what stands behind.
+fn of_frames(fact: &UnsealedFact) -> Option<(Place, Defect)> {
+    match fact.scan.as_ref()?.stop {
+        Stop::Defect {
+            offset,
+            seq,
+            defect,
+        } => Some((Place::in_segment(fact.id, offset).with_seq(seq), defect)),
+        Stop::Reached | Stop::EndOfFile | Stop::Zeros | Stop::Footer => None,
+    }
+}
+
+/// A file of a writer that may have told there what this one would not hear.
+fn of_watermark(dir: &Dir) -> Option<(Place, Defect)> {
+    let bytes = head_of(dir, names::WATERMARK, WATERMARK_BYTES)?;
+    let defect = WatermarkFile::decode(&bytes).err()?;
+    Some((Place::file(names::WATERMARK), defect))
+}
+
+fn of_cursors(dir: &Dir) -> Vec<(Place, Defect)> {
+    let cursors = dir.child(names::CURSORS);
+    let Ok(listed) = cursors.list() else {
+        return Vec::new();
+    };
+    let files = listed.iter().filter(|entry| entry.is_file);
+    let ids = files.filter_map(|entry| names::parse_cursor(&entry.name));
+    ids.filter_map(|id| {
+        let name = names::cursor(id);
+        let bytes = head_of(&cursors, &name, CURSOR_BYTES_MAX)?;
+        let defect = CursorFile::decode(&bytes).err()?;
+        let path: PathBuf = [names::CURSORS, &name].iter().collect();
+        Some((Place::file(path), defect))
+    })
+    .collect()
+}
+
+/// The beginning of a file; nothing if it cannot be read, which is for whoever needs it to tell.
+fn head_of(dir: &Dir, name: &str, bytes_max: usize) -> Option<Vec<u8>> {
+    let file = dir.open(name, Access::Read).ok()?;
+    let file_bytes = usize::try_from(file.len().ok()?).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; file_bytes.min(bytes_max)];
+    let read = read_full_at(&*file, &mut bytes, 0).ok()?;
+    bytes.truncate(read);
+    Some(bytes)
+}

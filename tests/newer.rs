@@ -1,0 +1,334 @@
+//! What does a program do with a log of which a newer one wrote a part? It says `Unsupported`, and leaves
+//! every byte as it is: whatever the part, whatever the verb.
+//!
+//! A begun spare of a later version was cut as torn, with acknowledged records in it. Sealed segments of
+//! one were called damaged, pointed to `repair`, rewritten without their records, and dropped by
+//! retention; an orphan of one was removed without a word.
+
+use cairnlog::{
+    CompactOptions, ConsumerOptions, ErrorKind, FindingKind, Health, Log, NewRecord, Options,
+    Reader, RepairOptions, Retention,
+    format::{Manifest, crc32c},
+    vfs::sim::SimFs,
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const DIR: &str = "/log";
+/// Where the checksums of the structures start from, and what they cover: `format.md`, "Checksums".
+const SEGMENT: (u32, usize) = (0x4845_4144, 124);
+const MANIFEST: (u32, usize) = (0x4d41_4e49, 140);
+const WATERMARK: (u32, usize) = (0x574d_524b, 52);
+const PRODUCERS: (u32, usize) = (0x5052_4f44, 68);
+const CURSOR: (u32, usize) = (0x4355_5253, 84);
+
+fn options(disk: &SimFs) -> Options {
+    Log::options()
+        .vfs(Arc::new(disk.clone()))
+        .segment_bytes(1024)
+        .background(false)
+}
+
+/// Sealed segments, a tail with records, a begun spare behind it, a ledger, a cursor that holds nothing,
+/// and all of it as a killed writer left it.
+fn disk() -> SimFs {
+    let disk = SimFs::new(5);
+    let log = options(&disk).open(DIR).expect("a log");
+    for number in 0..24 {
+        let producer = cairnlog::Producer {
+            id: 7,
+            epoch: 1,
+            number,
+        };
+        let how = cairnlog::AppendOptions::new().producer(producer);
+        let record = NewRecord::value(&[b'v'; 100]);
+        log.append_records(&[record], &how).expect("appended");
+    }
+    let consumer = log.consumer_with("mail", &ConsumerOptions::new());
+    consumer.expect("a consumer").ack(3).expect("acknowledged");
+    log.maintain().expect("sealed");
+    while spare_is_blank(&disk) {
+        log.append([b'w'; 100]).expect("appended");
+    }
+    log.append([b'w'; 100]).expect("appended");
+    std::mem::forget(log);
+    disk.snapshot()
+}
+
+fn manifest(disk: &SimFs) -> Manifest {
+    Manifest::decode(&read(disk, "MANIFEST")).expect("a manifest")
+}
+
+fn spare_is_blank(disk: &SimFs) -> bool {
+    let spare = manifest(disk).spare.expect("a spare");
+    read(disk, &segment(spare.id.0))
+        .iter()
+        .all(|byte| *byte == 0)
+}
+
+fn segment(id: u64) -> String {
+    format!("{id:020}.seg")
+}
+
+fn read(disk: &SimFs, name: &str) -> Vec<u8> {
+    let path = Path::new(DIR).join(name);
+    disk.read_file(&path)
+        .unwrap_or_else(|| panic!("{name} is there"))
+}
+
+/// Changes a file, and makes the checksum at its place right again.
+fn edit(disk: &SimFs, name: &str, (seed, at): (u32, usize), change: impl FnOnce(&mut [u8])) {
+    let mut bytes = read(disk, name);
+    change(&mut bytes);
+    let mut crc = crc32c(seed, &bytes[..at]);
+    if [PRODUCERS, CURSOR].contains(&(seed, at)) {
+        crc = crc32c(crc, &bytes[at + 4..]);
+    }
+    bytes[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+    disk.write_file(&Path::new(DIR).join(name), &bytes);
+}
+
+fn later_version(bytes: &mut [u8]) {
+    bytes[8..10].copy_from_slice(&2u16.to_le_bytes());
+}
+
+fn required_feature(bytes: &mut [u8]) {
+    bytes[12..16].copy_from_slice(&(1u32 << 9).to_le_bytes());
+}
+
+/// All files but the lock's, which says which process holds it and decides nothing.
+fn contents(disk: &SimFs) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for path in disk
+        .files()
+        .into_iter()
+        .filter(|path| !path.ends_with("LOCK"))
+    {
+        let bytes = disk.read_file(&path).expect("it is listed");
+        found.insert(path, bytes);
+    }
+    found
+}
+
+fn open(disk: &SimFs) -> cairnlog::Result<Log> {
+    options(disk).open(DIR)
+}
+
+type Verb = fn(&SimFs) -> cairnlog::Result<()>;
+
+/// Everything that writes.
+fn verbs() -> Vec<(&'static str, Verb)> {
+    vec![
+        ("open", |disk| open(disk).map(drop)),
+        ("open and cut", |disk| {
+            let cut = cairnlog::OnAmbiguousTail::Cut;
+            options(disk).on_ambiguous_tail(cut).open(DIR).map(drop)
+        }),
+        ("append", |disk| open(disk)?.append("x").map(drop)),
+        ("retain", |disk| {
+            open(disk)?.retain(&Retention::new().bytes_max(0)).map(drop)
+        }),
+        ("trim", |disk| open(disk)?.trim(20)),
+        ("rewind", |disk| open(disk)?.rewind(1)),
+        ("compact", |disk| {
+            open(disk)?.compact(&CompactOptions::new()).map(drop)
+        }),
+        ("backup", |disk| open(disk)?.backup("/copy").map(drop)),
+        ("consumer", |disk| open(disk)?.consumer("mail").map(drop)),
+        ("delete a cursor", |disk| open(disk)?.delete_cursor("mail")),
+        ("repair, dry", |disk| {
+            options(disk).repair(DIR, RepairOptions::new()).map(drop)
+        }),
+        ("repair", |disk| {
+            let how = RepairOptions::new().apply(true).accept_loss(true);
+            options(disk).repair(DIR, how).map(drop)
+        }),
+        ("salvage", |disk| {
+            options(disk).salvage(DIR, "/out").map(drop)
+        }),
+    ]
+}
+
+/// A name for the part that a newer program wrote, and the file's.
+fn newer_logs() -> Vec<(&'static str, SimFs)> {
+    let mut logs = Vec::new();
+    let with = |change: &dyn Fn(&SimFs, &Manifest)| {
+        let disk = disk();
+        change(&disk, &manifest(&disk));
+        disk
+    };
+    for (what, change) in [
+        ("a later version", later_version as fn(&mut [u8])),
+        ("a required feature", required_feature),
+    ] {
+        let named = |part: &str| -> &'static str { format!("{part} with {what}").leak() };
+        logs.push((
+            named("the manifest"),
+            with(&|disk, _| edit(disk, "MANIFEST", MANIFEST, change)),
+        ));
+        logs.push((
+            named("the tail"),
+            with(&|disk, it| edit(disk, &segment(it.tail.id.0), SEGMENT, change)),
+        ));
+        logs.push((
+            named("the begun spare"),
+            with(&|disk, it| {
+                let spare = it.spare.expect("a spare").id.0;
+                edit(disk, &segment(spare), SEGMENT, change);
+            }),
+        ));
+        logs.push((
+            named("an orphan"),
+            with(&|disk, it| {
+                let tail = read(disk, &segment(it.tail.id.0));
+                let orphan = segment(it.next_segment_id.0 + 1);
+                disk.write_file(&Path::new(DIR).join(&orphan), &tail);
+                edit(disk, &orphan, SEGMENT, change);
+            }),
+        ));
+        logs.push((
+            named("the ledger"),
+            with(&|disk, _| edit(disk, "PRODUCERS", PRODUCERS, change)),
+        ));
+        logs.push((
+            named("a cursor"),
+            with(&|disk, _| edit(disk, "cursors/00000000000000000001.cur", CURSOR, change)),
+        ));
+        logs.push((
+            named("the watermark"),
+            with(&|disk, _| edit(disk, "WATERMARK", WATERMARK, change)),
+        ));
+    }
+    logs
+}
+
+#[test]
+fn nothing_is_changed_by_who_does_not_know_a_part_and_it_is_called_unsupported() {
+    for (part, disk) in newer_logs() {
+        let before = contents(&disk);
+        for (verb, run) in verbs() {
+            let error = run(&disk).expect_err(&format!("{part}: {verb}"));
+            assert_eq!(
+                error.kind(),
+                ErrorKind::Unsupported,
+                "{part}: {verb}: {error}"
+            );
+            assert_eq!(contents(&disk), before, "{part}: {verb}");
+        }
+        let plan = options(&disk).plan(DIR).expect("a plan");
+        let found: Vec<FindingKind> = plan.findings.iter().map(|it| it.kind).collect();
+        assert!(
+            plan.refuses && found == [FindingKind::Unsupported],
+            "{part}: {plan}"
+        );
+        let report = options(&disk).verify(DIR).expect("a report");
+        assert_eq!(
+            report.health(),
+            Health::Unsupported,
+            "{part}: {:?}",
+            report.findings
+        );
+        let damage =
+            |it: &&cairnlog::Finding| matches!(it.kind, FindingKind::Damage | FindingKind::Torn);
+        assert_eq!(report.findings.iter().find(damage), None, "{part}");
+        assert_eq!(contents(&disk), before, "{part}: plan and verify");
+    }
+}
+
+/// A sealed segment is opened when it is read: who did not state its features in the manifest is not
+/// found out before. What would drop it looks first.
+#[test]
+fn a_sealed_segment_of_a_newer_program_is_not_dropped_or_called_damaged() {
+    for change in [later_version as fn(&mut [u8]), required_feature] {
+        let disk = disk();
+        let log = options(&disk).open(DIR).expect("recovered");
+        log.close().expect("closed");
+        drop(log);
+        let first = manifest(&disk).sealed[0];
+        edit(&disk, &segment(first.id.0), SEGMENT, change);
+        let kept = read(&disk, &segment(first.id.0));
+        for (verb, run) in verbs() {
+            if [
+                "open",
+                "open and cut",
+                "append",
+                "compact",
+                "consumer",
+                "delete a cursor",
+            ]
+            .contains(&verb)
+            {
+                continue;
+            }
+            let error = run(&disk).expect_err(verb);
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{verb}: {error}");
+            assert_eq!(read(&disk, &segment(first.id.0)), kept, "{verb}");
+        }
+        let report = options(&disk).verify(DIR).expect("a report");
+        assert_eq!(
+            report.health(),
+            Health::Unsupported,
+            "{:?}",
+            report.findings
+        );
+        // The records behind it are shown; it is named where it is met.
+        let reader = options(&disk).open_reader(DIR).expect("a reader");
+        assert!(reader.get(first.next_seq).expect("readable").is_some());
+        assert_eq!(
+            reader.get(0).expect_err("not readable").kind(),
+            ErrorKind::Unsupported
+        );
+    }
+}
+
+/// A reader shows what it can read, and then says why there is no more: never silence, as if that were
+/// the end.
+#[test]
+fn readers_read_on_up_to_what_is_a_newer_programs() {
+    for (part, disk) in newer_logs() {
+        let opened: cairnlog::Result<Reader> = options(&disk).open_reader(DIR);
+        if part.starts_with("the manifest") {
+            assert_eq!(
+                opened.expect_err(part).kind(),
+                ErrorKind::Unsupported,
+                "{part}"
+            );
+            continue;
+        }
+        let reader = opened.expect(part);
+        let shown: Vec<_> = reader.scan(..).expect(part).collect();
+        let whole = shown.iter().all(Result::is_ok);
+        let unread = ["the tail", "the begun spare"]
+            .iter()
+            .any(|it| part.starts_with(it));
+        assert_eq!(whole, !unread, "{part}");
+        if unread {
+            let (last, before) = shown.split_last().expect("some");
+            let error = last.as_ref().expect_err(part);
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{part}: {error}");
+            assert!(
+                before.iter().all(Result::is_ok) && before.len() > 8,
+                "{part}"
+            );
+            let end = reader.end_seq();
+            assert_eq!(
+                reader.get(end).expect_err(part).kind(),
+                ErrorKind::Unsupported,
+                "{part}"
+            );
+            assert!(
+                reader.scan(..end).expect(part).all(|it| it.is_ok()),
+                "{part}"
+            );
+            let mut tail = reader.tail(end);
+            assert_eq!(
+                tail.try_next().expect_err(part).kind(),
+                ErrorKind::Unsupported,
+                "{part}"
+            );
+        }
+    }
+}
