@@ -26,7 +26,7 @@ pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
     }
     let _no_other_change = core.hold_segments();
     let dropped = |entry: &SealedEntry| entry.next_seq <= head_seq;
-    check_known(&core.catalog().load(), Op::Trim, &dropped)?;
+    check_known(&core.catalog().load(), Op::Trim, dropped)?;
     // DURABILITY: after this commit the records are gone for good.
     core.commit(Op::Trim, None, |manifest| {
         // Also if the head is there already: a rewind may have left a segment that ends below it. The
