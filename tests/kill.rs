@@ -153,6 +153,27 @@ fn check(log: &Log, acks: &[Ack]) {
     }
 }
 
+/// Whoever was told is shown it by a reader as well, before anybody has opened the log again for writing.
+fn check_shown(path: &Path, acks: &[Ack]) {
+    let shown = match Log::options().open_reader(path) {
+        Ok(reader) => reader.end_seq(),
+        Err(error) => {
+            // Killed before there was a log.
+            assert!(acks.is_empty(), "{error}");
+            return;
+        }
+    };
+    let durable = acks
+        .iter()
+        .filter(|ack| level_of(ack.1) == Durability::Durable);
+    for (round, thread, number, seq) in durable {
+        assert!(
+            *seq < shown,
+            "{seq} was acknowledged (round {round}, thread {thread}, {number}), shown below {shown}"
+        );
+    }
+}
+
 fn number(variable: &str, usual: u64) -> u64 {
     env::var(variable).map_or(usual, |text| text.parse().unwrap())
 }
@@ -172,6 +193,7 @@ fn acknowledged_records_survive_two_hundred_kills() {
             let after = 3 + (round * 7919 + (log_number + seed) * 104_729) % 45;
             acks.extend(run_and_kill(&path, round, Duration::from_millis(after)));
             if round % 4 == 3 || round + 1 == KILLS_PER_LOG {
+                check_shown(&path, &acks);
                 let log = Log::open(&path).unwrap();
                 check(&log, &acks);
                 clean += u64::from(log.recovery().torn.is_none());

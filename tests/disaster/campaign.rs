@@ -35,8 +35,8 @@ fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
     let steps = vec(step(), 3..16).new_tree(&mut runner).unwrap().current();
     let segment_bytes = [512, 640, 1024, 2048][number as usize % 4];
     let options = options(segment_bytes)
-        .publish(number % 2 == 0)
-        .direct_writes(number % 5 == 0)
+        .publish(number.is_multiple_of(2))
+        .direct_writes(number.is_multiple_of(5))
         .buffer_bytes([64, 300, 100_000][number as usize % 3]);
     (SimFs::new(seed ^ number), options, steps)
 }
