@@ -10,6 +10,7 @@ mod campaign;
 mod consume;
 mod crash;
 mod deeds;
+mod every_fault;
 mod fault;
 mod full;
 mod history;
@@ -21,6 +22,7 @@ mod stuck;
 mod subject;
 mod threads;
 mod told;
+mod world;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);
