@@ -46,9 +46,13 @@ fn faults(call: u64) -> Vec<(Fault, bool)> {
 
 /// The history up to its last kill is done without faults: they are for what comes after.
 fn begin(steps: &[Step], options: &Options) -> (Run, Vec<Step>) {
+    begin_on(SimFs::new(1), steps, options)
+}
+
+pub fn begin_on(disk: SimFs, steps: &[Step], options: &Options) -> (Run, Vec<Step>) {
     let kill = steps.iter().rposition(|step| matches!(step, Kill));
     let (before, after) = steps.split_at(kill.map_or(0, |at| at + 1));
-    let mut run = Run::new(SimFs::new(1), options);
+    let mut run = Run::new(disk, options);
     run.steps(before);
     assert!(run.errors.is_empty(), "{:?}", run.errors);
     (run, after.to_vec())
@@ -100,7 +104,7 @@ fn check_after(mut run: Run, met: OpKind, once: bool) {
     reopen(&run.disk.crash_at(u64::MAX).state(&Choice::lost()), &run);
 }
 
-fn reopen(disk: &SimFs, run: &Run) {
+pub fn reopen(disk: &SimFs, run: &Run) {
     let mut next = Run::after(disk.clone(), &run.options, run.shadow.clone(), 800_000);
     next.open();
     assert!(next.errors.is_empty(), "{:?}", next.errors);
@@ -127,45 +131,59 @@ fn parent_is_lost(run: &Run, from: usize) -> bool {
     })
 }
 
-fn sweep(name: &str, options: &Options, steps: &[Step]) -> u64 {
+/// How many calls the history takes from its last kill on.
+pub fn calls(steps: &[Step], options: &Options) -> u64 {
     let (mut sound, rest) = begin(steps, options);
     let before = sound.disk.call_count();
     sound.steps(&rest);
-    assert!(sound.errors.is_empty(), "{name}: {:?}", sound.errors);
-    let calls = sound.disk.call_count() - before;
+    assert!(sound.errors.is_empty(), "{:?}", sound.errors);
+    sound.disk.call_count() - before
+}
+
+/// The history with one fault, from this call on so many times. True if it met it.
+pub fn trial(
+    disk: SimFs,
+    steps: &[Step],
+    options: &Options,
+    (call, fault, times): (u64, Fault, u64),
+) -> bool {
+    let (mut run, rest) = begin_on(disk, steps, options);
+    let from = run.disk.trace().len();
+    run.disk.fail(FaultRule::nth_call(call, fault).times(times));
+    run.reads_fail = true;
+    let disk = run.disk.clone();
+    let text = || {
+        let trace = disk.trace();
+        let at = trace.get(from + call as usize);
+        let at = at.map_or_else(String::new, ToString::to_string);
+        format!("call {call}, {fault:?}, times {times}: {at}")
+    };
+    let _context = crate::Context::new(text);
+    run.steps(&rest);
+    let transfer = matches!(met(&run, from), Some(OpKind::Read | OpKind::Write));
+    if transfer && times == 1 && matches!(fault, Fault::Error(Errno::Eintr) | Fault::Short(_)) {
+        assert!(
+            run.errors.is_empty(),
+            "it is gone on with: {:?}",
+            run.errors
+        );
+    }
+    let counts = disk.fault_count() > 0 && !parent_is_lost(&run, from);
+    if counts {
+        let met = met(&run, from).unwrap_or(OpKind::Sync);
+        check_after(run, met, times == 1);
+    }
+    counts
+}
+
+fn sweep(name: &str, options: &Options, steps: &[Step]) -> u64 {
+    let _context = crate::Context::new(|| name.to_owned());
     let mut met_count = 0;
-    for call in 0..calls {
+    for call in 0..calls(steps, options) {
         for (fault, for_ever) in faults(call) {
-            let (mut run, rest) = begin(steps, options);
-            let from = run.disk.trace().len();
-            let rule = FaultRule::nth_call(call, fault);
-            run.disk.fail(if for_ever { rule.for_ever() } else { rule });
-            run.reads_fail = true;
-            let disk = run.disk.clone();
-            let text = || {
-                let trace = disk.trace();
-                let at = trace.get(from + call as usize);
-                let at = at.map_or_else(String::new, ToString::to_string);
-                format!("{name}, call {call}, {fault:?}, for ever: {for_ever}: {at}")
-            };
-            let _context = crate::Context::new(text);
-            run.steps(&rest);
-            let transfer = matches!(met(&run, from), Some(OpKind::Read | OpKind::Write));
-            if transfer
-                && !for_ever
-                && matches!(fault, Fault::Error(Errno::Eintr) | Fault::Short(_))
-            {
-                assert!(
-                    run.errors.is_empty(),
-                    "it is gone on with: {:?}",
-                    run.errors
-                );
-            }
-            if disk.fault_count() > 0 && !parent_is_lost(&run, from) {
-                met_count += 1;
-                let met = met(&run, from).unwrap_or(OpKind::Sync);
-                check_after(run, met, !for_ever);
-            }
+            let times = if for_ever { u64::MAX } else { 1 };
+            let met = trial(SimFs::new(1), steps, options, (call, fault, times));
+            met_count += u64::from(met);
         }
     }
     met_count

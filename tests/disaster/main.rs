@@ -11,6 +11,7 @@ mod campaign;
 mod consume;
 mod crash;
 mod deeds;
+mod every_fault;
 mod fault;
 mod full;
 mod history;
@@ -23,6 +24,7 @@ mod subject;
 mod threads;
 mod told;
 mod unsteady;
+mod world;
 
 /// Tells where a test was when it panicked: printed only then.
 struct Context<F: Fn() -> String>(F);

@@ -3,11 +3,14 @@
 
 mod dirs;
 mod faults;
+mod lies;
 mod model;
 mod names;
+mod older;
 mod outside;
 mod power;
 mod real;
+mod space;
 
 use cairnlog::vfs::{
     Vfs, VfsFile,

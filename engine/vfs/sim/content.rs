@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 const PAGE: usize = 4096;
 const PAGE_BYTES: u64 = PAGE as u64;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     len: u64,
     pages: Arc<BTreeMap<u64, Arc<[u8; PAGE]>>>,

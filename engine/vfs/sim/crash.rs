@@ -12,6 +12,7 @@ use super::{
     file_node::{FileEffect, FileNode, settle},
     names::Ino,
     rng::{Rng, mix},
+    stale::with_stale_space,
     state::{Machine, State},
 };
 use std::{
@@ -101,9 +102,16 @@ impl CrashPoint {
     /// The disk after the cut if each effect meets the chosen fate.
     pub fn state(&self, choice: &Choice) -> SimFs {
         let mut disk = self.base.clone();
+        let mut machine = self.machine.clone();
+        machine.seed = mix(machine.seed, fingerprint(choice));
         let mut fates = choice.fates();
         for (ino, file) in &self.files {
-            let content = settle(&file.durable, file.pending.iter().zip(fates.by_ref()));
+            let under = match machine.space.is_stale() {
+                true => with_stale_space(file, &self.base.former, mix(machine.seed, *ino)),
+                false => file.durable.clone(),
+            };
+            let fates = file.pending.iter().zip(fates.by_ref());
+            let content = settle(under, file.durable.len(), fates);
             disk.files
                 .insert(*ino, Arc::new(FileNode::settled(content)));
         }
@@ -111,8 +119,6 @@ impl CrashPoint {
             disk.tree.settle(effect, fate);
         }
         disk.tree.make_durable();
-        let mut machine = self.machine.clone();
-        machine.seed = mix(machine.seed, fingerprint(choice));
         SimFs::with(State::boot(disk, machine))
     }
 

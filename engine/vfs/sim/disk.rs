@@ -5,6 +5,7 @@
 //! and directories are shared until they change. Used by `state`, `journal` and `crash`.
 
 use super::{
+    content::Content,
     fault::SyncFailure,
     file_node::FileNode,
     names::{DirNode, Ino, NameEffect, ROOT, Slot, Tree},
@@ -16,12 +17,22 @@ use std::{
     sync::Arc,
 };
 
+/// How many former files are remembered.
+const FORMER_MAX: usize = 4;
+
 /// What one operation did to the disk.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Nothing,
-    Write { ino: Ino, offset: u64, bytes: Bytes },
-    SetLen { ino: Ino, len: u64 },
+    Write {
+        ino: Ino,
+        offset: u64,
+        bytes: Bytes,
+    },
+    SetLen {
+        ino: Ino,
+        len: u64,
+    },
     Sync(Ino),
     SyncFailed(Ino, SyncFailure),
     CreateFile(Slot),
@@ -29,16 +40,50 @@ pub(super) enum Change {
     Names(NameEffect),
     SyncDir(Ino),
     SyncDirFailed(Ino, SyncFailure),
+    /// Begins to write a file out, which promises nothing.
+    WriteBack(Ino),
+    /// The change, and then the loss of what is pending on its file or directory.
+    Late(Box<Change>),
 }
 
 impl Change {
-    /// A sync that is cut off in flight may have made anything durable, or nothing; what is
-    /// pending tells that already. Any other operation adds to what is pending.
-    pub(super) fn is_sync(&self) -> bool {
-        matches!(
-            self,
-            Self::Sync(_) | Self::SyncFailed(..) | Self::SyncDir(_) | Self::SyncDirFailed(..)
-        )
+    /// What it has done for certain while it is in flight. A sync that is cut off may have made
+    /// anything durable, or nothing; what is pending tells that already. Any other operation adds to
+    /// what is pending.
+    pub(super) fn in_flight(&self) -> Option<&Self> {
+        match self {
+            Self::Sync(_) | Self::SyncFailed(..) | Self::SyncDir(_) | Self::SyncDirFailed(..) => {
+                None
+            }
+            Self::Late(change) => change.in_flight(),
+            _ => Some(self),
+        }
+    }
+
+    /// The file or directory whose sync would make it durable.
+    pub(super) fn synced_by(&self) -> Option<Ino> {
+        match self {
+            Self::Nothing => None,
+            Self::Write { ino, .. } | Self::SetLen { ino, .. } => Some(*ino),
+            Self::Sync(ino) | Self::SyncFailed(ino, _) | Self::WriteBack(ino) => Some(*ino),
+            Self::SyncDir(dir) | Self::SyncDirFailed(dir, _) => Some(*dir),
+            Self::CreateFile(slot) | Self::CreateDir(slot) => Some(slot.dir),
+            Self::Names(NameEffect { put, cut, .. }) => {
+                let put = put.as_ref().map(|(slot, _)| slot);
+                put.or(cut.as_ref()).map(|slot| slot.dir)
+            }
+            Self::Late(change) => change.synced_by(),
+        }
+    }
+
+    /// The same, if the system fails behind its back to write out what is pending.
+    pub(super) fn late(self) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Sync(ino) => Self::SyncFailed(ino, SyncFailure::CacheKeepsNew),
+            Self::SyncDir(dir) => Self::SyncDirFailed(dir, SyncFailure::CacheKeepsNew),
+            other => Self::Late(Box::new(other)),
+        }
     }
 }
 
@@ -46,6 +91,8 @@ impl Change {
 pub(super) struct Disk {
     pub(super) tree: Tree,
     pub(super) files: BTreeMap<Ino, Arc<FileNode>>,
+    /// What files held that are gone for good: the latest, whose room others may have by now.
+    pub(super) former: Vec<Content>,
     next_ino: Ino,
 }
 
@@ -54,6 +101,7 @@ impl Disk {
         Self {
             tree: Tree::new(),
             files: BTreeMap::new(),
+            former: Vec::new(),
             next_ino: ROOT + 1,
         }
     }
@@ -65,7 +113,7 @@ impl Disk {
 
     pub(super) fn apply(&mut self, change: &Change) {
         match change {
-            Change::Nothing => {}
+            Change::Nothing | Change::WriteBack(_) => {}
             Change::Write { ino, offset, bytes } => {
                 self.edit(*ino, |file| file.write(*offset, bytes));
             }
@@ -87,6 +135,14 @@ impl Disk {
                 SyncFailure::CacheShowsOld => self.tree.sync_failed(*dir, true),
                 SyncFailure::StillDirty => {}
             },
+            Change::Late(change) => {
+                self.apply(change);
+                let lost = change.synced_by().unwrap_or_default();
+                self.edit(lost, |file| file.sync_failed(SyncFailure::CacheKeepsNew));
+                if self.tree.live(lost).is_some() {
+                    self.tree.sync_failed(lost, false);
+                }
+            }
         }
     }
 
@@ -123,15 +179,8 @@ impl Disk {
         ino
     }
 
-    /// The bytes of all files that have a name or are open.
-    pub(super) fn used_bytes(&self, is_open: impl Fn(Ino) -> bool) -> u64 {
-        let named = self.named(|dir| &dir.live);
-        let takes_room = |ino: &Ino| named.contains(ino) || is_open(*ino);
-        let counted = self.files.iter().filter(|(ino, _)| takes_room(ino));
-        counted.fold(0_u64, |sum, (_, file)| sum.saturating_add(file.live.len()))
-    }
-
-    fn named<'a>(
+    /// What has a name, live or durably.
+    pub(super) fn named<'a>(
         &'a self,
         side: impl Fn(&'a DirNode) -> &'a Arc<super::names::Names>,
     ) -> BTreeSet<Ino> {
@@ -152,10 +201,23 @@ impl Disk {
     pub(super) fn collect_garbage(&mut self, is_open: impl Fn(Ino) -> bool) {
         let mut wanted = self.recoverable();
         wanted.extend(self.named(|dir| &dir.live));
-        let keep = |ino: &Ino| wanted.contains(ino) || is_open(*ino);
-        self.files.retain(|ino, _| keep(ino));
-        self.tree.dirs.retain(|ino, _| keep(ino));
-        self.tree.links.retain(|ino, _| keep(ino));
+        self.keep(|ino| wanted.contains(&ino) || is_open(ino));
+    }
+
+    /// Forgets all other files and directories.
+    fn keep(&mut self, keep: impl Fn(Ino) -> bool) {
+        let gone = self.files.iter().filter(|(ino, _)| !keep(**ino));
+        let written = gone.map(|(_, file)| match file.durable.len() {
+            0 => file.live.clone(),
+            _ => file.durable.clone(),
+        });
+        let written = written.filter(|content| content.len() > 0);
+        self.former.extend(written.collect::<Vec<_>>());
+        let too_many = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..too_many);
+        self.files.retain(|ino, _| keep(*ino));
+        self.tree.dirs.retain(|ino, _| keep(*ino));
+        self.tree.links.retain(|ino, _| keep(*ino));
     }
 
     /// The disk as it would be if nothing that is pending had survived.
@@ -163,9 +225,7 @@ impl Disk {
         let reachable = self.recoverable();
         let mut disk = self.clone();
         disk.tree.pending.clear();
-        disk.files.retain(|ino, _| reachable.contains(ino));
-        disk.tree.dirs.retain(|ino, _| reachable.contains(ino));
-        disk.tree.links.retain(|ino, _| reachable.contains(ino));
+        disk.keep(|ino| reachable.contains(&ino));
         for file in disk.files.values_mut() {
             *file = Arc::new(FileNode::settled(file.durable.clone()));
         }
@@ -178,12 +238,9 @@ impl Disk {
     /// The disk as it would be if all that the process sees had been synced.
     pub(super) fn all_synced(&self) -> Self {
         let named = self.named(|dir| &dir.live);
-        let keep = |ino: &Ino| named.contains(ino) || *ino == ROOT;
         let mut disk = self.clone();
         disk.tree.pending.clear();
-        disk.files.retain(|ino, _| keep(ino));
-        disk.tree.dirs.retain(|ino, _| keep(ino));
-        disk.tree.links.retain(|ino, _| keep(ino));
+        disk.keep(|ino| named.contains(&ino) || ino == ROOT);
         for file in disk.files.values_mut() {
             *file = Arc::new(FileNode::settled(file.live.clone()));
         }

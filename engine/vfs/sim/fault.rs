@@ -4,66 +4,11 @@
 //! could not act on a call (a short transfer of a rename) still counts it, and does nothing.
 //! Written by tests through `SimFs::fail`, asked by `state` before every call.
 
-use super::trace::OpKind;
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
+use super::{
+    Errno,
+    trace::{Call, OpKind},
 };
-
-/// An error of the operating system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "each variant is the name from errno(3)")]
-pub enum Errno {
-    Eio,
-    Enospc,
-    Edquot,
-    Eintr,
-    Eagain,
-    Erofs,
-    Eacces,
-    Eperm,
-    Emfile,
-    Enfile,
-    Enomem,
-    Efbig,
-}
-
-impl Errno {
-    /// All of them, for sweeps.
-    pub const ALL: [Self; 12] = [
-        Self::Eio,
-        Self::Enospc,
-        Self::Edquot,
-        Self::Eintr,
-        Self::Eagain,
-        Self::Erofs,
-        Self::Eacces,
-        Self::Eperm,
-        Self::Emfile,
-        Self::Enfile,
-        Self::Enomem,
-        Self::Efbig,
-    ];
-
-    /// The error as the operating system would give it, with the matching [`io::ErrorKind`].
-    pub fn error(self) -> io::Error {
-        io::Error::from_raw_os_error(match self {
-            Self::Eio => libc::EIO,
-            Self::Enospc => libc::ENOSPC,
-            Self::Edquot => libc::EDQUOT,
-            Self::Eintr => libc::EINTR,
-            Self::Eagain => libc::EAGAIN,
-            Self::Erofs => libc::EROFS,
-            Self::Eacces => libc::EACCES,
-            Self::Eperm => libc::EPERM,
-            Self::Emfile => libc::EMFILE,
-            Self::Enfile => libc::ENFILE,
-            Self::Enomem => libc::ENOMEM,
-            Self::Efbig => libc::EFBIG,
-        })
-    }
-}
+use std::{fmt, path::PathBuf};
 
 /// What a failed sync leaves behind. File systems differ; all three exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +43,44 @@ pub enum Fault {
     /// A sync fails and leaves behind what the second says. Other calls fail as with
     /// [`Fault::Error`].
     Sync(Errno, SyncFailure),
+    /// A read succeeds and gives bytes that the file does not have. The file stays as it is: the next
+    /// read may give what is right. It counts as met if a byte differs.
+    Misread(Misread),
+    /// The call succeeds. Behind its back the system fails to write out what is pending on the file (of
+    /// a change of names: on the directory), which is lost as [`SyncFailure::CacheKeepsNew`] says. That
+    /// is told once, by the next `sync`, `write_back` or `sync_dir` of the same file or directory,
+    /// through whichever handle; to nobody, if the process dies first.
+    ///
+    /// Of a sync it means that the error was told to somebody else: it returns success, though nothing
+    /// was made durable. A system does that to a sync beside which another one, of the same file, is
+    /// under way; it is no fair trial of a program that has one at a time.
+    Late(Errno),
+}
+
+/// What a read gives instead of what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Misread {
+    /// One bit of the byte at `offset` in the file is the other way round.
+    Flip {
+        /// Where the byte is in the file.
+        offset: u64,
+        /// Which of its bits, from 0 to 7.
+        bit: u32,
+    },
+    /// Some bytes of the file read as zeros.
+    Zeros {
+        /// Where they begin in the file.
+        offset: u64,
+        /// How many they are.
+        len: u64,
+    },
+    /// All that is read is as the process saw it before this operation, as if later writes had gone
+    /// elsewhere; what was not there yet reads as zeros.
+    AsOf {
+        /// The number of the operation.
+        op: u64,
+    },
 }
 
 impl Fault {
@@ -105,7 +88,7 @@ impl Fault {
     pub(super) fn errno(self) -> Option<Errno> {
         match self {
             Self::Error(errno) | Self::Torn { errno, .. } | Self::Sync(errno, _) => Some(errno),
-            Self::Short(_) => None,
+            Self::Short(_) | Self::Misread(_) | Self::Late(_) => None,
         }
     }
 
@@ -122,11 +105,34 @@ impl Fault {
         match self {
             Self::Short(bytes) | Self::Torn { bytes, .. } => bytes,
             Self::Error(_) | Self::Sync(..) => 0,
+            Self::Misread(_) | Self::Late(_) => usize::MAX,
         }
     }
 
     fn acts_on(self, kind: OpKind) -> bool {
-        !matches!(self, Self::Short(_)) || matches!(kind, OpKind::Read | OpKind::Write)
+        match self {
+            Self::Short(_) => matches!(kind, OpKind::Read | OpKind::Write),
+            Self::Misread(_) => kind == OpKind::Read,
+            Self::Late(_) => kind.is_operation() && kind != OpKind::Lock,
+            Self::Error(_) | Self::Torn { .. } | Self::Sync(..) => true,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(errno) => write!(f, "{errno}"),
+            Self::Short(bytes) => write!(f, "{bytes} bytes at most"),
+            Self::Torn { bytes, errno } => write!(f, "{errno}, after {bytes} bytes"),
+            Self::Sync(errno, how) => write!(f, "{errno}, {how:?}"),
+            Self::Misread(Misread::Flip { offset, bit }) => {
+                write!(f, "bit {bit} of {offset} flipped")
+            }
+            Self::Misread(Misread::Zeros { offset, len }) => write!(f, "zeros at {offset}+{len}"),
+            Self::Misread(Misread::AsOf { op }) => write!(f, "as of #{op}"),
+            Self::Late(errno) => write!(f, "lost, to be told later: {errno}"),
+        }
     }
 }
 
@@ -146,12 +152,35 @@ impl Fault {
 /// assert_eq!(file.write_at(b"two", 3)?, 3);
 /// # Ok::<(), io::Error>(())
 /// ```
+///
+/// The third read that covers a byte gives a wrong bit, and the fourth does not:
+///
+/// ```
+/// use cairnlog::vfs::{Access, Vfs, sim::{Fault, FaultRule, Misread, OpKind, SimFs}};
+/// use std::path::Path;
+///
+/// let disk = SimFs::new(1);
+/// disk.write_file(Path::new("/data"), b"what is here");
+/// let flip = Fault::Misread(Misread::Flip { offset: 5, bit: 0 });
+/// disk.fail(FaultRule::nth(OpKind::Read, 2, flip).on("data").covering(5));
+/// let file = disk.open(Path::new("/data"), Access::Read)?;
+/// let read = |offset| {
+///     let mut word = [0; 4];
+///     file.read_at(&mut word, offset).map(|_| word)
+/// };
+/// assert_eq!((&read(5)?, &read(8)?, &read(4)?), (b"is h", b"here", b" is "));
+/// assert_eq!((&read(5)?, &read(5)?), (b"hs h", b"is h"));
+/// assert_eq!(disk.fault_count(), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FaultRule {
     when: When,
     path: Option<PathBuf>,
+    covering: Option<u64>,
     fault: Fault,
-    for_ever: bool,
+    /// How many calls fail, from the first on.
+    times: u64,
     seen_count: u64,
 }
 
@@ -185,26 +214,41 @@ impl FaultRule {
         self
     }
 
-    /// Lets every such call from that one on fail, not just the one.
-    pub fn for_ever(mut self) -> Self {
-        self.for_ever = true;
+    /// Regards only reads, writes and `write_back`s whose range holds this byte of the file.
+    pub fn covering(mut self, offset: u64) -> Self {
+        self.covering = Some(offset);
         self
+    }
+
+    /// Lets so many such calls from that one on fail, not just the one.
+    pub fn times(mut self, count: u64) -> Self {
+        self.times = count;
+        self
+    }
+
+    /// Lets every such call from that one on fail, not just the one.
+    pub fn for_ever(self) -> Self {
+        self.times(u64::MAX)
     }
 
     fn new(when: When, fault: Fault) -> Self {
         Self {
             when,
             path: None,
+            covering: None,
             fault,
-            for_ever: false,
+            times: 1,
             seen_count: 0,
         }
     }
 
     /// Counts the call, and says whether it is the one (or one of those) to fail.
-    fn hits(&mut self, kind: OpKind, op: Option<u64>, paths: &[&Path]) -> bool {
-        if let Some(wanted) = &self.path
-            && !paths.iter().any(|path| path.ends_with(wanted))
+    fn hits(&mut self, call: &Call, op: Option<u64>) -> bool {
+        let is_on = |wanted: &PathBuf| {
+            let to = call.to.as_ref().is_some_and(|to| to.ends_with(wanted));
+            to || call.path.ends_with(wanted)
+        };
+        if !self.path.as_ref().is_none_or(is_on) || !self.covering.is_none_or(|at| call.covers(at))
         {
             return false;
         }
@@ -214,7 +258,7 @@ impl FaultRule {
                 None => return false,
             },
             When::Call { kind: only, nth } => {
-                if only.is_some_and(|only| only != kind) {
+                if only.is_some_and(|only| only != call.kind) {
                     return false;
                 }
                 let number = self.seen_count;
@@ -222,7 +266,8 @@ impl FaultRule {
                 (number, nth)
             }
         };
-        (number == wanted || (self.for_ever && number > wanted)) && self.fault.acts_on(kind)
+        let after = number.checked_sub(wanted);
+        after.is_some_and(|after| after < self.times) && self.fault.acts_on(call.kind)
     }
 }
 
@@ -243,25 +288,16 @@ impl Rules {
     }
 
     /// The fault that this call meets. Every rule counts the call; the first to hit decides.
-    pub(super) fn check(
-        &mut self,
-        kind: OpKind,
-        op: Option<u64>,
-        paths: &[&Path],
-    ) -> Option<Fault> {
+    pub(super) fn check(&mut self, call: &Call, op: Option<u64>) -> Option<Fault> {
         let mut fault = None;
         for rule in &mut self.rules {
-            if rule.hits(kind, op, paths) {
+            if rule.hits(call, op) {
                 fault = fault.or(Some(rule.fault));
             }
         }
-        self.fired_count += u64::from(fault.is_some());
+        // A misread is met only if it changes what is read: who reads counts it.
+        let met = fault.is_some_and(|fault| !matches!(fault, Fault::Misread(_)));
+        self.fired_count += u64::from(met);
         fault
-    }
-}
-
-impl fmt::Display for Errno {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error())
     }
 }

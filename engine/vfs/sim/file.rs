@@ -162,7 +162,7 @@ impl VfsFile for SimFile {
         self.check_writable(libc::EBADF)?;
         let mut call = self.call(OpKind::WriteBack);
         (call.offset, call.len) = (offset, len);
-        self.sync_call(call, Change::Nothing)
+        self.sync_call(call, Change::WriteBack(self.ino))
     }
 }
 

@@ -66,7 +66,7 @@ impl FileNode {
     pub(super) fn sync(&mut self) {
         self.durable = if self.diverged {
             let kept = self.pending.iter().map(|effect| (effect, Fate::Kept));
-            settle(&self.durable, kept)
+            settle(self.durable.clone(), self.durable.len(), kept)
         } else {
             self.live.clone()
         };
@@ -89,17 +89,17 @@ impl FileNode {
     }
 }
 
-/// What the disk holds if each effect has met its fate.
+/// What the disk holds if each effect has met its fate: of a file that had `size` bytes, and behind
+/// them what is in the space that it may grow by.
 ///
 /// The order of effects decides only where they overlap: leaving out any of them gives every
 /// state that reordering could.
 pub(super) fn settle<'a>(
-    durable: &Content,
+    mut content: Content,
+    mut size: u64,
     effects: impl Iterator<Item = (&'a FileEffect, Fate)>,
 ) -> Content {
-    let mut content = durable.clone();
     // Blocks may be written beyond the size that gets recorded; those are cut off in the end.
-    let mut size = durable.len();
     for (effect, fate) in effects {
         match (effect, fate) {
             (_, Fate::Lost) => {}
@@ -153,7 +153,7 @@ fn write_torn(content: &mut Content, offset: u64, bytes: &[u8], tear: Tear) {
     }
 }
 
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     Rng::new(seed).fill(&mut bytes);
     bytes

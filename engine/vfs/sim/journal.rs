@@ -48,18 +48,38 @@ impl Journal {
     /// The disk while this operation was in flight: all earlier ones done, and the operation
     /// itself pending. An unknown number means the nearest known one, or the present.
     pub(super) fn disk_in_flight(&self, op: u64) -> Disk {
+        let mut disk = self.disk_before(op);
+        let in_flight = self.changes.get(self.done_before(op));
+        if let Some(change) = in_flight.and_then(Change::in_flight) {
+            disk.apply(change);
+        }
+        disk
+    }
+
+    /// Hands over every operation that is known with the disk before it, and the present.
+    pub(super) fn each_before(&self, mut each: impl FnMut(u64, &Disk)) {
+        let mut disk = self.disk_before(self.first_op);
+        for (op, change) in (self.first_op..).zip(&self.changes) {
+            each(op, &disk);
+            disk.apply(change);
+        }
+        each(self.next_op(), &disk);
+    }
+
+    /// The changes up to an operation, which are all that are known if it is yet to come.
+    fn done_before(&self, op: u64) -> usize {
         let done = usize::try_from(op.saturating_sub(self.first_op)).unwrap_or(usize::MAX);
-        let done = done.min(self.changes.len());
+        done.min(self.changes.len())
+    }
+
+    /// The disk before this operation, or the nearest that is known.
+    pub(super) fn disk_before(&self, op: u64) -> Disk {
+        let done = self.done_before(op);
         let (step, mut disk) = match self.checkpoints.get(done / STEP) {
             Some(disk) => (done / STEP, disk.clone()),
             None => (0, Disk::new()),
         };
         for change in self.changes.get(step * STEP..done).unwrap_or_default() {
-            disk.apply(change);
-        }
-        if let Some(change) = self.changes.get(done)
-            && !change.is_sync()
-        {
             disk.apply(change);
         }
         disk

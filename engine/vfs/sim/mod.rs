@@ -46,11 +46,19 @@
 //!   be left beside it, as a second name of the same file.
 //! - Sectors are not atomic. Powersafe overwrite is assumed: a torn write harms bytes inside its
 //!   own range only, never its neighbours.
-//! - A failed sync may leave a cache that lies; see [`SyncFailure`].
+//! - A failed sync may leave a cache that lies; see [`SyncFailure`]. A loss that the system meets by
+//!   itself is [told once](Fault::Late), by the next sync, and perhaps to somebody else.
+//! - A read may differ from the one before it; see [`Misread`].
+//! - Room is counted in bytes of files, or as real file systems do: by blocks, with copies of what is
+//!   written over, late, and shared with others; see [`Space`]. With it may come stale bytes, instead of
+//!   zeros, in space that was never written.
+//! - An older file can be put back in the place of the newer one, or a name that was removed, by hand;
+//!   see [`SimFs::put_back`].
 //! - A directory that is [held](super::Vfs::open_dir) stays the same one when it is renamed and another
 //!   takes its path. [Symbolic links](SimFs::symlink) lead to directories; no file is opened by one.
 //!   [Descriptors](SimFs::set_descriptors_max) can run out.
-//! - Not modelled: disks that lie about a sync, permissions, removal of directories.
+//! - Not modelled: disks that lie about a sync which nobody else shares, permissions, removal of
+//!   directories.
 //!
 //! # Invariants
 //!
@@ -64,16 +72,20 @@ mod crash;
 mod disk;
 mod effect;
 mod enumerate;
+mod errno;
 mod fault;
 mod file;
 mod file_node;
 mod fs;
 mod journal;
 mod names;
+mod older;
 mod outside;
 mod plan;
 mod power;
 mod rng;
+mod space;
+mod stale;
 mod state;
 mod trace;
 
@@ -81,7 +93,9 @@ pub use choice::{Choice, Fate, Tear};
 pub use crash::CrashPoint;
 pub use effect::{Effect, EffectKind};
 pub use enumerate::States;
-pub use fault::{Errno, Fault, FaultRule, SyncFailure};
+pub use errno::Errno;
+pub use fault::{Fault, FaultRule, Misread, SyncFailure};
+pub use space::Space;
 pub use trace::{OpKind, Outcome, TraceEvent};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -145,12 +159,6 @@ impl SimFs {
         self.lock().rules.fired_count
     }
 
-    /// Limits the bytes of all files that have a name or are open. Growth beyond is cut short, and
-    /// then fails as a full disk does. Outlives kills and power cuts.
-    pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.lock().machine.capacity = bytes;
-    }
-
     /// Limits how many files, directories and locks (two each) the process may have open; what would
     /// open more fails with `EMFILE`. A new process has no limit.
     pub fn set_descriptors_max(&self, count: Option<u64>) {
@@ -160,11 +168,6 @@ impl SimFs {
     /// How many descriptors the process has.
     pub fn descriptor_count(&self) -> u64 {
         self.lock().descriptor_count()
-    }
-
-    /// The bytes that count against the capacity.
-    pub fn used_bytes(&self) -> u64 {
-        self.lock().used_bytes()
     }
 
     /// Every call so far, in order.

@@ -106,7 +106,7 @@ fn find(state: &State, path: &Path) -> Option<Ino> {
     state.disk.files.contains_key(&ino).then_some(ino)
 }
 
-fn put_file(disk: &mut Disk, path: &Path, file: FileNode) -> io::Result<()> {
+pub(super) fn put_file(disk: &mut Disk, path: &Path, file: FileNode) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| *parent != Path::new("")) {
         put_dir(disk, parent)?;
     }
@@ -131,7 +131,7 @@ fn put_file(disk: &mut Disk, path: &Path, file: FileNode) -> io::Result<()> {
 }
 
 /// Makes a directory and all above it durable, creating what is missing.
-fn put_dir(disk: &mut Disk, path: &Path) -> io::Result<()> {
+pub(super) fn put_dir(disk: &mut Disk, path: &Path) -> io::Result<()> {
     let Some(parent) = path.parent() else {
         return Ok(());
     };

@@ -4,7 +4,6 @@
 //! carried out under the same lock. Called by `state`, `fs` and `file`.
 
 use super::{
-    Errno,
     disk::Change,
     names::{Ino, NameEffect, Slot},
     state::State,
@@ -18,34 +17,14 @@ impl State {
     /// How many bytes of a write there is room for; the error if there are some, but room for none.
     pub(super) fn room(&self, ino: Ino, offset: u64, len: usize) -> io::Result<usize> {
         let end = offset.checked_add(len as u64);
-        let end = end.filter(|end| *end <= FILE_MAX);
-        let end = end.ok_or(io::ErrorKind::FileTooLarge)?;
-        let end_max = self.len_max(ino);
-        if end <= end_max || len == 0 {
-            return Ok(len);
-        }
-        match usize::try_from(end_max.saturating_sub(offset)) {
-            Ok(count) if count > 0 => Ok(count.min(len)),
-            _ => Err(Errno::Enospc.error()),
-        }
-    }
-
-    /// The size to which a file may grow; never less than it has.
-    fn len_max(&self, ino: Ino) -> u64 {
-        let Some(capacity) = self.machine.capacity else {
-            return FILE_MAX;
-        };
-        let len = self.disk.files.get(&ino).map_or(0, |file| file.live.len());
-        let used = self.used_bytes();
-        len.saturating_add(capacity.saturating_sub(used))
+        end.filter(|end| *end <= FILE_MAX)
+            .ok_or(io::ErrorKind::FileTooLarge)?;
+        self.room_to_write(ino, offset, len)
     }
 
     pub(super) fn plan_set_len(&self, ino: Ino, len: u64) -> io::Result<((), Change)> {
         if len > FILE_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
-        }
-        if len > self.len_max(ino) {
-            return Err(Errno::Enospc.error());
         }
         Ok(((), Change::SetLen { ino, len }))
     }

@@ -6,11 +6,13 @@
 //! `power` and `outside`.
 
 use super::{
+    Errno,
     disk::{Change, Disk},
-    fault::{Errno, Fault, Rules},
+    fault::{Fault, Misread, Rules},
     journal::Journal,
     names::Ino,
     rng::{Rng, mix},
+    space::Space,
     trace::{Call, Outcome, Trace},
 };
 use bytes::Bytes;
@@ -32,6 +34,7 @@ const TICK: Duration = Duration::from_micros(1);
 pub(super) struct Machine {
     pub(super) seed: u64,
     pub(super) capacity: Option<u64>,
+    pub(super) space: Space,
     pub(super) process_id: u32,
     /// Wall-clock time at which `monotonic` was zero.
     pub(super) boot_ms: i64,
@@ -52,6 +55,8 @@ pub(super) struct State {
     open: BTreeMap<Ino, u64>,
     /// How many descriptors the process may have.
     pub(super) descriptors_max: Option<u64>,
+    /// Files and directories of which something was lost, and nobody was told yet.
+    untold: BTreeMap<Ino, Errno>,
     /// Why no call succeeds any more.
     pub(super) off: Option<&'static str>,
 }
@@ -61,6 +66,7 @@ impl State {
         let machine = Machine {
             seed,
             capacity: None,
+            space: Space::default(),
             process_id: 1000,
             boot_ms: START_MS,
         };
@@ -80,6 +86,7 @@ impl State {
             locks: BTreeSet::new(),
             open: BTreeMap::new(),
             descriptors_max: None,
+            untold: BTreeMap::new(),
             off: None,
         }
     }
@@ -104,32 +111,32 @@ impl State {
         self.now
     }
 
-    pub(super) fn used_bytes(&self) -> u64 {
-        self.disk.used_bytes(|ino| self.open.contains_key(&ino))
-    }
-
     pub(super) fn pass(&mut self, time: Duration) {
         self.now = self.now.saturating_add(time);
     }
 
     /// Counts the call and finds the fault that it meets. An error means there is no power.
-    pub(super) fn begin(&mut self, call: &Call) -> io::Result<Option<Fault>> {
+    pub(super) fn begin(&mut self, call: &mut Call) -> io::Result<Option<Fault>> {
         if let Some(why) = self.off {
             return Err(io::Error::other(why));
         }
         self.pass(CALL);
         self.call_count += 1;
         let op = call.kind.is_operation().then(|| self.journal.next_op());
-        let to = call.to.as_deref().unwrap_or(&call.path);
-        Ok(self.rules.check(call.kind, op, &[&call.path, to]))
+        call.fault = self.rules.check(call, op);
+        Ok(call.fault)
     }
 
     /// Lets the change happen and writes the call down.
-    pub(super) fn end(&mut self, call: Call, change: Change, outcome: Outcome) {
+    pub(super) fn end(&mut self, call: Call, mut change: Change, outcome: Outcome) {
         let mut op = None;
+        if let (Some(Fault::Late(errno)), Some(ino)) = (call.fault, change.synced_by()) {
+            self.untold.insert(ino, errno);
+            change = change.late();
+        }
         if call.kind.is_operation() {
             op = Some(self.journal.next_op());
-            self.disk.apply(&change);
+            self.freeing(|state| state.disk.apply(&change));
             if self.journal.push(change) {
                 let open = &self.open;
                 self.disk.collect_garbage(|ino| open.contains_key(&ino));
@@ -142,13 +149,17 @@ impl State {
     /// A whole call of a kind that either fails and changes nothing, or succeeds.
     pub(super) fn call<T>(
         &mut self,
-        call: Call,
+        mut call: Call,
         plan: impl FnOnce(&Self) -> io::Result<(T, Change)>,
     ) -> io::Result<T> {
-        let planned = match self.begin(&call)?.and_then(Fault::errno) {
+        let planned = match self.begin(&mut call)?.and_then(Fault::errno) {
             Some(errno) => Err(errno.error()),
             None => plan(self),
         };
+        let planned = planned.and_then(|(value, change)| {
+            self.check_room(&change)?;
+            Ok((value, change))
+        });
         match planned {
             Ok((value, change)) => {
                 self.end(call, change, Outcome::Done);
@@ -164,14 +175,19 @@ impl State {
     /// A whole call that syncs. A failing one has a change to make too, so the plan hears of it.
     pub(super) fn sync_call(
         &mut self,
-        call: Call,
+        mut call: Call,
         plan: impl FnOnce(&Self, Option<Fault>) -> io::Result<Change>,
     ) -> io::Result<()> {
-        let fault = self.begin(&call)?;
+        let fault = self.begin(&mut call)?;
         let planned = plan(self, fault);
         let result = match (&planned, fault.and_then(Fault::errno)) {
             (Ok(_), Some(errno)) => Err(errno.error()),
-            (Ok(_), None) => Ok(()),
+            // What was lost before is told with the first sync after it, which does its own work.
+            (Ok(change), None) => match change.synced_by().and_then(|ino| self.untold.remove(&ino))
+            {
+                Some(errno) => Err(errno.error()),
+                None => Ok(()),
+            },
             (Err(error), _) => Err(match error.raw_os_error() {
                 Some(errno) => io::Error::from_raw_os_error(errno),
                 None => error.kind().into(),
@@ -186,8 +202,8 @@ impl State {
     }
 
     /// A whole write: as much as rules and room allow, and an error if that is nothing.
-    pub(super) fn write_call(&mut self, call: Call, ino: Ino) -> io::Result<usize> {
-        let fault = self.begin(&call)?;
+    pub(super) fn write_call(&mut self, mut call: Call, ino: Ino) -> io::Result<usize> {
+        let fault = self.begin(&mut call)?;
         let asked = call.bytes.clone();
         let allowed = fault.map_or(asked.len(), |fault| fault.transfer_max().min(asked.len()));
         let room = self.room(ino, call.offset, allowed);
@@ -211,8 +227,13 @@ impl State {
     }
 
     /// A whole read.
-    pub(super) fn read_call(&mut self, call: Call, ino: Ino, buf: &mut [u8]) -> io::Result<usize> {
-        let fault = self.begin(&call)?;
+    pub(super) fn read_call(
+        &mut self,
+        mut call: Call,
+        ino: Ino,
+        buf: &mut [u8],
+    ) -> io::Result<usize> {
+        let fault = self.begin(&mut call)?;
         let result = match fault.and_then(Fault::errno) {
             Some(errno) => Err(errno.error()),
             None => {
@@ -222,6 +243,13 @@ impl State {
                 Ok(file.map_or(0, |file| file.live.read(call.offset, into)))
             }
         };
+        if let (Some(Fault::Misread(how)), Ok(count)) = (fault, &result) {
+            let read = buf.get_mut(..*count).unwrap_or_default();
+            match self.misread(how, ino, call.offset, read) {
+                true => self.rules.fired_count += 1,
+                false => call.fault = None,
+            }
+        }
         let outcome = match &result {
             Ok(count) => Outcome::Moved(*count as u64),
             Err(error) => Outcome::Failed(error.kind()),
@@ -243,17 +271,49 @@ impl State {
         }
     }
 
+    /// Changes what was read from `offset` on. False if it stays what it was.
+    fn misread(&self, how: Misread, ino: Ino, offset: u64, read: &mut [u8]) -> bool {
+        let place = |at: u64| usize::try_from(at.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let before = read.to_vec();
+        match how {
+            Misread::Flip { offset: at, bit } if at >= offset => {
+                if let Some(byte) = read.get_mut(place(at)) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+            Misread::Flip { .. } => {}
+            Misread::Zeros { offset: at, len } => {
+                let end = place(at.saturating_add(len)).min(read.len());
+                read.get_mut(place(at)..end).unwrap_or_default().fill(0);
+            }
+            Misread::AsOf { op } => {
+                read.fill(0);
+                let then = self.journal.disk_before(op);
+                then.files
+                    .get(&ino)
+                    .map(|file| file.live.read(offset, read));
+            }
+        }
+        read != before
+    }
+
     pub(super) fn opened(&mut self, ino: Ino) {
         *self.open.entry(ino).or_default() += 1;
     }
 
     pub(super) fn closed(&mut self, ino: Ino) {
-        if let Some(count) = self.open.get_mut(&ino) {
-            *count -= 1;
-            if *count == 0 {
-                self.open.remove(&ino);
+        self.freeing(|state| {
+            if let Some(count) = state.open.get_mut(&ino) {
+                *count -= 1;
+                if *count == 0 {
+                    state.open.remove(&ino);
+                }
             }
-        }
+        });
+    }
+
+    pub(super) fn is_open(&self, ino: Ino) -> bool {
+        self.open.contains_key(&ino)
     }
 
     /// Starts the history afresh, because of a change that no operation made.

@@ -3,7 +3,7 @@
 //! INVARIANT: the hash covers every call with its arguments, written bytes and outcome, and nothing
 //! that differs between two runs of the same history. Filled by `state`.
 
-use super::rng::mix;
+use super::{fault::Fault, rng::mix};
 use bytes::Bytes;
 use std::{
     fmt, io,
@@ -104,6 +104,8 @@ pub struct TraceEvent {
     pub len: u64,
     /// How it ended.
     pub outcome: Outcome,
+    /// The fault that it met.
+    pub fault: Option<Fault>,
 }
 
 impl fmt::Display for TraceEvent {
@@ -124,10 +126,15 @@ impl fmt::Display for TraceEvent {
             _ => {}
         }
         match self.outcome {
-            Outcome::Done => Ok(()),
-            Outcome::Moved(bytes) if bytes == self.len => Ok(()),
-            Outcome::Moved(bytes) => write!(f, ": {bytes} bytes only"),
-            Outcome::Failed(kind) => write!(f, ": failed, {kind}"),
+            Outcome::Done => {}
+            Outcome::Moved(bytes) if bytes == self.len => {}
+            Outcome::Moved(bytes) => write!(f, ": {bytes} bytes only")?,
+            Outcome::Failed(kind) => write!(f, ": failed, {kind}")?,
+        }
+        match self.fault {
+            // What else there is to say of these, the outcome says.
+            None | Some(Fault::Error(_) | Fault::Short(_)) => Ok(()),
+            Some(fault) => write!(f, " ({fault})"),
         }
     }
 }
@@ -142,6 +149,7 @@ pub(super) struct Call {
     pub(super) len: u64,
     /// What was to be written; shared with the journal, hashed only when somebody asks.
     pub(super) bytes: Bytes,
+    pub(super) fault: Option<Fault>,
 }
 
 impl Call {
@@ -153,7 +161,15 @@ impl Call {
             offset: 0,
             len: 0,
             bytes: Bytes::new(),
+            fault: None,
         }
+    }
+
+    /// Whether it is about a range of a file that holds this byte.
+    pub(super) fn covers(&self, at: u64) -> bool {
+        let has_range = matches!(self.kind, OpKind::Read | OpKind::Write | OpKind::WriteBack);
+        let end = self.offset.saturating_add(self.len);
+        has_range && (self.offset..end).contains(&at)
     }
 }
 
@@ -178,6 +194,7 @@ impl Trace {
             offset: call.offset,
             len: call.len,
             outcome: *outcome,
+            fault: call.fault,
         };
         self.calls.iter().map(event).collect()
     }
@@ -190,6 +207,10 @@ impl Trace {
             let to = call.to.as_ref().map(|to| to.as_os_str().as_bytes());
             let hash = text(hash, to.unwrap_or_default());
             let hash = text(mix(mix(hash, call.offset), call.len), &call.bytes);
+            let hash = match call.fault {
+                None => hash,
+                Some(fault) => text(hash, format!("{fault:?}").as_bytes()),
+            };
             match outcome {
                 Outcome::Done => mix(hash, 1),
                 Outcome::Moved(bytes) => mix(mix(hash, 2), *bytes),
