@@ -6,7 +6,7 @@
 #[cfg(not(cairn_shuttle))]
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
-    pub(crate) use std::sync::{Arc, OnceLock, atomic};
+    pub(crate) use std::sync::{Arc, OnceLock, Weak, atomic};
     use std::sync::{
         PoisonError,
         atomic::{AtomicU32, Ordering::SeqCst},
@@ -99,7 +99,7 @@ mod imp {
 
 #[cfg(cairn_shuttle)]
 mod imp {
-    pub(crate) use shuttle::sync::{Arc, atomic};
+    pub(crate) use shuttle::sync::{Arc, Weak, atomic};
     // Filled under a lock, and read without waiting: no schedule to explore.
     pub(crate) use std::sync::OnceLock;
     use std::{

@@ -41,6 +41,10 @@ impl Catalog {
     /// The segments that a manifest names, with the unsealed ones as they were found.
     pub(crate) fn of(manifest: &Manifest, dir: &Dir, tails: Vec<Arc<Tail>>, mapped: bool) -> Self {
         let home = Home::new(dir.clone(), manifest.log_id, mapped);
+        Self::at(home, manifest, tails)
+    }
+
+    fn at(home: Arc<Home>, manifest: &Manifest, tails: Vec<Arc<Tail>>) -> Self {
         let segment = |entry: &_| Arc::new(Sealed::new(*entry, home.clone()));
         Self {
             head_seq: manifest.head_seq,
@@ -58,15 +62,9 @@ impl Catalog {
     }
 
     /// The segments that a later manifest names, sharing those that this set has too.
-    pub(crate) fn succeeded_by(
-        &self,
-        manifest: &Manifest,
-        dir: &Dir,
-        tails: Vec<Arc<Tail>>,
-        mapped: bool,
-    ) -> Self {
+    pub(crate) fn succeeded_by(&self, manifest: &Manifest, tails: Vec<Arc<Tail>>) -> Self {
         let known: BTreeMap<_, _> = self.sealed.iter().map(|it| (it.entry.id, it)).collect();
-        let mut next = Self::of(manifest, dir, tails, mapped);
+        let mut next = Self::at(self.home.clone(), manifest, tails);
         for segment in Arc::make_mut(&mut next.sealed) {
             if let Some(same) = known.get(&segment.entry.id)
                 && same.entry == segment.entry

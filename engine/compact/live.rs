@@ -91,7 +91,7 @@ pub(super) fn walk(
     let fault =
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
     let apart = Sealed::new(entry, Home::new(core.dir().clone(), core.log_id(), false));
-    let loaded = apart.load().map_err(fault)?;
+    let loaded = apart.open().map_err(fault)?;
     // At a rate there is nothing to gain from a mapping, and a failing disk gives an error.
     let window = if pace.is_unbound() && core.options().mapped() {
         Window::mapped(&loaded.view.source)

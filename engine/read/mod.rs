@@ -27,14 +27,11 @@ pub use tail::TailReader;
 use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
     error::{Error, Op, Result},
-    segment::{View, find},
+    segment::{Loaded, Sealed, View, find},
     sync::Arc,
     types::Seq,
 };
-use std::{
-    borrow::Cow,
-    ops::{Bound, RangeBounds},
-};
+use std::ops::{Bound, Deref, RangeBounds};
 
 /// Reads a log, from any number of threads. Cheap to clone.
 ///
@@ -49,12 +46,30 @@ pub struct Reader {
 }
 
 /// One segment of a snapshot, and how far it may be read.
-struct Part<'a> {
-    view: Cow<'a, View>,
+struct Part {
+    view: Held,
     /// The seq after its last record, if that is fixed.
     next_seq: Option<Seq>,
     /// Where its readable frames end, in bytes.
     limit: u64,
+}
+
+/// What a segment is read through. It stays open as long as this is held.
+enum Held {
+    Sealed(Arc<Loaded>),
+    Tail(View),
+}
+
+impl Deref for Held {
+    type Target = View;
+
+    #[inline]
+    fn deref(&self) -> &View {
+        match self {
+            Self::Sealed(loaded) => &loaded.view,
+            Self::Tail(view) => view,
+        }
+    }
 }
 
 impl Reader {
@@ -229,14 +244,33 @@ fn get_in(catalog: &Catalog, seq: Seq, end: Seq) -> Result<Option<Record>> {
     if seq >= end {
         return catalog.beyond.clone().map_or(Ok(None), Err);
     }
+    if let Some(segment) = sealed_at(catalog, seq) {
+        let entry = &segment.entry;
+        let find = |loaded: &Loaded| find(&loaded.view, seq, entry.frames_end, Record::keep);
+        let found = segment.with(|loaded| match seq < entry.base_seq {
+            true => Ok(None), // It was rewound or compacted away with all of its segment.
+            false => find(loaded),
+        });
+        return found
+            .flatten()
+            .map_err(|fault| fault.into_error(Op::Read, entry.id));
+    }
     let Some(part) = part_at(catalog, seq)? else {
         return Ok(None);
     };
     if seq < part.view.context.base_seq {
-        return Ok(None); // It was rewound or compacted away with all of its segment.
+        return Ok(None);
     }
     find(&part.view, seq, part.limit, Record::keep)
         .map_err(|fault| fault.into_error(Op::Read, part.view.segment))
+}
+
+/// The sealed segment in which the first record at or above `seq` would be.
+fn sealed_at(catalog: &Catalog, seq: Seq) -> Option<&Arc<Sealed>> {
+    let number = catalog
+        .sealed
+        .partition_point(|segment| segment.entry.next_seq <= seq);
+    catalog.sealed.get(number)
 }
 
 /// The bounds of a range as first and one-past-last seq. An open start begins at the head.
@@ -258,16 +292,13 @@ fn resolve(range: impl RangeBounds<Seq>, head: Seq, end: Seq) -> Result<(Seq, Se
 }
 
 /// The segment in which the first record at or above `seq` would be.
-fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part<'_>>> {
-    let number = catalog
-        .sealed
-        .partition_point(|segment| segment.entry.next_seq <= seq);
-    if let Some(segment) = catalog.sealed.get(number) {
+fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part>> {
+    if let Some(segment) = sealed_at(catalog, seq) {
         let loaded = segment
             .load()
             .map_err(|fault| fault.into_error(Op::Read, segment.entry.id))?;
         return Ok(Some(Part {
-            view: Cow::Borrowed(&loaded.view),
+            view: Held::Sealed(loaded),
             next_seq: Some(segment.entry.next_seq),
             limit: segment.entry.frames_end,
         }));
@@ -285,7 +316,7 @@ fn part_at(catalog: &Catalog, seq: Seq) -> Result<Option<Part<'_>>> {
         .get(number + 1)
         .map(|next| next.context.base_seq);
     Ok(Some(Part {
-        view: Cow::Owned(tail.view()),
+        view: Held::Tail(tail.view()),
         next_seq,
         limit: tail.written_end(),
     }))

@@ -58,7 +58,7 @@ impl Reverse {
             first,
             block: Some(block),
             spots: Vec::new(),
-            view: part.view.into_owned(),
+            view: View::clone(&part.view),
         }))
     }
 

@@ -19,6 +19,7 @@ mod mend;
 mod salvage;
 mod scan;
 mod sealed;
+mod shelf;
 mod source;
 mod space;
 mod summary;

@@ -2,30 +2,31 @@
 //!
 //! INVARIANT: opening compares the file with the manifest (log, id, salt, base, length): a missing,
 //! swapped or shortened file is an error with a place, never an empty segment. Until then a sealed
-//! segment costs its manifest entry and a few words.
+//! segment costs its manifest entry and a few words, and so it does again once the `shelf` closed it.
 
 use super::{
     Fault, Piece, Source, Window,
     frames::View,
     index::Index,
     salvage::{Range, salvage},
+    shelf::Shelf,
     summary::push_index,
 };
 use crate::{
     error::Defect,
     format::{
         Footer, SegmentHeader, check_log_id,
-        footer::FOOTER_BYTES,
+        footer::{FOOTER_BYTES, INDEX_STEP_BYTES},
         header::{HEADER_BYTES, Origin},
         manifest::SealedEntry,
         names,
     },
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     types::{LogId, Seq},
-    vfs::{Access, Dir, VfsFile, read_full_at},
+    vfs::{Access, Dir, VfsFile, is_out_of_files, read_full_at},
 };
 use bytes::Bytes;
 use std::io;
@@ -77,6 +78,7 @@ pub(crate) struct Home {
     log_id: LogId,
     /// Whether they are mapped where that is possible.
     mapped: bool,
+    shelf: Shelf,
 }
 
 impl Home {
@@ -85,6 +87,7 @@ impl Home {
             dir,
             log_id,
             mapped,
+            shelf: Shelf::default(),
         })
     }
 }
@@ -94,9 +97,12 @@ impl Home {
 pub(crate) struct Sealed {
     pub(crate) entry: SealedEntry,
     home: Arc<Home>,
-    loaded: OnceLock<Box<Loaded>>,
+    /// Nothing while it is closed.
+    loaded: RwLock<Option<Arc<Loaded>>>,
     /// Held while it is opened.
     opening: Mutex<()>,
+    /// Whether it was read since the shelf looked.
+    read: AtomicBool,
     retired: AtomicBool,
 }
 
@@ -105,8 +111,9 @@ impl Sealed {
         Self {
             entry,
             home,
-            loaded: OnceLock::new(),
+            loaded: RwLock::new(None),
             opening: Mutex::new(()),
+            read: AtomicBool::new(false),
             retired: AtomicBool::new(false),
         }
     }
@@ -116,17 +123,19 @@ impl Sealed {
         self.retired.store(true, Ordering::Release);
     }
 
-    /// Opens the file on first use.
-    pub(crate) fn load(&self) -> Result<&Loaded, Fault> {
-        if let Some(loaded) = self.loaded.get() {
+    /// The open segment; opens the file if it is not.
+    pub(crate) fn load(self: &Arc<Self>) -> Result<Arc<Loaded>, Fault> {
+        if let Some(loaded) = self.loaded() {
             return Ok(loaded);
         }
         let _opening = self.opening.lock();
-        if let Some(loaded) = self.loaded.get() {
+        if let Some(loaded) = self.loaded() {
             return Ok(loaded);
         }
-        let loaded = Box::new(self.open()?);
-        Ok(self.loaded.get_or_init(|| loaded))
+        let loaded = Arc::new(self.open()?);
+        *self.loaded.write() = Some(loaded.clone());
+        self.home.shelf.put(self, &loaded.view.source);
+        Ok(loaded)
     }
 
     /// Whether this program knows what it is: for who would drop it. Whatever else is wrong with it
@@ -135,7 +144,7 @@ impl Sealed {
     /// # Errors
     /// A version or a feature of a newer program.
     pub(crate) fn check_known(&self) -> Result<(), Defect> {
-        if self.loaded.get().is_some() {
+        if self.loaded.read().is_some() {
             return Ok(());
         }
         let mut head = [0; HEADER_BYTES];
@@ -149,7 +158,41 @@ impl Sealed {
         }
     }
 
-    fn open(&self) -> Result<Loaded, Fault> {
+    /// What `read` makes of the open segment; opens the file if it is not. Quicker than
+    /// [`load`](Self::load) for who is done at once. `read` opens no segment: this one is held meanwhile.
+    pub(crate) fn with<T>(self: &Arc<Self>, read: impl Fn(&Loaded) -> T) -> Result<T, Fault> {
+        self.mark_read();
+        if let Some(loaded) = self.loaded.read().as_deref() {
+            return Ok(read(loaded));
+        }
+        Ok(read(&*self.load()?))
+    }
+
+    fn loaded(&self) -> Option<Arc<Loaded>> {
+        self.mark_read();
+        self.loaded.read().clone()
+    }
+
+    fn mark_read(&self) {
+        // Looked at first: who only reads takes no cache line away from the others.
+        if !self.read.load(Ordering::Relaxed) {
+            self.read.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was read since this was last asked.
+    pub(super) fn was_read(&self) -> bool {
+        self.read.swap(false, Ordering::Relaxed)
+    }
+
+    /// Lets go of the file. Who reads it just now goes on.
+    pub(super) fn close(&self) {
+        let loaded = self.loaded.write().take();
+        drop(loaded);
+    }
+
+    /// Opens the file for one walk, after which it is closed again.
+    pub(crate) fn open(&self) -> Result<Loaded, Fault> {
         let entry = &self.entry;
         let io = |error| Fault::Io { offset: 0, error };
         let defect = |offset, defect| Fault::Defect {
@@ -157,7 +200,7 @@ impl Sealed {
             seq: entry.base_seq,
             defect,
         };
-        let file = match self.home.dir.open(&names::segment(entry.id), Access::Read) {
+        let file = match self.open_file() {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(defect(0, Defect::MissingFile));
@@ -183,7 +226,7 @@ impl Sealed {
             base_seq: entry.base_seq,
         };
         identity.check(&header).map_err(|found| defect(0, found))?;
-        let source = self.source(&file).map_err(io)?;
+        let source = self.source(&file);
         let (index, footer) = match self.footer(&*file, file_bytes, &header).map_err(io)? {
             Ok((footer, entries)) => (Index::Footer(entries), Ok(footer)),
             Err(found) => (self.rebuild(&source, &header)?, Err(found)),
@@ -203,14 +246,25 @@ impl Sealed {
         })
     }
 
-    fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> io::Result<Source> {
+    fn open_file(&self) -> io::Result<std::sync::Arc<dyn VfsFile>> {
+        let name = names::segment(self.entry.id);
+        let opened = self.home.dir.open(&name, Access::Read);
+        if !opened.as_ref().is_err_and(is_out_of_files) {
+            return opened;
+        }
+        self.home.shelf.clear();
+        self.home.dir.open(&name, Access::Read)
+    }
+
+    fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> Source {
         let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
-        let map = if self.home.mapped {
-            file.map(0, frames)?
-        } else {
-            None
-        };
-        Ok(map.map_or_else(|| Source::File(file.clone()), Source::Mapped))
+        let shelf = &self.home.shelf;
+        // If the system grants no more mappings, or has none, reading by position needs none.
+        let map = (self.home.mapped && shelf.may_map()).then(|| file.map(0, frames));
+        match map {
+            Some(Ok(Some(map))) => Source::Mapped(shelf.lend(map)),
+            _ => Source::File(file.clone()),
+        }
     }
 
     /// The footer and its index, or why it is not to be used.
@@ -229,7 +283,10 @@ impl Sealed {
                 Ok(footer) => footer,
                 Err(defect) => return Ok(Err(defect)),
             };
-        // The count is checksummed, and the file bounds it once more before it allocates.
+        // The count is checksummed, and bounded by the frames and the file before it allocates.
+        if u64::from(footer.entry_count) > frames_end / INDEX_STEP_BYTES + 1 {
+            return Ok(Err(Defect::Malformed("count of index entries")));
+        }
         let needed = FOOTER_BYTES as u64 + u64::from(footer.entry_count) * 8;
         let available_bytes = file_bytes.saturating_sub(frames_end);
         if needed > available_bytes {

@@ -78,7 +78,8 @@ impl Window {
             let end = wanted_end.max(offset.saturating_add(self.chunk_bytes).min(limit));
             let (len, used) = (end.saturating_sub(offset), std::mem::take(&mut self.chunk));
             let map = match usize::try_from(len) {
-                Ok(len) if self.mapped => file.map(offset, len)?,
+                // Where no mapping is to be had, reading does as well.
+                Ok(len) if self.mapped => file.map(offset, len).ok().flatten(),
                 _ => None,
             };
             self.chunk = map.map_or_else(|| read(&**file, offset, len, used), Ok)?;

@@ -24,7 +24,7 @@ pub(super) fn look(
     report: &mut VerifyReport,
 ) -> Result<Option<Predecessor>> {
     let sealed = Sealed::new(*entry, Home::new(dir.clone(), log_id, false));
-    match sealed.load() {
+    match sealed.open() {
         Ok(loaded) => {
             let dense = loaded.origin == Origin::Live;
             let found_before = report.findings.len();
@@ -35,7 +35,7 @@ pub(super) fn look(
                     .findings
                     .push(whole(entry, Defect::Malformed("count of records")));
             }
-            Ok(around(entry, loaded, before, report))
+            Ok(around(entry, &loaded, before, report))
         }
         Err(Fault::Defect {
             offset,

@@ -198,6 +198,11 @@ pub trait Watch: Debug + Send + Sync {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool>;
 }
 
+/// Whether an error says that the process, or the system, may open no more files.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&error.raw_os_error())
+}
+
 /// Copies a file piece by piece.
 fn copy_by_position(from: &dyn VfsFile, to: &dyn VfsFile) -> io::Result<u64> {
     let (mut at, mut buffer) = (0, vec![0; 64 * 1024]);

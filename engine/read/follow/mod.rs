@@ -38,7 +38,6 @@ const READS_MAX: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Follower {
     dir: Dir,
-    mapped: bool,
     pub(super) level: Level,
     pub(super) catalog: Arc<CatalogCell>,
     pub(super) watermark: Arc<Watermark>,
@@ -66,7 +65,6 @@ impl Follower {
         chain.attest(attested_seq);
         let empty = Catalog::of(&manifest, &dir, Vec::new(), mapped);
         let follower = Self {
-            mapped,
             level: Level::Durable,
             catalog: Arc::new(CatalogCell::new(empty)),
             watermark: Arc::new(Watermark::new(0)),
@@ -90,7 +88,6 @@ impl Follower {
         let catalog = Catalog::clone(&self.catalog.load());
         Self {
             dir: self.dir.clone(),
-            mapped: self.mapped,
             level: Level::Written,
             catalog: Arc::new(CatalogCell::new(catalog)),
             watermark: Arc::new(Watermark::new(self.watermark.get(Level::Durable))),
@@ -221,7 +218,7 @@ impl Follower {
             before.tails.len() == tails.len() && before.tails.iter().zip(&tails).all(same);
         let same_beyond = before.beyond.is_some() == chain.beyond().is_some();
         if !same_tails || !same_beyond || *shown != Some(manifest.generation) {
-            let mut next = before.succeeded_by(manifest, &self.dir, tails, self.mapped);
+            let mut next = before.succeeded_by(manifest, tails);
             next.beyond = chain.beyond().cloned();
             self.catalog.swap(|catalog| *catalog = next);
             *shown = Some(manifest.generation);

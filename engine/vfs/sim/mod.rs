@@ -170,6 +170,11 @@ impl SimFs {
         self.lock().descriptor_count()
     }
 
+    /// How many files are open: each handle that was not dropped yet counts.
+    pub fn open_count(&self) -> u64 {
+        self.lock().open_count()
+    }
+
     /// Every call so far, in order.
     pub fn trace(&self) -> Vec<TraceEvent> {
         self.lock().trace.events()

@@ -301,6 +301,10 @@ impl State {
         *self.open.entry(ino).or_default() += 1;
     }
 
+    pub(super) fn open_count(&self) -> u64 {
+        self.open.values().sum()
+    }
+
     pub(super) fn closed(&mut self, ino: Ino) {
         self.freeing(|state| {
             if let Some(count) = state.open.get_mut(&ino) {
