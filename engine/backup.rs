@@ -199,7 +199,10 @@ fn copy_file(from: &Dir, to: &Dir, name: &str) -> Result<bool> {
 
 /// The ledger as it is stored: the records that say more are in the unsealed segments.
 fn stored_ledger(core: &Core, tail_id: SegmentId) -> Result<Ledger> {
-    let bytes = match core.dir().read(names::PRODUCERS) {
+    let bytes = match core
+        .dir()
+        .read(names::PRODUCERS, ProducersFile::stated_bytes)
+    {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
         read => read.map_err(at_path(core.dir(), names::PRODUCERS))?,
     };

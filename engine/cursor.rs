@@ -13,7 +13,7 @@ use crate::{
     format::{check_log_id, cursor::CursorFile, names},
     sync::{Mutex, MutexGuard},
     types::{LogId, Seq},
-    vfs::Dir,
+    vfs::{Dir, DirEntry},
 };
 use std::{collections::BTreeSet, io, path::PathBuf};
 
@@ -40,6 +40,19 @@ pub(crate) struct Standing {
     pub(crate) id: u64,
     /// With the position where it stands; or why it cannot be told.
     pub(crate) file: std::result::Result<CursorFile, Defect>,
+}
+
+/// What all cursors together hold back.
+///
+/// A file that does not verify holds nothing: its consumer is stopped, and is told, until somebody gives
+/// the cursor up. (An error of reading is another thing: it may be read the next time, and until then
+/// nothing is known of what is held.) If it held whatever it might have, one bad file would fill the disk for all.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// The lowest position of a cursor that holds back retention, if one does.
+    pub(crate) seq: Option<Seq>,
+    /// Of each cursor that does not verify, what is wrong.
+    pub(crate) damaged: Vec<Error>,
 }
 
 impl Standing {
@@ -70,8 +83,14 @@ pub(crate) fn standings(
 ) -> Result<Vec<Standing>> {
     let dir = dir.child(names::CURSORS);
     let mut found = Vec::new();
-    for id in list(&dir, names::parse_cursor)? {
-        let bytes = match dir.read(&names::cursor(id)) {
+    let cursor = |entry: &DirEntry| Some((names::parse_cursor(&entry.name)?, entry.is_file));
+    for (id, is_file) in list(&dir, cursor)? {
+        if !is_file {
+            let file = Err(Defect::NotAFile);
+            found.push(Standing { id, file });
+            continue;
+        }
+        let bytes = match dir.read(&names::cursor(id), CursorFile::stated_bytes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Deleted meanwhile.
             read => read.map_err(at(place(id)))?,
         };
@@ -104,15 +123,16 @@ fn decode(bytes: &[u8], log_id: LogId, id: u64) -> std::result::Result<CursorFil
     Ok(file)
 }
 
-/// The ids in the names that are of a kind; none if the directory is not there.
-fn list(dir: &Dir, parse: fn(&str) -> Option<u64>) -> Result<Vec<u64>> {
+/// What the names say that are of a kind; none if there is no such directory.
+fn list<T>(dir: &Dir, of: fn(&DirEntry) -> Option<T>) -> Result<Vec<T>> {
     match dir.list() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error)
+            if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
+        {
+            Ok(Vec::new())
+        }
         Err(error) => Err(at(Place::file(names::CURSORS))(error)),
-        Ok(listed) => Ok(listed
-            .iter()
-            .filter_map(|entry| parse(&entry.name))
-            .collect()),
+        Ok(listed) => Ok(listed.iter().filter_map(of).collect()),
     }
 }
 
@@ -120,7 +140,11 @@ impl Cursors {
     /// Over the directory of a log that is ours, without what an interrupted write left there.
     pub(crate) fn open(dir: &Dir, log_id: LogId) -> Result<Self> {
         let dir = dir.child(names::CURSORS);
-        for id in list(&dir, names::parse_cursor_new)? {
+        let leftover = |entry: &DirEntry| {
+            let id = names::parse_cursor_new(&entry.name);
+            id.filter(|_| entry.is_file)
+        };
+        for id in list(&dir, leftover)? {
             let name = names::cursor_new(id);
             dir.remove_if_there(&name).map_err(at(place(id)))?;
         }
@@ -140,13 +164,17 @@ impl Cursors {
         })
     }
 
-    /// The lowest position of a cursor that holds back retention, if one does.
-    pub(crate) fn held_seq(&self, core: &Core) -> Result<Option<Seq>> {
-        let mut held = None;
+    /// What the cursors hold back.
+    pub(crate) fn held(&self, core: &Core) -> Result<Held> {
+        let mut held = Held::default();
         for standing in self.standings(core)? {
-            let file = standing.into_file()?;
-            if file.holds {
-                held = Some(held.map_or(file.seq, |seq: Seq| seq.min(file.seq)));
+            match standing.into_file() {
+                Ok(file) if file.holds => {
+                    let lowest = held.seq.map_or(file.seq, |seq| seq.min(file.seq));
+                    held.seq = Some(lowest);
+                }
+                Ok(_) => {}
+                Err(error) => held.damaged.push(error),
             }
         }
         Ok(held)

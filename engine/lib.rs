@@ -89,7 +89,7 @@ pub use read::{Reader, Record, Scan, TailReader};
 pub use read::{ScanStream, TailStream};
 pub use recover::{CutBytes, Recovery, Verdict};
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
-pub use retain::RetainReport;
+pub use retain::{RetainReport, StoppedBy};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "typed")))]
 pub use typed::{Codec, Postcard, Typed, TypedRecord, TypedScan};

@@ -4,13 +4,16 @@
 
 use crate::{
     append::Core,
-    error::{Op, Result},
+    catalog::times,
+    cursor::Held,
+    error::{Error, Op, Result},
     format::manifest::SealedEntry,
     observe::event,
     options::Retention,
     trim,
     types::Seq,
 };
+use std::path::PathBuf;
 
 /// What retention did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,26 +27,40 @@ pub struct RetainReport {
     pub record_count: u64,
     /// The oldest record that is left, or the next to come.
     pub head_seq: Seq,
+    /// Why no more were dropped.
+    pub stopped_by: StoppedBy,
+    /// The files of the cursors that do not verify, in the log's directory. They hold nothing back.
+    pub damaged_cursors: Vec<PathBuf>,
 }
 
-/// Drops what passes the limits. `held_seq`: the first record that a consumer still needs.
-pub(crate) fn retain(
-    core: &Core,
-    limits: &Retention,
-    held_seq: Option<Seq>,
-) -> Result<RetainReport> {
+/// What kept retention from dropping another segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoppedBy {
+    /// The oldest segment that is left passes no limit.
+    #[default]
+    Limits,
+    /// A cursor holds it back.
+    Cursor,
+    /// No sealed segment is left: what is in the tail, and not full, is never dropped.
+    Tail,
+}
+
+/// Drops what passes the limits, of what no consumer holds.
+pub(crate) fn retain(core: &Core, limits: &Retention, held: Held) -> Result<RetainReport> {
     // Also if nothing is to be dropped: after a commit that is undecided nobody knows the head.
     core.check_usable(Op::Trim)?;
     let now = core.catalog().load();
     let entries: Vec<SealedEntry> = now.sealed.iter().map(|segment| segment.entry).collect();
     let tail_bytes = now.tails.iter().map(|tail| tail.written_end()).sum();
     let now_ms = core.dir().vfs().unix_time_ms();
-    let count = victims(&entries, tail_bytes, limits, held_seq, now_ms);
+    let (count, stopped_by) = victims(&entries, tail_bytes, limits, held.seq, now_ms);
     let dropped = entries.get(..count).unwrap_or_default();
     if let Some(last) = dropped.last() {
         trim::trim(core, last.next_seq)?;
         event!(info, "retained", segments = count, head_seq = last.next_seq);
     }
+    let path = |error: &Error| error.place().path.clone();
     Ok(RetainReport {
         segment_count: count as u64,
         frame_bytes: dropped.iter().map(|entry| entry.frames_end).sum(),
@@ -52,32 +69,39 @@ pub(crate) fn retain(
             .map(|entry| u64::from(entry.record_count))
             .sum(),
         head_seq: core.catalog().load().head_seq,
+        stopped_by,
+        damaged_cursors: held.damaged.iter().filter_map(path).collect(),
     })
 }
 
-/// How many segments from the head go.
+/// How many segments from the head go, and why not the next.
 fn victims(
     entries: &[SealedEntry],
     tail_bytes: u64,
     limits: &Retention,
     held_seq: Option<Seq>,
     now_ms: i64,
-) -> usize {
+) -> (usize, StoppedBy) {
     let sealed_bytes: u64 = entries.iter().map(|entry| entry.frames_end).sum();
     let mut left_bytes = sealed_bytes.saturating_add(tail_bytes);
-    let age_ms = |limit: std::time::Duration| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
-    let goes = |entry: &&SealedEntry| {
+    let age_max_ms = limits
+        .age_max
+        .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+    for (count, (entry, time_ms)) in entries.iter().zip(times(entries, now_ms)).enumerate() {
         let large = limits.bytes_max.is_some_and(|max| left_bytes > max);
-        let old = limits
-            .age_max
-            .is_some_and(|age| entry.max_timestamp_ms.saturating_add(age_ms(age)) < now_ms);
+        let old = age_max_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) < now_ms);
         let below = limits.seq_min.is_some_and(|seq| entry.next_seq <= seq);
         let needed = held_seq.is_some_and(|seq| seq < entry.next_seq);
         let held = needed && limits.held_bytes_max.is_none_or(|max| left_bytes <= max);
+        if !(large || old || below) {
+            return (count, StoppedBy::Limits);
+        }
+        if held {
+            return (count, StoppedBy::Cursor);
+        }
         left_bytes = left_bytes.saturating_sub(entry.frames_end);
-        (large || old || below) && !held
-    };
-    entries.iter().take_while(goes).count()
+    }
+    (entries.len(), StoppedBy::Tail)
 }
 
 #[cfg(test)]
@@ -132,11 +156,45 @@ mod tests {
             // What no limit passes stays, however little may be held.
             (limits().held_bytes_max(0), Some(0), 0),
         ] {
-            assert_eq!(
-                victims(&entries(), 50, &limits, held, 3500),
-                expected,
-                "{limits:?} {held:?}"
-            );
+            let (count, _) = victims(&entries(), 50, &limits, held, 3500);
+            assert_eq!(count, expected, "{limits:?} {held:?}");
         }
+    }
+
+    /// A segment that was written while the clock was ahead kept itself, and all behind it, for good.
+    #[test]
+    fn how_old_is_a_segment_from_the_future() {
+        let ahead = |numbers: &[usize]| {
+            let mut entries = entries();
+            numbers.iter().for_each(|number| {
+                if let Some(entry) = entries.get_mut(*number) {
+                    entry.max_timestamp_ms = i64::MAX;
+                }
+            });
+            entries
+        };
+        for (numbers, times_ms) in [
+            (&[][..], [0, 1000, 2000, 3000]),
+            (&[0], [1000, 1000, 2000, 3000]),
+            (&[1, 2], [0, 3000, 3000, 3000]),
+            (&[3], [0, 1000, 2000, 3500]),
+            (&[0, 1, 2, 3], [3500; 4]),
+        ] {
+            assert_eq!(times(&ahead(numbers), 3500), times_ms, "{numbers:?}");
+        }
+        let limits = Retention::new().age_max(Duration::from_secs(2));
+        let gone = |entries: Vec<SealedEntry>| victims(&entries, 50, &limits, None, 3500);
+        assert_eq!(gone(ahead(&[0])), (2, StoppedBy::Limits));
+        // Until the one behind it is old enough, which is the latest that it can be.
+        assert_eq!(gone(ahead(&[1])), (1, StoppedBy::Limits));
+    }
+
+    #[test]
+    fn why_is_no_more_dropped() {
+        let all = Retention::new().bytes_max(0);
+        let why = |limits: &Retention, held| victims(&entries(), 50, limits, held, 3500).1;
+        assert_eq!(why(&Retention::new(), None), StoppedBy::Limits);
+        assert_eq!(why(&all, Some(10)), StoppedBy::Cursor);
+        assert_eq!(why(&all, None), StoppedBy::Tail);
     }
 }

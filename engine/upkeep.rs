@@ -5,7 +5,7 @@
 use crate::{
     append::{Core, Upkeep},
     compact::{self, CompactReport, Turn},
-    cursor::Cursors,
+    cursor::{Cursors, Held},
     error::Result,
     retain::{self, RetainReport},
     sync::Arc,
@@ -42,7 +42,8 @@ impl Keeper {
     ) -> Result<Maintained> {
         let options = core.options();
         if let Some(limits) = &options.retention {
-            let report = retain::retain(core, limits, self.cursors.held_seq(core)?)?;
+            let held = self.held(core)?;
+            let report = retain::retain(core, limits, held)?;
             if report.segment_count > 0 {
                 return Ok(Maintained::Retained(report));
             }
@@ -55,10 +56,17 @@ impl Keeper {
             core,
             &self.turn,
             how,
-            || self.cursors.held_seq(core),
+            || Ok(self.held(core)?.seq),
             &mut between,
         )?;
         Ok(report.map_or(Maintained::Nothing, Maintained::Compacted))
+    }
+
+    /// What the cursors hold back. One that does not verify is told, and ends nothing.
+    fn held(&self, core: &Core) -> Result<Held> {
+        let held = self.cursors.held(core)?;
+        held.damaged.iter().for_each(|error| core.note(error));
+        Ok(held)
     }
 }
 

@@ -68,7 +68,7 @@ impl Core {
     fn keep_up(&self, agenda: &mut Agenda) {
         let Some(upkeep) = &self.upkeep else { return };
         let mut between = |pause| {
-            let until = self.dir.vfs().monotonic() + pause;
+            let until = self.dir.vfs().monotonic().saturating_add(pause);
             self.duties(agenda, Some(until))
         };
         // As long as there is something to do, whatever else is due comes in between.
@@ -100,7 +100,7 @@ impl Core {
     }
 
     /// Keeps an error of the background work for whoever asks, or closes.
-    fn note(&self, error: &Error) {
+    pub(crate) fn note(&self, error: &Error) {
         event!(warn, "background work failed", error = format!("{error}"));
         self.state.lock().worker_error = Some(error.clone());
     }

@@ -6,8 +6,10 @@
 //!
 //! Called by the journeys; calls segment.
 
+mod times;
 mod watermark;
 
+pub(crate) use times::times;
 pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What is compacted: pure functions from what the manifest says to a choice, tested as tables.
 
-use crate::{format::manifest::SealedEntry, options::CompactOptions};
+use crate::{catalog::times, format::manifest::SealedEntry, options::CompactOptions};
 use std::ops::Range;
 
 /// A segment with fewer live bytes than this share of a full one is small.
@@ -13,8 +13,11 @@ pub(super) fn scope(entries: &[SealedEntry], how: &CompactOptions, now_ms: i64) 
         return entries.len();
     }
     let age_ms = i64::try_from(how.age_min.as_millis()).unwrap_or(i64::MAX);
-    let old = |entry: &SealedEntry| entry.max_timestamp_ms.saturating_add(age_ms) <= now_ms;
-    entries.iter().take_while(|entry| old(entry)).count()
+    let old = |time_ms: &i64| time_ms.saturating_add(age_ms) <= now_ms;
+    times(entries, now_ms)
+        .iter()
+        .take_while(|it| old(it))
+        .count()
 }
 
 /// Bytes of frames in segments with keys that were never compacted.

@@ -56,6 +56,8 @@ pub enum Defect {
     MissingFile,
     /// A file is there that the manifest should know and does not.
     UnknownFile,
+    /// Something else has the file's name: a directory, a link, a pipe, a device.
+    NotAFile,
     /// A backup that was interrupted: not all of the log is there.
     UnfinishedBackup,
 }
@@ -98,6 +100,7 @@ impl fmt::Display for Defect {
             Self::Malformed(what) => write!(f, "malformed {what}"),
             Self::MissingFile => write!(f, "the file is missing"),
             Self::UnknownFile => write!(f, "the file is not in the manifest"),
+            Self::NotAFile => write!(f, "not a regular file"),
             Self::UnfinishedBackup => write!(f, "the backup was never finished"),
         }
     }

@@ -96,6 +96,13 @@ impl CursorFile {
         out
     }
 
+    /// How long the file is that begins with these bytes, by what they say: at most as long as one can be.
+    pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
+        let name_bytes = usize::from(u16_at(head, 10)).min(NAME_BYTES_MAX);
+        let pending_count = u64::from(u32_at(head, 76)).min(PENDING_MAX as u64);
+        (CURSOR_BYTES + name_bytes) as u64 + pending_count * PENDING_BYTES as u64
+    }
+
     /// Reads a whole cursor file.
     ///
     /// # Errors

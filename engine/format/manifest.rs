@@ -147,18 +147,22 @@ impl Manifest {
         out
     }
 
+    /// How long the file is that begins with these bytes, as far as they can be believed.
+    pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
+        let count = match fixed(head).and_then(checked) {
+            Ok(head) => u64::from(u32_at(head, 80)),
+            Err(_) => 0,
+        };
+        let count = if count > SEALED_MAX as u64 { 0 } else { count };
+        MANIFEST_BYTES as u64 + count * SEALED_BYTES as u64
+    }
+
     /// Reads a whole manifest file.
     ///
     /// # Errors
     /// The first [`Defect`] found. A list that is shorter or longer than stated is one.
     pub fn decode(file: &[u8]) -> Result<Self, Defect> {
-        let head: &[u8; MANIFEST_BYTES] = fixed(file)?;
-        check_preamble(head, MAGIC)?;
-        check_crc(
-            at::<{ MANIFEST_BYTES - 4 }>(head, 0).as_slice(),
-            SEED,
-            u32_at(head, 140),
-        )?;
+        let head = checked(fixed(file)?)?;
         check_version(u16_at(head, 8), u32_at(head, 12))?;
         let entries = file.get(MANIFEST_BYTES..).unwrap_or_default();
         let needed_bytes = u64::from(u32_at(head, 80)) * SEALED_BYTES as u64;
@@ -247,6 +251,14 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// The head, if it is that of a manifest and its checksum holds.
+fn checked(head: &[u8; MANIFEST_BYTES]) -> Result<&[u8; MANIFEST_BYTES], Defect> {
+    check_preamble(head, MAGIC)?;
+    let covered = at::<{ MANIFEST_BYTES - 4 }>(head, 0);
+    check_crc(&covered, SEED, u32_at(head, 140))?;
+    Ok(head)
 }
 
 impl SealedEntry {

@@ -13,6 +13,8 @@ pub const PRODUCERS_BYTES: usize = 72;
 pub const PRODUCER_BYTES: usize = 32;
 /// The size of the entry of one append in bytes.
 pub const APPEND_BYTES: usize = 24;
+/// The most bytes of a file: no checksum covers the counts alone, so this bounds what they make read.
+pub const FILE_BYTES_MAX: u64 = 1 << 26;
 /// The epoch under which cursors move: their entries are told from applications' by it.
 pub const EPOCH_CURSOR: u32 = u32::MAX;
 const MAGIC: [u8; 8] = *b"CAIRNPRO";
@@ -110,6 +112,14 @@ impl ProducersFile {
             slot.copy_from_slice(&crc);
         }
         out
+    }
+
+    /// How long the file is that begins with these bytes, by what they say.
+    pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
+        let (producer_count, append_count) = (u32_at(head, 56), u32_at(head, 60));
+        let lists = u64::from(producer_count) * PRODUCER_BYTES as u64
+            + u64::from(append_count) * APPEND_BYTES as u64;
+        (PRODUCERS_BYTES as u64 + lists).min(FILE_BYTES_MAX)
     }
 
     /// Reads a whole file.

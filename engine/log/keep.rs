@@ -56,7 +56,7 @@ impl Log {
         mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
     ) -> Result<CompactReport> {
         let inner = &self.inner;
-        let held_seq = self.held_seq()?;
+        let held_seq = inner.cursors.held(self.core())?.seq;
         let mut between = |at: &CompactProgress, pause| {
             self.pause(pause)?;
             progress(at)
@@ -67,11 +67,13 @@ impl Log {
 
     /// Drops whole sealed segments that pass the limits, from the head, now.
     ///
+    /// A cursor that does not verify holds nothing back; the report names it.
+    ///
     /// # Errors
     /// As [`trim`](Self::trim).
     pub fn retain(&self, limits: &Retention) -> Result<RetainReport> {
-        let held_seq = self.held_seq()?;
-        retain::retain(self.inner.appender.core(), limits, held_seq)
+        let held = self.inner.cursors.held(self.core())?;
+        retain::retain(self.core(), limits, held)
     }
 
     /// What last failed in the background, once: compaction, retention, preparing segments. What

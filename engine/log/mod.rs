@@ -273,7 +273,8 @@ impl Log {
     /// # Errors
     /// `Damaged` with its place if a cursor does not verify: it may hold back what is not known. `Io`.
     pub fn held_seq(&self) -> Result<Option<Seq>> {
-        self.inner.cursors.held_seq(self.core())
+        let held = self.inner.cursors.held(self.core())?;
+        held.damaged.into_iter().next().map_or(Ok(held.seq), Err)
     }
 
     pub(crate) fn cursor_files(&self) -> &Cursors {

@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Which sealed segments are dropped from the head: whole ones only, and only while a limit is passed.
 ///
 /// A cursor that [holds](crate::ConsumerOptions::holds) keeps what its consumer has not acknowledged,
-/// up to [`held_bytes_max`](Self::held_bytes_max).
+/// up to [`held_bytes_max`](Self::held_bytes_max). One that does not verify holds nothing: its consumer
+/// is stopped, and [`RetainReport`](crate::RetainReport) names it.
 ///
 /// ```
 /// use cairnlog::{Log, Retention};
@@ -39,7 +40,8 @@ impl Retention {
         self
     }
 
-    /// The greatest age of a segment's youngest record, by its own time.
+    /// The greatest age of a segment's youngest record, by its own time. A time ahead of the clock counts
+    /// as that of the segment behind it: a clock that was wrong once keeps nothing for good.
     #[must_use]
     pub fn age_max(mut self, age: Duration) -> Self {
         self.age_max = Some(age);

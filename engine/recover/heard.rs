@@ -102,7 +102,7 @@ pub(super) fn passed(dir: &Dir, op: Op, listed: bool) -> Result<Passed> {
         let Some(id) = names::parse_cursor(&entry.name) else {
             continue;
         };
-        let bytes = match dir.read(&entry.name) {
+        let bytes = match dir.read(&entry.name, CursorFile::stated_bytes) {
             Err(error) if is_out_of_reach(&error) => continue,
             read => read.map_err(fail(&entry.name))?,
         };

@@ -9,9 +9,11 @@ use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{
         Manifest, ProducersFile, SegmentContext, SegmentHeader, check_log_id, header::HEADER_BYTES,
-        names,
+        manifest::FRAMES_END_MAX, names,
     },
-    segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
+    segment::{
+        Fault, Limits, Scan, Source, Stop, Summary, Window, Witness, nonzero_end, scan, witness,
+    },
     types::{SegmentId, Seq},
     vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
 };
@@ -77,6 +79,8 @@ pub(crate) struct Facts {
     pub(crate) tail: Option<UnsealedFact>,
     pub(crate) spare: Option<UnsealedFact>,
     pub(crate) unnamed: Vec<UnnamedFact>,
+    /// The highest id that something has which is no file, and so no segment.
+    pub(crate) occupied_id: Option<SegmentId>,
     /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<&'static str>,
     /// What a newer program wrote and this one does not know: judged before all else.
@@ -101,8 +105,10 @@ impl Facts {
     /// The id for the next new segment: above every file that is there, named or not, so that nothing is
     /// ever created over one. Files under ids that no writer comes to are nobody's.
     pub(crate) fn first_free_id(&self, manifest: &Manifest) -> SegmentId {
-        let unnamed = self.unnamed.iter().map(|fact| fact.id);
-        let near = unnamed.filter(|id| !is_far(*id, manifest));
+        let there = self.unnamed.iter().map(|fact| fact.id);
+        let near = there
+            .chain(self.occupied_id)
+            .filter(|id| !is_far(*id, manifest));
         let next_id = near.map(|id| id.0 + 1);
         SegmentId(next_id.fold(manifest.next_segment_id.0, u64::max))
     }
@@ -135,34 +141,35 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
 fn gather(dir: &Dir, op: Op) -> Result<Facts> {
     let listed = list(dir, op)?;
     // The size of each segment file. There may be very many: their names are let go here.
-    let mut segments = BTreeMap::new();
-    let mut others = Vec::new();
+    let (mut segments, mut occupied_id) = (BTreeMap::new(), None);
+    let mut others = BTreeMap::new();
     for entry in listed {
-        match names::parse_segment(&entry.name).filter(|_| entry.is_file) {
-            Some(id) => _ = segments.insert(id, entry.size_bytes),
-            // A directory or a pipe of this name is nobody's, and not read.
-            None if entry.name == names::WATERMARK && !entry.is_file => {}
-            None => others.push(entry.name),
+        match names::parse_segment(&entry.name) {
+            Some(id) if entry.is_file => _ = segments.insert(id, entry.size_bytes),
+            Some(id) => occupied_id = occupied_id.max(Some(id)),
+            None => _ = others.insert(entry.name, entry.is_file),
         }
     }
-    let is_there = |name: &str| others.iter().any(|other| other == name);
-    let told = watermark_fact(dir, op, is_there(names::WATERMARK))?;
+    let is_there = |name: &str| others.contains_key(name);
+    // A directory or a pipe of such a name is nobody's, and not read.
+    let is_file = |name: &str| others.get(name) == Some(&true);
+    let told = watermark_fact(dir, op, is_file(names::WATERMARK))?;
     let passed = passed(dir, op, is_there(names::CURSORS))?;
     let manifest = manifest_fact(dir, op, is_there(names::MANIFEST))?;
-    let listed = is_there(names::PRODUCERS);
     let mut facts = Facts {
-        producers: producers_fact(dir, op, listed, &manifest)?,
+        producers: producers_fact(dir, op, is_there(names::PRODUCERS), &manifest)?,
         manifest,
         sealed_defects: Vec::new(),
         tail: None,
         spare: None,
         unnamed: Vec::new(),
+        occupied_id,
         leftovers: [names::MANIFEST_NEW, names::PRODUCERS_NEW, names::BACKUP]
             .into_iter()
-            .filter(|name| is_there(name))
+            .filter(|name| is_file(name))
             .collect(),
         newer: Vec::new(),
-        reserve: is_there(names::RESERVE),
+        reserve: is_file(names::RESERVE),
         watermark: told,
         cursors_seq: 0,
     };
@@ -217,7 +224,7 @@ fn manifest_fact(dir: &Dir, op: Op, listed: bool) -> Result<ManifestFact> {
         return Ok(ManifestFact::Missing);
     }
     let bytes = dir
-        .read(names::MANIFEST)
+        .read(names::MANIFEST, Manifest::stated_bytes)
         .map_err(|error| Error::io(op, error).at(Place::file(names::MANIFEST)))?;
     Ok(match Manifest::decode(&bytes) {
         Ok(manifest) => ManifestFact::Valid(Box::new(manifest)),
@@ -235,7 +242,7 @@ fn producers_fact(
         return Ok(ProducersFact::Missing);
     }
     let bytes = dir
-        .read(names::PRODUCERS)
+        .read(names::PRODUCERS, ProducersFile::stated_bytes)
         .map_err(|error| Error::io(op, error).at(Place::file(names::PRODUCERS)))?;
     let decoded = ProducersFile::decode(&bytes).and_then(|file| match manifest {
         ManifestFact::Valid(manifest) => {
@@ -313,12 +320,17 @@ fn unsealed(
             let context = header.context();
             let summary = Summary::new(header.base_seq, &header.encode());
             let limits = Limits {
-                file_end,
+                file_end: file_end.min(FRAMES_END_MAX),
                 until_seq: Seq::MAX,
             };
             let found = scan(&mut window, &context, summary, limits, |_| {}).map_err(fault)?;
-            let end = found.summary.end;
+            let (end, stop) = (found.summary.end, found.stop);
             fact.scan = Some(found);
+            if matches!(stop, Stop::EndOfFile | Stop::Zeros) {
+                // It was looked at to its end, and there is nothing that could say something.
+                fact.witness.nonzero_end = end;
+                return Ok(fact);
+            }
             (context, end)
         }
         // The salt is known from the manifest: frames can still be told from anything else.

@@ -56,7 +56,7 @@ struct Candidate {
 /// record that two files hold is taken from the newer.
 pub(crate) fn read_salvage(dir: &Dir, mut each: impl FnMut(Salvaged<'_>)) -> Result<()> {
     let manifest = dir
-        .read(names::MANIFEST)
+        .read(names::MANIFEST, Manifest::stated_bytes)
         .ok()
         .and_then(|bytes| Manifest::decode(&bytes).ok());
     let mut next_seq = 0;

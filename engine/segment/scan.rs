@@ -10,6 +10,7 @@ use crate::{
         BatchHeader, Footer, IndexEntry, SegmentContext,
         batch::{BATCH_HEADER_BYTES, Records, cannot_be_header},
         footer::FOOTER_BYTES,
+        manifest::FRAMES_END_MAX,
     },
     types::Seq,
 };
@@ -211,18 +212,31 @@ fn classify(
 /// The offset after the last byte that is not zero, at least `from`.
 pub(crate) fn nonzero_end(window: &mut Window, from: u64, file_end: u64) -> Result<u64, Fault> {
     let (mut at, mut end) = (from, from);
+    let file_end = file_end.min(FRAMES_END_MAX);
     while at < file_end {
         let bytes = get(window, at, 1, file_end)?;
         if bytes.is_empty() {
             break;
         }
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+        // A file may be zeros to its end, and those are passed at the speed of memory.
+        if !is_zero(bytes)
+            && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
+        {
             end = at + last as u64 + 1;
         }
         at += bytes.len() as u64;
     }
     Ok(end)
 }
+
+/// Whether all of it is zeros; many bytes at a time.
+fn is_zero(bytes: &[u8]) -> bool {
+    let any = |bytes: &[u8]| bytes.iter().fold(0, |any, byte| any | byte) != 0;
+    !bytes.chunks(ZERO_CHUNK_BYTES).any(any)
+}
+
+/// Looked at together, without a branch between.
+const ZERO_CHUNK_BYTES: usize = 1024;
 
 /// What the bytes behind an unverified place say about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -272,12 +286,17 @@ pub(super) fn search_headers(
     end: u64,
     mut each: impl FnMut(u64, &BatchHeader) -> ControlFlow<()>,
 ) -> Result<(), Fault> {
-    let mut at = from;
+    let (mut at, end) = (from, end.min(FRAMES_END_MAX));
     while at < end {
         let bytes = get(window, at, BATCH_HEADER_BYTES as u64, end)?;
         let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
         if candidates == 0 {
             break;
+        }
+        if is_zero(bytes) {
+            // Zero is no header, and none begins here but within the last bytes.
+            at += candidates as u64;
+            continue;
         }
         for start in 0..candidates {
             let candidate = bytes.get(start..).unwrap_or_default();

@@ -151,7 +151,8 @@ fn behind(
 }
 
 fn sealed_end(dir: &Dir, id: SegmentId) -> Option<u64> {
-    let manifest = Manifest::decode(&dir.read(names::MANIFEST).ok()?).ok()?;
+    let manifest =
+        Manifest::decode(&dir.read(names::MANIFEST, Manifest::stated_bytes).ok()?).ok()?;
     manifest
         .sealed
         .iter()

@@ -7,7 +7,8 @@
 //! may return success for what the first one lost.
 
 use super::{
-    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch, by_path::ByPath, write_all_at,
+    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch, by_path::ByPath, read_full_at,
+    write_all_at,
 };
 use crate::{error::EarlierSync, sync::Mutex};
 use std::{
@@ -15,6 +16,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
+
+/// Read of a file at first, in bytes: what states its length is within.
+const HEAD_BYTES: usize = 256;
 
 /// One directory of a file system. Cheap to clone; the clones are one.
 #[derive(Clone, Debug)]
@@ -219,17 +223,25 @@ impl Dir {
         file.sync()
     }
 
-    /// The whole content of a file that is expected to be small.
-    pub(crate) fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+    /// The content of a file whose first bytes state how long it is, and one byte more if there is
+    /// one: enough to see that it is longer. However long it is, no more is read.
+    pub(crate) fn read(&self, name: &str, stated: fn(&[u8]) -> u64) -> io::Result<Vec<u8>> {
         let file = self.open(name, Access::Read)?;
-        let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut content = Vec::new();
-        content
-            .try_reserve_exact(len)
-            .map_err(|_| io::ErrorKind::OutOfMemory)?;
-        content.resize(len, 0);
-        let read = super::read_full_at(&*file, &mut content, 0)?;
+        let file_bytes = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+        let mut content = vec![0; HEAD_BYTES.min(file_bytes)];
+        let read = read_full_at(&*file, &mut content, 0)?;
         content.truncate(read);
+        let wanted = usize::try_from(stated(&content).saturating_add(1)).unwrap_or(usize::MAX);
+        let wanted = wanted.min(file_bytes);
+        let more = wanted.saturating_sub(read);
+        content
+            .try_reserve_exact(more)
+            .map_err(|_| io::ErrorKind::OutOfMemory)?;
+        content.resize(wanted, 0);
+        if let Some(rest) = content.get_mut(read..) {
+            let count = read_full_at(&*file, rest, read as u64)?;
+            content.truncate(read + count);
+        }
         Ok(content)
     }
 }

@@ -203,6 +203,13 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&error.raw_os_error())
 }
 
+/// Whether an error says that what has the name is not a file that this process may read: a directory,
+/// a link, a pipe, a device, or somebody else's. It will say the same tomorrow.
+pub(crate) fn is_no_file_of_ours(error: &io::Error) -> bool {
+    [io::ErrorKind::InvalidInput, io::ErrorKind::PermissionDenied].contains(&error.kind())
+        || [Some(libc::ELOOP), Some(libc::ENXIO)].contains(&error.raw_os_error())
+}
+
 /// Copies a file piece by piece.
 fn copy_by_position(from: &dyn VfsFile, to: &dyn VfsFile) -> io::Result<u64> {
     let (mut at, mut buffer) = (0, vec![0; 64 * 1024]);

@@ -2,6 +2,7 @@
 //! files that somebody else made, numbers as large as they can be.
 
 mod descriptors;
+mod hostile;
 
 use cairnlog::{AppendOptions, Durability, Log, Options};
 use std::path::Path;

@@ -24,7 +24,7 @@ use crate::{
     segment::Tail,
     sync::{Arc, Mutex},
     types::Seq,
-    vfs::Dir,
+    vfs::{Dir, is_no_file_of_ours},
 };
 use chain::Chain;
 use std::io;
@@ -148,12 +148,16 @@ impl Follower {
         self.scan_on(&mut known, told)
     }
 
-    /// The watermark file, if it verifies and is of this log.
+    /// The watermark file, if there is one that verifies and is of this log.
     fn told(&self, manifest: &Manifest) -> Result<Option<WatermarkFile>> {
         for _ in 0..READS_MAX {
-            let bytes = match self.dir.read(names::WATERMARK) {
+            let is_none = |error: &io::Error| {
+                error.kind() == io::ErrorKind::NotFound || is_no_file_of_ours(error)
+            };
+            let bytes = match self.dir.read(names::WATERMARK, WatermarkFile::stated_bytes) {
                 Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                // Something else has its name: then the log is one without it, which is whole.
+                Err(error) if is_none(&error) => return Ok(None),
                 Err(error) => {
                     return Err(Error::io(Op::Read, error).at(Place::file(names::WATERMARK)));
                 }
@@ -228,7 +232,7 @@ impl Follower {
 
 fn read_manifest(dir: &Dir) -> Result<Manifest> {
     let place = || Place::file(names::MANIFEST);
-    match dir.read(names::MANIFEST) {
+    match dir.read(names::MANIFEST, Manifest::stated_bytes) {
         Ok(bytes) => {
             Manifest::decode(&bytes).map_err(|defect| Error::defect(Op::Read, place(), defect))
         }

@@ -3,7 +3,7 @@
 use super::io_at;
 use crate::{
     error::{Place, Result},
-    format::names,
+    format::{names, producers::FILE_BYTES_MAX},
     recover::report::CutBytes,
     types::SegmentId,
     vfs::{Access, Dir, VfsFile, read_full_at, write_all_at},
@@ -42,7 +42,9 @@ pub(crate) fn keep_file(dir: &Dir, name: &str) -> Result<PathBuf> {
     let quarantine = dir.child(names::QUARANTINE);
     let kept_in = |name: &str| -> PathBuf { [names::QUARANTINE, name].iter().collect() };
     let fail = |name: &str| io_at(Place::file(kept_in(name)));
-    let content = dir.read(name).map_err(io_at(Place::file(name)))?;
+    let content = dir
+        .read(name, |_| FILE_BYTES_MAX)
+        .map_err(io_at(Place::file(name)))?;
     quarantine.create().map_err(fail(""))?;
     let free = |attempt: u32| format!("{name}-{attempt}.cut");
     let free = free_name(&quarantine, free).map_err(fail(""))?;

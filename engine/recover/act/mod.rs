@@ -16,7 +16,11 @@ use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SegmentHeader, batch::Records, header::HEADER_BYTES, manifest::SpareEntry, names,
+        Manifest, SegmentHeader,
+        batch::Records,
+        header::HEADER_BYTES,
+        manifest::{FRAMES_END_MAX, SpareEntry},
+        names,
     },
     manifest::ManifestStore,
     options::Options,
@@ -127,7 +131,7 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
         SegmentHeader::decode(&head).map_err(|defect| Error::defect(Op::Open, place(), defect))?;
     let summary = Summary::new(header.base_seq, &head);
     let limits = Limits {
-        file_end,
+        file_end: file_end.min(FRAMES_END_MAX),
         until_seq,
     };
     let mut window = Window::new(&Source::File(file.clone()));

@@ -113,6 +113,7 @@ fn unclean() -> Facts {
         tail: Some(segment(TAIL, BASE, 110, 500, Stop::Zeros)),
         spare: Some(blank(SPARE)),
         unnamed: Vec::new(),
+        occupied_id: None,
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
         newer: Vec::new(),

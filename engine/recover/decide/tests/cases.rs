@@ -343,6 +343,7 @@ fn no_manifest() {
         tail: None,
         spare: None,
         unnamed,
+        occupied_id: None,
         leftovers: Vec::new(),
         producers: ProducersFact::Missing,
         newer: Vec::new(),
