@@ -127,7 +127,7 @@ impl Core {
         }
         let old = state
             .buffered_since
-            .is_some_and(|at| now >= at + self.options.buffer_interval);
+            .is_some_and(|at| now >= at.saturating_add(self.options.buffer_interval));
         let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
         old || full || first.wants != Durability::Buffered
     }
@@ -163,7 +163,7 @@ impl Core {
         }
         let buffered = state
             .buffered_since
-            .map(|at| at + self.options.buffer_interval)
+            .map(|at| at.saturating_add(self.options.buffer_interval))
             .filter(to_come);
         let retry = state
             .retry_at
@@ -183,13 +183,13 @@ impl Core {
             && state.poison.is_none()
             && state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
         let after = self.options.idle_watermark.filter(|_| wanted)?;
-        Some(state.synced_at? + after)
+        Some(state.synced_at?.saturating_add(after))
     }
 
     /// When what was only written has waited long enough for its sync.
     fn sync_deadline(&self, state: &State) -> Option<Duration> {
         let since = state.unsynced_since.filter(|_| state.poison.is_none())?;
-        Some(since + self.options.sync_interval?)
+        Some(since.saturating_add(self.options.sync_interval?))
     }
 
     /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,

@@ -271,7 +271,7 @@ impl Core {
                 self.work.notify_one(); // It sets its clock for the sync.
             }
             let kept_back = group.end().saturating_sub(group.tail.space.given_end());
-            if kept_back >= BUFFERS_GIVEN * self.options.buffer_bytes as u64 {
+            if kept_back / BUFFERS_GIVEN >= self.options.buffer_bytes as u64 {
                 state.write_back = Some(group.tail.clone());
                 self.work.notify_one();
             }
@@ -279,7 +279,7 @@ impl Core {
         if state.scratches.len() < SCRATCHES_MAX {
             // A buffer that grew for one huge batch is not kept, unless such are usual.
             let usual = self.options.buffer_bytes.max(state.usual_group_bytes);
-            let scratch = group.into_scratch(2 * usual);
+            let scratch = group.into_scratch(usual.saturating_mul(2));
             state.scratches.extend(scratch);
         }
     }

@@ -53,12 +53,12 @@ pub(super) struct KeyTable {
 }
 
 impl KeyTable {
-    /// A table of at most this many bytes for so many records with keys, for a first pass over all
-    /// hashes.
+    /// A table of at most this many bytes for so many records with keys, which have so many bytes
+    /// together at most, for a first pass over all hashes.
     pub(super) fn new(
         matching: KeyMatch,
         bytes_max: usize,
-        keyed_count: u64,
+        (keyed_count, key_bytes): (u64, u64),
         secret: [u64; 2],
     ) -> Self {
         // A third for slots, three quarters of which are taken, at most: right for keys of 16 bytes.
@@ -66,7 +66,11 @@ impl KeyTable {
         let slot_count = (keyed_count / 3 * 4 + 8).min(slots_max).min(1 << 32);
         let slot_count = usize::try_from(slot_count).unwrap_or(usize::MAX);
         let rest = bytes_max.saturating_sub(slot_count * size_of::<Slot>());
-        let entry_bytes_max = rest.min(u32::MAX as usize);
+        // No more than can come: what may be used is not what is taken. A hash may be longer than its key.
+        let beside = (ENTRY_HEAD_BYTES + size_of::<Hash>()) as u64;
+        let needed = key_bytes.saturating_add(keyed_count.saturating_mul(beside));
+        let needed = usize::try_from(needed).unwrap_or(usize::MAX);
+        let entry_bytes_max = rest.min(u32::MAX as usize).min(needed);
         Self {
             matching,
             secret,
@@ -283,7 +287,9 @@ mod tests {
 
     /// Puts every key in three times, pass by pass; gives how many passes there were.
     fn passes(matching: KeyMatch, bytes_max: usize, keys: &[Vec<u8>]) -> usize {
-        let mut table = KeyTable::new(matching, bytes_max, keys.len() as u64, [1, 2]);
+        let key_bytes = keys.iter().map(|key| key.len() as u64).sum();
+        let expected = (keys.len() as u64, key_bytes);
+        let mut table = KeyTable::new(matching, bytes_max, expected, [1, 2]);
         let allotted = |table: &KeyTable| (table.slots.capacity(), table.entries.capacity());
         let at_first = allotted(&table);
         let mut older = Vec::new();

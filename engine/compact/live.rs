@@ -167,11 +167,15 @@ impl Judge<'_> {
     ) -> Result<(), Halt> {
         let random = || self.core.dir().vfs().random();
         let secret = [random(), random()];
-        let keyed_count = window
-            .iter()
+        let keyed = window.iter().filter(|it| it.entry.keyed_count > 0);
+        let keyed_count = keyed
+            .clone()
             .map(|it| u64::from(it.entry.keyed_count))
             .sum();
-        let mut table = KeyTable::new(self.how.keys, memory_bytes, keyed_count, secret);
+        // Of what they have at most: values and all.
+        let key_bytes = keyed.map(|it| it.entry.frames_end).sum();
+        let expected = (keyed_count, key_bytes);
+        let mut table = KeyTable::new(self.how.keys, memory_bytes, expected, secret);
         loop {
             pace.progress.pass_count += 1;
             self.pass(&mut table, dead, pace)?;

@@ -187,7 +187,9 @@ impl<'a> Compaction<'a> {
         let count = policy::scope(&entries, self.how, now_ms);
         // At most a quarter of the memory tells the dead, a bit for each record.
         let bitmap_bytes = self.how.memory_bytes_max / 4;
-        let record_count_max = (bitmap_bytes as u64 * 8).min(u64::from(keys::Number::MAX));
+        let record_count_max = (bitmap_bytes as u64)
+            .saturating_mul(8)
+            .min(u64::from(keys::Number::MAX));
         let mut start = 0;
         while start < count {
             let scope = catalog.sealed.get(start..count).unwrap_or_default();

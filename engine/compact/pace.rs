@@ -82,8 +82,8 @@ impl<'a> Pace<'a> {
         let nanos = |rate: u64| u128::from(bytes) * 1_000_000_000 / u128::from(rate);
         let due = self.rate_bytes_per_s.map_or(0, nanos);
         // Time that was lost is not made up for: that would be a burst.
-        self.next_at =
-            self.next_at.max(now) + Duration::from_nanos(u64::try_from(due).unwrap_or(u64::MAX));
+        let due = Duration::from_nanos(u64::try_from(due).unwrap_or(u64::MAX));
+        self.next_at = self.next_at.max(now).saturating_add(due);
         match (self.between)(&self.progress, self.next_at.saturating_sub(now)) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Halt::Cancelled),

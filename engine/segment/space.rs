@@ -131,7 +131,7 @@ impl Space {
 
     fn write_by_cache(&self, bytes: &[u8], mut offset: u64, way: Way) -> io::Result<()> {
         match way {
-            Way::InPieces(piece_bytes) if bytes.len() >= 2 * piece_bytes => {
+            Way::InPieces(piece_bytes) if bytes.len() / 2 >= piece_bytes => {
                 for piece in bytes.chunks(piece_bytes) {
                     write_all_at(&*self.file, piece, offset)?;
                     offset += piece.len() as u64;

@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod hostile;
+mod options;
 
 use cairnlog::{AppendOptions, Durability, Log, Options};
 use std::path::Path;
