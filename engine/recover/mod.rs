@@ -285,7 +285,7 @@ fn report(plan: &Plan, ready: &act::Ready, kept: Vec<CutBytes>) -> Recovery {
                 Verdict::Unclean
             };
             report.proven_seq = carry.proven_seq;
-            report.carried_count = tail_records;
+            report.carried_count = next_seq.saturating_sub(carry.proven_seq);
             report.orphan_count = remove.len() as u64;
             report.torn = carry.torn.as_ref().map(|torn| {
                 let segment = torn.place.segment.unwrap_or(manifest.tail.id);

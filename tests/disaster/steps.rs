@@ -144,6 +144,22 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
             vec![Open, durable(20), durable(60), durable(20), durable(0)],
         ),
         (
+            "restarts: what is small is carried whole",
+            4096,
+            vec![
+                Open,
+                durable(40),
+                written(30),
+                Kill,
+                Open,
+                durable(20),
+                batch(&[10, 20]),
+                Kill,
+                Open,
+                durable(10),
+            ],
+        ),
+        (
             "batches",
             1024,
             vec![Open, batch(&[10, 20, 30]), durable(9), batch(&[50, 60])],

@@ -4,6 +4,7 @@
 mod descriptors;
 mod hostile;
 mod options;
+mod restarts;
 
 use cairnlog::{AppendOptions, Durability, Log, Options};
 use std::path::Path;

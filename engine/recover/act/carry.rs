@@ -7,21 +7,28 @@ use crate::{
     format::{
         Manifest, SegmentHeader,
         batch::Records,
-        manifest::{SealedEntry, SpareEntry},
+        header::HEADER_BYTES,
+        manifest::{FRAMES_END_MAX, SealedEntry, SpareEntry},
         names,
     },
     manifest::ManifestStore,
     options::Options,
     recover::{decide::Carry, look::Facts},
     segment::{
-        Builder, Fault, Limits, Scan, Source, Verified, Window, copy_header, scan, write_footer,
+        Builder, Fault, Limits, Scan, Source, Summary, Verified, Window, copy_header, scan,
+        write_footer,
     },
     types::{SegmentId, Seq},
     vfs::Dir,
 };
 
-/// Leaves an unclean end behind: what is proven is sealed where it stands, the records behind it are
-/// written into a new segment, and that becomes the tail.
+/// What is proven is copied, too, if it is no more than this, in bytes, or a quarter of a segment. Else
+/// every unclean end would leave a segment behind, however small: a loop of restarts a thousand a day.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+const SMALL_DIVISOR: u64 = 4;
+
+/// Leaves an unclean end behind: what is proven is sealed where it stands, unless it is small, the
+/// records behind it are written into a new segment, and that becomes the tail.
 pub(crate) fn carry(
     dir: &Dir,
     options: &Options,
@@ -50,10 +57,11 @@ pub(crate) fn carry(
         proven.push(scan_unsealed(dir, source, carry.proven_seq, &mut ledger)?);
     }
     let holds = |source: &&Scanned| source.scan.summary.next_seq > source.header.base_seq;
+    let sealed_count = proven.len() - small_count(&proven, options);
     let mut predecessor = None;
     for Scanned {
         id, header, scan, ..
-    } in proven.iter().filter(holds)
+    } in proven.iter().take(sealed_count).filter(holds)
     {
         let context = header.context();
         sealed.push(scan.summary.sealed_entry(*id, &context));
@@ -75,9 +83,10 @@ pub(crate) fn carry(
     let copy_id = header.id;
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;
     let unsealed = facts.tail.iter().chain(&facts.spare);
-    for (source, found) in proven.iter().zip(unsealed) {
+    for (number, (source, found)) in proven.iter().zip(unsealed).enumerate() {
         // Read anew, to where it ends: what is sealed and copied is what was decided on.
-        let copied = copy_survivors(source, carry, &mut builder, &mut ledger)
+        let is_sealed = number < sealed_count;
+        let copied = copy_survivors(source, is_sealed, carry, &mut builder, &mut ledger)
             .and_then(|again| check_same(found, &again));
         if let Err(error) = copied {
             remove(dir, copy_id).ok();
@@ -127,25 +136,41 @@ pub(crate) fn carry(
     })
 }
 
-/// Writes the records of an unsealed segment that lie behind what is proven into the new one, batch by
-/// batch. Gives what it found, to the end of the segment.
+/// How many of the segments, from the last, have so little in them that is proven that it is copied.
+fn small_count(proven: &[Scanned], options: &Options) -> usize {
+    let bytes_max = (options.segment_bytes / SMALL_DIVISOR).min(SMALL_BYTES_MAX);
+    let mut bytes = 0;
+    let is_small = |source: &&Scanned| {
+        bytes += source.scan.summary.end - HEADER_BYTES as u64;
+        bytes <= bytes_max
+    };
+    proven.iter().rev().take_while(is_small).count()
+}
+
+/// Writes the records of an unsealed segment into the new one, batch by batch: those that lie behind what
+/// is proven, if that is sealed, or else all. Gives what it found, to the end of the segment.
 fn copy_survivors(
     found: &Scanned,
+    is_sealed: bool,
     carry: &Carry,
     builder: &mut Builder,
     ledger: &mut Ledger,
 ) -> Result<Scan> {
     let context = found.header.context();
     let limits = Limits {
-        file_end: found.file_end,
+        file_end: found.file_end.min(FRAMES_END_MAX),
         until_seq: Seq::MAX,
+    };
+    let from = match is_sealed {
+        true => found.scan.summary.clone(),
+        false => Summary::new(found.header.base_seq, &found.header.encode()),
     };
     let mut window = Window::new(&Source::File(found.file.clone()));
     let mut copied = Ok(());
     let again = scan(
         &mut window,
         &context,
-        found.scan.summary.clone(),
+        from,
         limits,
         |Verified { batch, body, .. }| {
             let records = Records::new(body, context, batch).flatten();
