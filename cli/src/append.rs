@@ -10,7 +10,7 @@ use crate::{
 use cairnlog::{Durability, Log, NewRecord};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use std::{ops::Range, path::PathBuf, time::Instant};
+use std::{io, ops::Range, path::PathBuf, time::Instant};
 
 pub const EXAMPLES: &str = "\
 A line becomes a record: its line feed is taken off, a carriage return stays. A separator splits a
@@ -134,9 +134,9 @@ pub fn run(args: &AppendArgs) -> Outcome {
         args.writer.dir.clone(),
         args.durability.into(),
         args.acks,
-    );
+    )?;
     let fed = feed(args, &mut pipeline);
-    let (settled, waited) = pipeline.finish();
+    let (mut settled, waited) = pipeline.finish();
     let closed = log.close().in_log(&args.writer.dir);
 
     // The reason before its consequences.
@@ -144,9 +144,12 @@ pub fn run(args: &AppendArgs) -> Outcome {
     if outcome.is_err() {
         let Range { start, end } = settled.acknowledged;
         let done = output::counted(end - start, "record");
-        anstream::eprintln!("cairn: acknowledged before that: {done}, seq {start}..{end}");
-    } else if settled.pipe_closed {
-        return Err(Failure::Code(exit::PIPE));
+        crate::output::note!("cairn: acknowledged before that: {done}, seq {start}..{end}");
+    } else if let Some(error) = settled.untold.take() {
+        return Err(match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Code(exit::PIPE),
+            _ => Failure::from(error),
+        });
     } else if !args.acks {
         tell(args, &log, settled.acknowledged, started)?;
     }
@@ -193,7 +196,7 @@ fn feed(args: &AppendArgs, pipeline: &mut Pipeline) -> Outcome {
 fn at_place(failure: Failure, input: &Input) -> Failure {
     match failure {
         Failure::Engine(error, dir) if error.kind() == cairnlog::ErrorKind::TooLarge => {
-            anstream::eprintln!("cairn: at {}:", input.place());
+            crate::output::note!("cairn: at {}:", input.place());
             Failure::Engine(error, dir)
         }
         other => other,

@@ -62,6 +62,10 @@ pub fn run(args: &ConsumeArgs) -> Outcome {
     if args.no_ack {
         return look(args, &mut show);
     }
+    if output::is_closed() {
+        let text = "consume: standard output is closed, and what nobody gets is not acknowledged";
+        return Err(Failure::Said(text.to_owned()));
+    }
     let dir = &args.writer.dir;
     let log = args.writer.open(open::existing())?;
     let mut consumer = log.consumer(&args.name).in_log(dir)?;
@@ -120,7 +124,7 @@ fn look(args: &ConsumeArgs, show: &mut Show<'_>) -> Outcome {
         Some(cursor) => cursor.seq,
         None => {
             let name = &args.name;
-            anstream::eprintln!("cairn: no cursor `{name}` yet: from the oldest record kept");
+            crate::output::note!("cairn: no cursor `{name}` yet: from the oldest record kept");
             reader.head_seq()
         }
     };

@@ -117,12 +117,12 @@ impl Failure {
 
     /// The next step, where there is an obvious one.
     fn hint(&self) -> Option<String> {
-        let (error, dir) = match self {
-            Self::Engine(error, dir) => (error, dir),
+        let (error, path) = match self {
+            Self::Engine(error, path) => (error, path),
             Self::Newer => return Some(NEWER.into()),
             _ => return None,
         };
-        let dir = quoted(dir);
+        let dir = quoted(path);
         Some(match error.kind() {
             ErrorKind::Damaged if error.defect_found() == Some(Defect::UnfinishedBackup) => {
                 format!("remove {dir} and back up again")
@@ -144,9 +144,7 @@ impl Failure {
                 format!("`cairn cursor list {dir}` shows which there are")
             }
             ErrorKind::NotFound => format!("`cairn append {dir}` creates a log there"),
-            ErrorKind::NoSpace => {
-                format!("free some space, for example with `cairn trim {dir} SEQ`")
-            }
+            ErrorKind::NoSpace => full_disk(error, path)?,
             ErrorKind::Poisoned | ErrorKind::Indeterminate => format!(
                 "the disk failed a sync; `cairn stat {dir}` shows up to which seq the log is whole"
             ),
@@ -166,15 +164,34 @@ pub fn report(outcome: Outcome) -> ExitCode {
         return ExitCode::from(OK);
     };
     match &failure {
-        Failure::Engine(error, _) => anstream::eprintln!("cairn: {error}"),
-        Failure::Io(what, error) => anstream::eprintln!("cairn: {what}: {error}"),
-        Failure::Said(text) | Failure::Usage(text) => anstream::eprintln!("cairn: {text}"),
+        Failure::Engine(error, _) => crate::output::note!("cairn: {error}"),
+        Failure::Io(what, error) => crate::output::note!("cairn: {what}: {error}"),
+        Failure::Said(text) | Failure::Usage(text) => crate::output::note!("cairn: {text}"),
         Failure::PipeClosed | Failure::Newer | Failure::Code(_) => {}
     }
     if let Some(hint) = failure.hint() {
-        anstream::eprintln!("  hint: {hint}");
+        crate::output::note!("  hint: {hint}");
     }
     ExitCode::from(failure.code())
+}
+
+/// What makes room: dropping records does only on the log's own disk, and only if there is a log.
+fn full_disk(error: &Error, dir: &Path) -> Option<String> {
+    let is_copy = [Op::Backup, Op::Salvage].contains(&error.op());
+    let file_dir = error.place().path.as_ref().and_then(|file| file.parent());
+    let elsewhere = file_dir.filter(|file_dir| {
+        is_copy && !file_dir.as_os_str().is_empty() && !file_dir.starts_with(dir)
+    });
+    match elsewhere {
+        Some(place) => Some(format!("free some space on the disk of {}", quoted(place))),
+        None if !dir.join(names::MANIFEST).exists() => None,
+        None => {
+            let dir = quoted(dir);
+            Some(format!(
+                "free some space, for example with `cairn trim {dir} SEQ`"
+            ))
+        }
+    }
 }
 
 /// Whether it is about the file of a cursor.

@@ -31,7 +31,7 @@ impl WriterArgs {
         let log = self.open_quietly(options)?;
         let recovery = log.recovery();
         if !matches!(recovery.verdict, Verdict::Created | Verdict::Clean) {
-            anstream::eprintln!("cairn: recovered: {recovery}");
+            crate::output::note!("cairn: recovered: {recovery}");
         }
         Ok(log)
     }

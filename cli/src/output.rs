@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::{
     io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    path::Path,
     time::Duration,
 };
 
@@ -16,6 +17,28 @@ pub fn raw() -> BufWriter<StdoutLock<'static>> {
 /// Standard output for people: colours only where they are seen and wanted (`NO_COLOR`).
 pub fn pretty() -> BufWriter<anstream::AutoStream<StdoutLock<'static>>> {
     BufWriter::new(anstream::stdout().lock())
+}
+
+/// Says something on standard error. If that cannot be written, it is lost, and nothing else: what is
+/// being done does not depend on it.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(anstream::stderr(), $($text)*).ok();
+    }};
+}
+pub(crate) use note;
+
+/// Whether standard output was closed when the tool was started. The runtime then puts `/dev/null` there,
+/// for reading too, as no redirection does, and every write succeeds.
+pub fn is_closed() -> bool {
+    let is_null =
+        std::fs::read_link("/proc/self/fd/1").is_ok_and(|to| to == Path::new("/dev/null"));
+    let info = std::fs::read_to_string("/proc/self/fdinfo/1").unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
+    let reads_and_writes = flags.is_some_and(|flags| flags & 3 == 2);
+    is_null && reads_and_writes
 }
 
 /// One JSON value on a line of its own.

@@ -7,7 +7,7 @@
 //! in flight is bounded, in bytes by the log's queue and in records here.
 
 use crate::{
-    exit::{In, Outcome},
+    exit::{About, In, Outcome},
     output,
 };
 use cairnlog::{AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Seq, Ticket};
@@ -27,8 +27,8 @@ const TICKETS_MAX: usize = 64 << 10;
 pub struct Settled {
     /// The records that are at the level that was asked for.
     pub acknowledged: Range<Seq>,
-    /// Whether whoever read the acknowledgements went away.
-    pub pipe_closed: bool,
+    /// Why acknowledgements could not be printed, if they could not.
+    pub untold: Option<io::Error>,
     error: Option<Error>,
 }
 
@@ -44,7 +44,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Starts at the log's end. `acks`: print the seq of each record once it is at the level.
-    pub fn start(log: &Log, dir: PathBuf, level: Durability, acks: bool) -> Self {
+    pub fn start(log: &Log, dir: PathBuf, level: Durability, acks: bool) -> Outcome<Self> {
         let (sender, receiver) = sync_channel(TICKETS_MAX);
         let next_seq = log.next_seq();
         let waiter = Waiter {
@@ -52,19 +52,21 @@ impl Pipeline {
             level,
             settled: Settled {
                 acknowledged: next_seq..next_seq,
-                pipe_closed: false,
+                untold: None,
                 error: None,
             },
         };
-        let waiter = std::thread::spawn(move || waiter.run(&receiver, acks));
-        Self {
+        let waiter = std::thread::Builder::new()
+            .spawn(move || waiter.run(&receiver, acks))
+            .about("append: a thread that waits for acknowledgements")?;
+        Ok(Self {
             log: log.clone(),
             dir,
             level,
             next_seq,
             tickets: sender,
             waiter,
-        }
+        })
     }
 
     /// Submits records that enter together. False: no more is wanted, `finish` tells why.
@@ -107,8 +109,8 @@ impl Waiter {
         } else {
             self.wait_for_all(tickets, &mut io::sink())
         };
-        // An error of writing: whatever it is, nobody learns of acknowledgements any more.
-        self.settled.pipe_closed = told.is_err();
+        // Whatever it is, nobody learns of acknowledgements any more.
+        self.settled.untold = told.err();
         self.settled
     }
 

@@ -5,7 +5,7 @@ use crate::{
     open::{self, WriterArgs},
     output,
 };
-use cairnlog::{Retention, Seq};
+use cairnlog::{Retention, Seq, StoppedBy};
 use clap::{ArgGroup, Args};
 use serde_json::json;
 use std::{io::Write, time::Duration};
@@ -65,17 +65,35 @@ pub fn run(args: &RetainArgs) -> Outcome {
     let log = args.writer.open(open::existing())?;
     let report = log.retain(&args.limits()).in_log(dir)?;
     log.close().in_log(dir)?;
+    for path in &report.damaged_cursors {
+        let text = format!(
+            "{} does not verify, and so holds nothing back",
+            path.display()
+        );
+        output::note!("cairn: retain: {text}");
+    }
     if args.json {
         return Ok(output::json(&json!({
             "segment_count": report.segment_count,
             "record_count": report.record_count,
             "frame_bytes": report.frame_bytes,
             "head_seq": report.head_seq,
+            "stopped_by": match report.stopped_by {
+                StoppedBy::Cursor => "cursor",
+                StoppedBy::Tail => "tail",
+                _ => "limits",
+            },
+            "damaged_cursors": report.damaged_cursors,
         }))?);
     }
     let mut out = output::raw();
     if report.segment_count == 0 {
-        writeln!(out, "retain: dropped nothing")?;
+        let why = match report.stopped_by {
+            StoppedBy::Cursor => "a cursor holds the oldest segment back",
+            StoppedBy::Tail => "all that there is lies in the tail, which is never dropped",
+            _ => "the oldest segment passes no limit",
+        };
+        writeln!(out, "retain: dropped nothing: {why}")?;
     } else {
         writeln!(
             out,

@@ -298,7 +298,7 @@ impl Demo {
 
     fn append_rest(&self, log: &Log, rest: &mut Rest) -> Outcome {
         let (before, started) = (log.stats(), Instant::now());
-        let mut pipeline = Pipeline::start(log, self.dir.clone(), Durability::Durable, false);
+        let mut pipeline = Pipeline::start(log, self.dir.clone(), Durability::Durable, false)?;
         let mut line = Vec::new();
         loop {
             line.clear();

@@ -95,7 +95,7 @@ fn failed(line: &Line, failure: Failure) -> Failure {
             Failure::Said(format!("line {}: `{}`: {text}", line.number, line.text))
         }
         other => {
-            anstream::eprintln!("cairn: line {}: `{}` failed", line.number, line.text);
+            crate::output::note!("cairn: line {}: `{}` failed", line.number, line.text);
             other
         }
     }
