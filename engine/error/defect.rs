@@ -20,6 +20,8 @@ pub enum Defect {
     UnknownVersion(u16),
     /// Uses features, a bit each, that this library must understand and does not.
     UnknownFeature(u32),
+    /// A batch whose header goes on in a way that this library does not know.
+    UnknownExtension,
     /// The stored checksum is not the one that the bytes give.
     BadChecksum {
         /// The checksum found on disk.
@@ -65,7 +67,10 @@ impl Defect {
     /// known.
     #[must_use]
     pub fn is_unsupported(self) -> bool {
-        matches!(self, Self::UnknownVersion(_) | Self::UnknownFeature(_))
+        matches!(
+            self,
+            Self::UnknownVersion(_) | Self::UnknownFeature(_) | Self::UnknownExtension
+        )
     }
 }
 
@@ -76,6 +81,7 @@ impl fmt::Display for Defect {
             Self::BadMagic { found } => write!(f, "unknown magic {found:#018x}"),
             Self::UnknownVersion(version) => write!(f, "unknown format version {version}"),
             Self::UnknownFeature(bits) => write!(f, "unknown required features {bits:#010x}"),
+            Self::UnknownExtension => write!(f, "unknown extension of a batch"),
             Self::BadChecksum { stored, computed } => {
                 write!(f, "checksum is {computed:#010x}, stored is {stored:#010x}")
             }

@@ -7,10 +7,7 @@ use super::{
 use crate::{
     append::Ledger,
     error::{Defect, Error, Op, Place, Result},
-    format::{
-        Manifest, ProducersFile, SegmentContext, SegmentHeader, check_log_id, header::HEADER_BYTES,
-        names,
-    },
+    format::{Manifest, ProducersFile, SegmentContext, SegmentHeader, header::HEADER_BYTES, names},
     segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
     types::{SegmentId, Seq},
     vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
@@ -169,7 +166,7 @@ fn gather(dir: &Dir, op: Op) -> Result<Facts> {
     let mut named = Vec::new();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
         facts.watermark = told.heard_by(manifest);
-        facts.cursors_seq = passed.of(manifest.log_id);
+        facts.cursors_seq = passed.of(manifest.owner());
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
         let (tail, spare) = chain(dir, op, manifest, &segments)?;
@@ -239,7 +236,7 @@ fn producers_fact(
         .map_err(|error| Error::io(op, error).at(Place::file(names::PRODUCERS)))?;
     let decoded = ProducersFile::decode(&bytes).and_then(|file| match manifest {
         ManifestFact::Valid(manifest) => {
-            check_log_id(manifest.log_id, file.log_id)?;
+            manifest.owner().check(file.owner())?;
             Ok(file)
         }
         _ => Ok(file),

@@ -9,7 +9,9 @@
 use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
 use crate::{
     error::{Defect, Place},
-    format::{WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES},
+    format::{
+        WRITE_FEATURES, WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES,
+    },
     segment::Stop,
     types::SegmentId,
     vfs::{Access, Dir, read_full_at},
@@ -40,8 +42,13 @@ pub(super) fn newer(dir: &Dir, facts: &Facts) -> Vec<(Place, Defect)> {
 
 fn of_manifest(fact: &ManifestFact) -> Option<(Place, Defect)> {
     match fact {
+        ManifestFact::Missing => None,
         ManifestFact::Invalid(defect) => Some((Place::file(names::MANIFEST), *defect)),
-        ManifestFact::Missing | ManifestFact::Valid(_) => None,
+        ManifestFact::Valid(manifest) => {
+            let unknown = manifest.write_features & !WRITE_FEATURES;
+            let defect = Defect::UnknownFeature(unknown);
+            (unknown != 0).then(|| (Place::file(names::MANIFEST), defect))
+        }
     }
 }
 
@@ -54,14 +61,19 @@ fn of_header(id: SegmentId, header: &HeaderFact) -> Option<(Place, Defect)> {
 
 /// Where its batches stop, or what stands behind.
 fn of_frames(fact: &UnsealedFact) -> Option<(Place, Defect)> {
-    match fact.scan.as_ref()?.stop {
-        Stop::Defect {
-            offset,
-            seq,
-            defect,
-        } => Some((Place::in_segment(fact.id, offset).with_seq(seq), defect)),
-        Stop::Reached | Stop::EndOfFile | Stop::Zeros | Stop::Footer => None,
+    let at = |offset| Place::in_segment(fact.id, offset);
+    let stop = fact.scan.as_ref().map(|scan| scan.stop);
+    if let Some(Stop::Defect {
+        offset,
+        seq,
+        defect,
+    }) = stop
+        && defect.is_unsupported()
+    {
+        return Some((at(offset).with_seq(seq), defect));
     }
+    let behind = fact.witness.newer?;
+    Some((at(behind), Defect::UnknownExtension))
 }
 
 /// A file of a writer that may have told there what this one would not hear.

@@ -35,7 +35,7 @@ impl Repair<'_> {
         let mut copies = Copies::new(
             self.dir,
             self.options,
-            self.manifest.log_id,
+            self.manifest.owner(),
             self.facts.first_free_id(self.manifest),
             self.facts.ledger(self.manifest.tail.id),
         );
@@ -175,6 +175,7 @@ impl Repair<'_> {
         let store = ManifestStore::new(self.dir.clone(), self.manifest.clone(), self.facts.reserve);
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
+            manifest.has_ledger = ledger.is_some();
             manifest.sealed = sealed;
             manifest.tail = tail.tail.entry();
             manifest.spare = Some(SpareEntry {

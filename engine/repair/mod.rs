@@ -127,7 +127,10 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
             Error::note(ErrorKind::Damaged, Op::Repair, note).at(Place::file(names::MANIFEST))
         );
     };
-    if let ProducersFact::Invalid(_) = &facts.producers {
+    let of_ledger =
+        |finding: &Finding| finding.place.path.as_deref() == Some(names::PRODUCERS.as_ref());
+    let is_there = facts.producers != ProducersFact::Missing;
+    if is_there && report.findings.iter().any(of_ledger) {
         report.ledger_kept_in = Some(recover::keep_file(dir, names::PRODUCERS)?);
     }
     let damaged = report.rewritten.clone();

@@ -6,7 +6,7 @@ use crate::{
     append::Ledger,
     error::{Defect, Error, ErrorKind, Op, Place, Result},
     format::{
-        Manifest, RecordRef, SegmentHeader,
+        Manifest, Owner, RecordRef, SegmentHeader,
         header::{HEADER_BYTES, Origin},
         manifest::SpareEntry,
         names,
@@ -14,8 +14,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     recover::{self, Facts, ManifestFact},
-    segment::{Piece, Range, Source, Window, new_log_id, nonzero_end},
-    types::{LogId, SegmentId, Seq},
+    segment::{Piece, Range, Source, Window, new_incarnation, new_log_id, nonzero_end},
+    types::{SegmentId, Seq},
     verify::{Finding, FindingKind, of_gap},
     vfs::{Access, Dir, read_full_at},
 };
@@ -204,8 +204,11 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
             Error::note(ErrorKind::InvalidInput, Op::Salvage, note).at(Place::file(to.path()))
         );
     }
-    let log_id = new_log_id(to);
-    let mut copies = Copies::new(to, options, log_id, SegmentId(1), Ledger::default());
+    let owner = Owner {
+        log_id: new_log_id(to),
+        incarnation: new_incarnation(to),
+    };
+    let mut copies = Copies::new(to, options, owner, SegmentId(1), Ledger::default());
     let mut report = SalvageReport {
         record_count: 0,
         gaps: Vec::new(),
@@ -228,7 +231,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         }
     })?;
     outcome?;
-    commit_new(to, log_id, copies, report.next_seq)?;
+    commit_new(to, owner, copies, report.next_seq)?;
     Ok(report)
 }
 
@@ -252,13 +255,15 @@ fn refuse_newer(from: &Dir, facts: &Facts) -> Result<()> {
 }
 
 /// Makes what was copied a log.
-fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) -> Result<()> {
+fn commit_new(to: &Dir, owner: Owner, mut copies: Copies<'_>, next_seq: Seq) -> Result<()> {
     let sealed = copies.finish_segment()?;
     let head_seq = sealed.first().map_or(next_seq, |first| first.base_seq);
     let (tail, spare, next_segment_id) = copies.end(next_seq)?;
     let ledger = copies.ledger(next_seq, tail.tail.id);
     let first = Manifest {
-        log_id,
+        log_id: owner.log_id,
+        incarnation: owner.incarnation,
+        write_features: 0,
         generation: 0,
         created_ms: to.vfs().unix_time_ms(),
         head_seq,
@@ -266,6 +271,7 @@ fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) ->
         durable_seq: next_seq,
         durable_end: tail.summary.end,
         clean: true,
+        has_ledger: ledger.is_some(),
         sealed,
         tail: tail.tail.entry(),
         spare: None,

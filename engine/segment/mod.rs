@@ -25,7 +25,9 @@ mod summary;
 mod tail;
 
 pub(crate) use behind::Behind;
-pub(crate) use build::{Builder, batch_takes, copy_header, new_log_id, tail_header, write_footer};
+pub(crate) use build::{
+    Builder, batch_takes, copy_header, new_incarnation, new_log_id, tail_header, write_footer,
+};
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};

@@ -9,7 +9,7 @@ use crate::{
     error::Defect,
     format::{
         BatchHeader, RecordRef, SegmentContext,
-        batch::BATCH_HEADER_BYTES,
+        batch::{BATCH_HEADER_BYTES, check_annex},
         record::{self, RECORD_BYTES_MIN},
     },
     types::Seq,
@@ -94,6 +94,15 @@ pub(crate) fn salvage(
                 let body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
                 let body_offset = offset + BATCH_HEADER_BYTES as u64;
                 expected = salvage_batch(body, body_offset, context, &batch, &mut each);
+                if let Some(defect) = annex_defect(&batch, body, context, offset) {
+                    each(Piece::Gap(Gap {
+                        offset: body_offset,
+                        end_offset: end,
+                        first_seq: expected,
+                        next_seq: expected,
+                        defect,
+                    }));
+                }
                 offset = end;
                 continue;
             }
@@ -130,6 +139,20 @@ pub(crate) fn salvage(
         }));
     }
     Ok(())
+}
+
+/// What is wrong with the body of a batch without records, if anything is.
+fn annex_defect(
+    batch: &BatchHeader,
+    body: &[u8],
+    context: &SegmentContext,
+    offset: u64,
+) -> Option<Defect> {
+    let annex = usize::try_from(batch.body_bytes).ok();
+    let annex = annex.and_then(|bytes| body.get(..bytes)).unwrap_or(body);
+    (batch.count == 0)
+        .then(|| check_annex(annex, context, offset).err())
+        .flatten()
 }
 
 /// A header that verifies and does not go back; behind a gap it may be ahead of what was expected.
@@ -177,10 +200,11 @@ fn next_header(
 ) -> Result<Option<(u64, Seq)>, Fault> {
     let mut found = None;
     search_headers(window, context, from, frames_end, |offset, batch| {
-        if batch.first_seq < expected {
+        let first_seq = batch.map_or(expected, |batch| batch.first_seq);
+        if first_seq < expected {
             return ControlFlow::Continue(());
         }
-        found = Some((offset, batch.first_seq));
+        found = Some((offset, first_seq));
         ControlFlow::Break(())
     })?;
     Ok(found)
@@ -216,6 +240,15 @@ fn salvage_batch(
             defect,
         }));
         (at, seq, left) = (at + skip, next_seq, left - lost);
+    }
+    if batch.count > 0 && at < body.len() {
+        each(Piece::Gap(Gap {
+            offset: body_offset + at as u64,
+            end_offset: body_offset + body.len() as u64,
+            first_seq: seq,
+            next_seq: seq,
+            defect: Defect::Malformed("batch length"),
+        }));
     }
     seq
 }

@@ -221,6 +221,7 @@ fn what_lies_beside_the_log_is_heard() {
     let told = |durable_seq, generation| Facts {
         watermark: WatermarkFact::Told(WatermarkFile {
             log_id: LogId([7; 16]),
+            incarnation: 3,
             durable_seq,
             generation,
         }),
@@ -398,6 +399,7 @@ fn no_manifest() {
     );
     let told = WatermarkFile {
         log_id: LogId([7; 16]),
+        incarnation: 3,
         durable_seq: 0,
         generation: 1,
     };
@@ -411,4 +413,30 @@ fn no_manifest() {
         ..with(vec![])
     };
     decides("a backup cut short", &facts, "refuse BACKUP 0..0");
+}
+
+#[test]
+fn the_ledger_that_the_manifest_knows_of() {
+    let with = |producers: ProducersFact| Facts {
+        producers,
+        ..with_manifest(|m| m.has_ledger = true)
+    };
+    let gone = with(ProducersFact::Missing);
+    decides("it is gone", &gone, "refuse PRODUCERS 0..0");
+    let old = with(ledger(BASE - 1));
+    decides("it is older than the tail", &old, "refuse PRODUCERS 0..0");
+    decides(
+        "it is as of the tail",
+        &with(ledger(BASE)),
+        "carry 109..110",
+    );
+    let facts = Facts {
+        producers: ledger(BASE - 1),
+        ..unclean()
+    };
+    decides(
+        "a log from before the manifest knew",
+        &facts,
+        "carry 109..110",
+    );
 }
