@@ -261,6 +261,7 @@ impl Sealed {
             first_seq: self.entry.base_seq,
             next_seq: self.entry.next_seq,
             dense: header.origin == Origin::Live,
+            ..Range::known()
         };
         let (context, mut index) = (header.context(), Vec::new());
         salvage(&mut Window::new(source), &context, range, |piece| {
