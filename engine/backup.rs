@@ -13,9 +13,9 @@ use crate::{
     append::{Core, Ledger},
     catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, ProducersFile, check_log_id, manifest::SealedEntry, names},
+    format::{Manifest, Owner, ProducersFile, cursor::CursorFile, manifest::SealedEntry, names},
     manifest::ManifestStore,
-    segment::{Builder, TailWriter, copy_below, copy_header, tail_header},
+    segment::{Builder, TailWriter, copy_below, copy_header, new_incarnation, tail_header},
     types::{SegmentId, Seq},
     verify::{self, FindingKind},
     vfs::{Access, Dir},
@@ -79,6 +79,8 @@ pub struct BackupReport {
 struct Backup<'a> {
     core: &'a Core,
     to: &'a Dir,
+    /// Whose it is: it may go on by itself.
+    owner: Owner,
     next_id: SegmentId,
     /// Who appended what, as far as it is in the copy.
     ledger: Ledger,
@@ -90,7 +92,11 @@ pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<Ba
     let to = Dir::new(core.dir().vfs().clone(), path);
     begin(core, &to)?;
     // Before the records: what they say of the log is true of any later state of it.
-    copy_side_files(core.dir(), &to)?;
+    let owner = Owner {
+        incarnation: new_incarnation(&to),
+        ..core.owner()
+    };
+    copy_side_files(core, &to, owner)?;
     // The watermark, and after it the catalog: whatever lies below the one is in the other. The stored
     // ledger is of the same moment, as long as no segment is sealed or rewound.
     let no_other_change = core.hold_segments();
@@ -107,6 +113,7 @@ pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<Ba
     let mut backup = Backup {
         core,
         to: &to,
+        owner,
         next_id: manifest.next_segment_id,
         ledger,
         report: BackupReport {
@@ -166,7 +173,8 @@ fn plain(path: &Path) -> Result<PathBuf> {
     Ok(plain)
 }
 
-fn copy_side_files(from: &Dir, to: &Dir) -> Result<()> {
+fn copy_side_files(core: &Core, to: &Dir, owner: Owner) -> Result<()> {
+    let from = core.dir();
     for name in SIDE_DIRS {
         let (from, to) = (from.child(name), to.child(name));
         let listed = match from.list() {
@@ -175,12 +183,34 @@ fn copy_side_files(from: &Dir, to: &Dir) -> Result<()> {
         };
         to.create().map_err(at_path(&to, ""))?;
         for entry in listed.iter().filter(|entry| entry.is_file) {
-            copy_file(&from, &to, &entry.name)?;
+            if !copy_cursor(core, &from, &to, &entry.name, owner)? {
+                copy_file(&from, &to, &entry.name)?;
+            }
         }
         // DURABILITY: after this line the names in it survive; its own does with the manifest's.
         to.sync().map_err(at_path(&to, ""))?;
     }
     Ok(())
+}
+
+/// Copies a cursor of the log as one of the copy; false if it is none, which is copied as it is.
+fn copy_cursor(core: &Core, from: &Dir, to: &Dir, name: &str, owner: Owner) -> Result<bool> {
+    let read = match names::parse_cursor(name) {
+        Some(_) => from
+            .read(name, CursorFile::stated_bytes)
+            .map_err(at_path(from, name)),
+        None => return Ok(false),
+    };
+    let Ok(mut bytes) = read else {
+        return Ok(false); // Deleted meanwhile, or for the copying to tell.
+    };
+    let found = CursorFile::decode(&bytes);
+    if !found.is_ok_and(|cursor| core.owner().check(cursor.owner()).is_ok()) {
+        return Ok(false);
+    }
+    CursorFile::rebind(&mut bytes, owner.incarnation);
+    to.write_new(name, &bytes).map_err(at_path(to, name))?;
+    Ok(true)
 }
 
 /// Copies a file if it is there. Its name is not yet durable.
@@ -207,7 +237,7 @@ fn stored_ledger(core: &Core, tail_id: SegmentId) -> Result<Ledger> {
         read => read.map_err(at_path(core.dir(), names::PRODUCERS))?,
     };
     let file = ProducersFile::decode(&bytes)
-        .and_then(|file| check_log_id(core.log_id(), file.log_id).map(|()| file));
+        .and_then(|file| core.owner().check(file.owner()).map(|()| file));
     let place = Place::file(names::PRODUCERS);
     let file = file.map_err(|defect| Error::defect(Op::Backup, place, defect))?;
     Ok(Ledger::of(&file, tail_id))
@@ -291,24 +321,27 @@ impl Backup<'_> {
             .map_err(at_path(self.to, &name))
     }
 
-    /// What is remembered of producers and cursors, as of the end of the copy.
-    fn ledger(&mut self, tail_id: SegmentId) -> Result<()> {
-        let (log_id, next_seq) = (self.core.log_id(), self.report.next_seq);
+    /// What is remembered of producers and cursors, as of the end of the copy; whether that is anything.
+    fn ledger(&mut self, tail_id: SegmentId) -> Result<bool> {
+        let (owner, next_seq) = (self.owner, self.report.next_seq);
         // It is stored before the segment that it is for is named, and so may be ahead of what is durable.
         self.ledger.drop_from(next_seq);
-        let file = self.ledger.to_file(log_id, next_seq, next_seq, tail_id);
-        let Some(bytes) = file else { return Ok(()) };
+        let file = self.ledger.to_file(owner, next_seq, next_seq, tail_id);
+        let Some(bytes) = file else { return Ok(false) };
         self.to
             .write_new(names::PRODUCERS, &bytes)
-            .map_err(at_path(self.to, names::PRODUCERS))
+            .map_err(at_path(self.to, names::PRODUCERS))?;
+        Ok(true)
     }
 
     /// Makes what was copied a log.
     fn commit(&mut self, of: &Manifest, sealed: Vec<SealedEntry>, tail: &TailWriter) -> Result<()> {
-        self.ledger(tail.tail.id)?;
+        let has_ledger = self.ledger(tail.tail.id)?;
         // DURABILITY: after this line every name in the copy survives; no manifest names them yet.
         self.to.sync().map_err(at_path(self.to, ""))?;
         let manifest = Manifest {
+            incarnation: self.owner.incarnation,
+            has_ledger,
             head_seq: self.report.head_seq,
             next_segment_id: self.next_id,
             durable_seq: self.report.next_seq,

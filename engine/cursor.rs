@@ -10,9 +10,9 @@
 use crate::{
     append::Core,
     error::{Defect, Error, Op, Place, Result},
-    format::{check_log_id, cursor::CursorFile, names},
+    format::{Owner, cursor::CursorFile, names},
     sync::{Mutex, MutexGuard},
-    types::{LogId, Seq},
+    types::Seq,
     vfs::{Dir, DirEntry},
 };
 use std::{collections::BTreeSet, io, path::PathBuf};
@@ -21,7 +21,7 @@ use std::{collections::BTreeSet, io, path::PathBuf};
 #[derive(Debug)]
 pub(crate) struct Cursors {
     dir: Dir,
-    log_id: LogId,
+    owner: Owner,
     /// Who has a user. Held while one is looked for, so that nobody else finds it.
     in_use: Mutex<BTreeSet<u64>>,
     disk: Mutex<Disk>,
@@ -78,7 +78,7 @@ fn at(place: Place) -> impl FnOnce(io::Error) -> Error {
 /// append ends.
 pub(crate) fn standings(
     dir: &Dir,
-    log_id: LogId,
+    owner: Owner,
     moved: impl Fn(u64) -> Option<(Seq, Seq)>,
 ) -> Result<Vec<Standing>> {
     let dir = dir.child(names::CURSORS);
@@ -94,7 +94,7 @@ pub(crate) fn standings(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Deleted meanwhile.
             read => read.map_err(at(place(id)))?,
         };
-        let file = decode(&bytes, log_id, id).map(|mut file| {
+        let file = decode(&bytes, owner, id).map(|mut file| {
             // A move that is in the file already tells nothing new.
             if let Some((seq, end_seq)) = moved(id)
                 && end_seq > file.as_of_seq
@@ -110,9 +110,9 @@ pub(crate) fn standings(
     Ok(found)
 }
 
-fn decode(bytes: &[u8], log_id: LogId, id: u64) -> std::result::Result<CursorFile, Defect> {
+fn decode(bytes: &[u8], owner: Owner, id: u64) -> std::result::Result<CursorFile, Defect> {
     let file = CursorFile::decode(bytes)?;
-    check_log_id(log_id, file.log_id)?;
+    owner.check(file.owner())?;
     if file.id != id {
         return Err(Defect::WrongIdentity {
             field: "cursor id",
@@ -138,7 +138,7 @@ fn list<T>(dir: &Dir, of: fn(&DirEntry) -> Option<T>) -> Result<Vec<T>> {
 
 impl Cursors {
     /// Over the directory of a log that is ours, without what an interrupted write left there.
-    pub(crate) fn open(dir: &Dir, log_id: LogId) -> Result<Self> {
+    pub(crate) fn open(dir: &Dir, owner: Owner) -> Result<Self> {
         let dir = dir.child(names::CURSORS);
         let leftover = |entry: &DirEntry| {
             let id = names::parse_cursor_new(&entry.name);
@@ -150,7 +150,7 @@ impl Cursors {
         }
         Ok(Self {
             dir,
-            log_id,
+            owner,
             in_use: Mutex::default(),
             disk: Mutex::default(),
         })
@@ -159,7 +159,7 @@ impl Cursors {
     /// All cursors as they stand.
     pub(crate) fn standings(&self, core: &Core) -> Result<Vec<Standing>> {
         let durable_seq = core.durable_seq();
-        standings(core.dir(), self.log_id, |id| {
+        standings(core.dir(), self.owner, |id| {
             core.with_ledger(|ledger| ledger.moved(id, durable_seq))
         })
     }

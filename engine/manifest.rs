@@ -12,7 +12,7 @@
 
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, manifest::SEALED_MAX, names},
+    format::{Manifest, ProducersFile, manifest::SEALED_MAX, names},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -121,14 +121,23 @@ impl ManifestStore {
         ledger: Option<&[u8]>,
         edit: impl FnOnce(&mut Manifest),
     ) -> Result<()> {
-        if let Some(ledger) = ledger {
+        let mut state = self.state.lock();
+        state.check(op)?;
+        let mut next = state.manifest.clone();
+        edit(&mut next);
+        if next == state.manifest && ledger.is_none() {
+            return Ok(());
+        }
+        // One that is there is as new as the tail, also if there is nobody left to know.
+        let nobody = || next.has_ledger && next.tail != state.manifest.tail;
+        let empty = (ledger.is_none() && nobody()).then(|| empty_ledger(&next));
+        if let Some(ledger) = ledger.or(empty.as_deref()) {
             // DURABILITY: after this line the ledger is in force, and true for the manifest before
             // and for the one to come.
-            let mut state = self.state.lock();
-            state.check(op)?;
             self.replace(&mut state, op, &PRODUCERS, ledger)?;
+            next.has_ledger = true;
         }
-        self.commit(op, edit)
+        self.put(&mut state, next, op)
     }
 
     /// Commits the manifest in force once more, because it is not certain that it is durable.
@@ -219,6 +228,20 @@ impl ManifestStore {
         }
         written
     }
+}
+
+/// A ledger that knows nobody, as of the tail's base.
+fn empty_ledger(manifest: &Manifest) -> Vec<u8> {
+    let base_seq = manifest.tail.base_seq;
+    let file = ProducersFile {
+        log_id: manifest.log_id,
+        incarnation: manifest.incarnation,
+        as_of_seq: base_seq,
+        end_seq: base_seq,
+        tail_id: manifest.tail.id,
+        producers: Vec::new(),
+    };
+    file.encode()
 }
 
 fn is_full(result: &io::Result<()>) -> bool {

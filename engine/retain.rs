@@ -89,7 +89,9 @@ fn victims(
         .map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
     for (count, (entry, time_ms)) in entries.iter().zip(times(entries, now_ms)).enumerate() {
         let large = limits.bytes_max.is_some_and(|max| left_bytes > max);
-        let old = age_max_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) < now_ms);
+        // Time 0 is none: it was lost with a header, and what is repaired is not dropped for it.
+        let timed = entry.max_timestamp_ms != 0;
+        let old = timed && age_max_ms.is_some_and(|age_ms| time_ms.saturating_add(age_ms) < now_ms);
         let below = limits.seq_min.is_some_and(|seq| entry.next_seq <= seq);
         let needed = held_seq.is_some_and(|seq| seq < entry.next_seq);
         let held = needed && limits.held_bytes_max.is_none_or(|max| left_bytes <= max);
@@ -118,7 +120,7 @@ mod tests {
             base_seq: u64::from(number) * 10,
             next_seq: u64::from(number) * 10 + 10,
             frames_end: 100,
-            max_timestamp_ms: i64::from(number) * 1000,
+            max_timestamp_ms: i64::from(number) * 1000 + 1,
             record_count: 10,
             tombstone_count: 0,
             keyed_count: 0,

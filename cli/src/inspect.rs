@@ -214,6 +214,7 @@ impl Line {
         if watermark {
             text = format!("next seq {}", header.first_seq);
         }
+        let annex = watermark && header.body_bytes > 0;
         text += &format!(
             ", body of {} bytes, durable seq {}, {}",
             header.body_bytes,
@@ -226,7 +227,11 @@ impl Line {
         Self {
             offset,
             bytes: Some(BATCH_HEADER_BYTES as u64),
-            kind: if watermark { "watermark" } else { "batch" },
+            kind: match (watermark, annex) {
+                (_, true) => "annex",
+                (true, false) => "watermark",
+                (false, _) => "batch",
+            },
             facts: json!({
                 "first_seq": header.first_seq,
                 "record_count": header.count,

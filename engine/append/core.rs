@@ -4,7 +4,7 @@ use super::{Core, completion::Completion, queue::State};
 use crate::{
     catalog::{CatalogCell, Level},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::Manifest,
+    format::{Manifest, Owner},
     manifest::ManifestStore,
     options::{Durability, Options},
     segment::TailWriter,
@@ -202,7 +202,12 @@ impl Core {
     }
 
     pub(crate) fn log_id(&self) -> LogId {
-        self.log_id
+        self.owner.log_id
+    }
+
+    /// Whose the files beside the segments are.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
     }
 
     pub(crate) fn options(&self) -> &Options {

@@ -13,10 +13,10 @@ use super::Producer;
 use crate::{
     error::{Error, ErrorKind, Op, Result},
     format::{
-        ProducersFile, RecordRef,
+        Owner, ProducersFile, RecordRef,
         producers::{AppendEntry, EPOCH_CURSOR, ProducerEntry},
     },
-    types::{LogId, SegmentId, Seq},
+    types::{SegmentId, Seq},
 };
 use std::{
     cmp::Ordering,
@@ -83,7 +83,7 @@ impl Ledger {
     /// `tail_id` is the tail.
     pub(crate) fn to_file(
         &self,
-        log_id: LogId,
+        owner: Owner,
         as_of_seq: Seq,
         end_seq: Seq,
         tail_id: SegmentId,
@@ -98,7 +98,8 @@ impl Ledger {
             appends: known.appends.iter().copied().collect(),
         };
         let file = ProducersFile {
-            log_id,
+            log_id: owner.log_id,
+            incarnation: owner.incarnation,
             as_of_seq,
             end_seq,
             tail_id,
@@ -279,8 +280,13 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::LogId;
 
     const ID: u64 = 7;
+    const OWNER: Owner = Owner {
+        log_id: LogId([1; 16]),
+        incarnation: 2,
+    };
 
     fn by(epoch: u32, number: u64) -> Producer {
         let id = ID;
@@ -428,10 +434,10 @@ mod tests {
             value: Some(b"".as_slice()),
             producer,
         };
-        let log_id = LogId([1; 16]);
+        let owner = OWNER;
         let mut ledger = after(&[(1, 0), (1, 1), (2, 0)]);
         ledger.add(by(EPOCH_CURSOR, 4), 13..14, Seq::MAX);
-        let bytes = ledger.to_file(log_id, 14, 14, SegmentId(3)).expect("known");
+        let bytes = ledger.to_file(owner, 14, 14, SegmentId(3)).expect("known");
         let file = ProducersFile::decode(&bytes).expect("as it was written");
         let mut back = Ledger::of(&file, SegmentId(3));
         assert_eq!(back, ledger);
@@ -451,15 +457,13 @@ mod tests {
         assert_eq!(back.next_seq(), 18);
         back.next_seq = 17;
         assert_eq!(back, ledger);
-        assert_eq!(Ledger::default().to_file(log_id, 0, 0, SegmentId(1)), None);
+        assert_eq!(Ledger::default().to_file(owner, 0, 0, SegmentId(1)), None);
     }
 
     #[test]
     fn is_what_a_rewind_drops_void_only_once_the_rewind_is_in_force() {
         let ledger = after(&[(1, 0), (1, 1), (1, 2)]);
-        let bytes = ledger
-            .to_file(LogId([1; 16]), 13, 11, SegmentId(5))
-            .expect("known");
+        let bytes = ledger.to_file(OWNER, 13, 11, SegmentId(5)).expect("known");
         let file = ProducersFile::decode(&bytes).expect("as it was written");
         let before = Ledger::of(&file, SegmentId(4));
         assert_eq!(answer(&before, by(1, 2), 1), "12..13");

@@ -50,13 +50,13 @@ pub(crate) use worker::Upkeep;
 use crate::{
     catalog::{CatalogCell, Watermark},
     error::{Error, Op, Result},
-    format::Producer,
+    format::{Owner, Producer},
     manifest::ManifestStore,
     observe::{Counters, event},
     options::Options,
     segment::{Space, Tail, TailWriter},
     sync::{Arc, Condvar, JoinHandle, Mutex, atomic::AtomicUsize},
-    types::{LogId, SegmentId, Seq},
+    types::{SegmentId, Seq},
     vfs::Dir,
 };
 use publish::Published;
@@ -77,7 +77,7 @@ pub(crate) struct Spare {
 pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) dir: Dir,
-    pub(crate) log_id: LogId,
+    pub(crate) owner: Owner,
     pub(crate) manifest: ManifestStore,
     pub(crate) catalog: Arc<CatalogCell>,
     pub(crate) watermark: Arc<Watermark>,
@@ -103,7 +103,7 @@ struct Writer {
 pub(crate) struct Core {
     options: Options,
     dir: Dir,
-    log_id: LogId,
+    owner: Owner,
     manifest: ManifestStore,
     catalog: Arc<CatalogCell>,
     watermark: Arc<Watermark>,
@@ -149,7 +149,7 @@ impl Appender {
             parked_count: AtomicUsize::new(0),
             options: parts.options,
             dir: parts.dir,
-            log_id: parts.log_id,
+            owner: parts.owner,
             manifest: parts.manifest,
             catalog: parts.catalog,
             watermark: parts.watermark,

@@ -39,7 +39,8 @@ impl Core {
         let mut published = self.published.lock();
         let durable_seq = self.durable_seq().max(synced_seq);
         let now = WatermarkFile {
-            log_id: self.log_id,
+            log_id: self.owner.log_id,
+            incarnation: self.owner.incarnation,
             durable_seq,
             generation: self.manifest.generation(),
         };

@@ -57,7 +57,7 @@ impl Core {
     ) -> Option<Vec<u8>> {
         state
             .ledger
-            .to_file(self.log_id, as_of_seq, end_seq, tail_id)
+            .to_file(self.owner, as_of_seq, end_seq, tail_id)
     }
 
     /// The ledger as it is to be stored for a rewind to `end_seq`, with which `tail_id` becomes the tail.

@@ -96,7 +96,7 @@ impl Core {
         };
         let header = SegmentHeader {
             origin: Origin::Live,
-            log_id: self.log_id,
+            log_id: self.owner.log_id,
             id: spare.id,
             base_seq: state.next_seq,
             salt: spare.salt,

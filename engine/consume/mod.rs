@@ -106,6 +106,7 @@ impl Log {
         check_seq(self, seq)?;
         Ok(CursorFile {
             log_id: self.id(),
+            incarnation: self.core().owner().incarnation,
             id: last_id
                 .checked_add(1)
                 .ok_or_else(|| refuse("no cursor id is left"))?,
@@ -185,7 +186,7 @@ impl Options {
     pub fn cursors(&self, path: impl AsRef<Path>) -> Result<Vec<CursorInfo>> {
         let dir = Dir::new(self.vfs.clone(), path.as_ref());
         // First what is remembered, then the records that say more: never a gap between the two.
-        let (log_id, mut ledger) = recover::ledger(&dir)?;
+        let (owner, mut ledger) = recover::ledger(&dir)?;
         let reader = self.open_reader(path)?;
         let first = ledger.next_seq().max(reader.head_seq());
         let mut scan = reader.scan(first..)?;
@@ -194,7 +195,7 @@ impl Options {
         }
         let end_seq = reader.end_seq();
         let moved = |id| ledger.moved(id, end_seq);
-        let standings = cursor::standings(&dir, log_id, moved)?;
+        let standings = cursor::standings(&dir, owner, moved)?;
         Ok(standings.into_iter().map(|it| info(it, end_seq)).collect())
     }
 }

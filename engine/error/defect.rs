@@ -20,6 +20,8 @@ pub enum Defect {
     UnknownVersion(u16),
     /// Uses features, a bit each, that this library must understand and does not.
     UnknownFeature(u32),
+    /// A batch whose header goes on in a way that this library does not know.
+    UnknownExtension,
     /// The stored checksum is not the one that the bytes give.
     BadChecksum {
         /// The checksum found on disk.
@@ -60,6 +62,13 @@ pub enum Defect {
     NotAFile,
     /// A backup that was interrupted: not all of the log is there.
     UnfinishedBackup,
+    /// The records end here in order, and yet more of them had been durable.
+    EndsEarly {
+        /// The seq below which all had been durable.
+        durable_seq: u64,
+        /// What says so.
+        witness: &'static str,
+    },
 }
 
 impl Defect {
@@ -67,7 +76,10 @@ impl Defect {
     /// known.
     #[must_use]
     pub fn is_unsupported(self) -> bool {
-        matches!(self, Self::UnknownVersion(_) | Self::UnknownFeature(_))
+        matches!(
+            self,
+            Self::UnknownVersion(_) | Self::UnknownFeature(_) | Self::UnknownExtension
+        )
     }
 }
 
@@ -78,6 +90,7 @@ impl fmt::Display for Defect {
             Self::BadMagic { found } => write!(f, "unknown magic {found:#018x}"),
             Self::UnknownVersion(version) => write!(f, "unknown format version {version}"),
             Self::UnknownFeature(bits) => write!(f, "unknown required features {bits:#010x}"),
+            Self::UnknownExtension => write!(f, "unknown extension of a batch"),
             Self::BadChecksum { stored, computed } => {
                 write!(f, "checksum is {computed:#010x}, stored is {stored:#010x}")
             }
@@ -101,6 +114,13 @@ impl fmt::Display for Defect {
             Self::MissingFile => write!(f, "the file is missing"),
             Self::UnknownFile => write!(f, "the file is not in the manifest"),
             Self::NotAFile => write!(f, "not a regular file"),
+            Self::EndsEarly {
+                durable_seq,
+                witness,
+            } => write!(
+                f,
+                "the records end here, and {witness} says that all below seq {durable_seq} was durable"
+            ),
             Self::UnfinishedBackup => write!(f, "the backup was never finished"),
         }
     }

@@ -17,12 +17,18 @@ const PATTERN: u32 = 0xA << 28;
 const PATTERN_MASK: u32 = 0xF << 28;
 const SPARSE: u32 = 1 << 24;
 const WATERMARK: u32 = 1 << 25;
-const RESERVED: u32 = 0b11 << 26;
+const RESERVED: u32 = 1 << 26;
+/// The header goes on: what follows is for a later version to say.
+const EXTENDED: u32 = 1 << 27;
 
-/// The header of a batch, or a watermark when `count` is 0: then it only states `durable_seq`.
+/// The smallest body of an annex in bytes: its checksum and its kind.
+pub const ANNEX_BYTES_MIN: usize = 8;
+
+/// The header of a batch, or a watermark when `count` is 0: then it only states `durable_seq`, or has an
+/// annex for a body, which says something that nobody needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchHeader {
-    /// Bytes of records after the header.
+    /// Bytes of records, or of the annex, after the header.
     pub body_bytes: u32,
     /// The seq of its first record; for a watermark, the next seq to be given.
     pub first_seq: Seq,
@@ -109,6 +115,12 @@ impl BatchHeader {
             u32_at(bytes, 0),
         )?;
         let last = u32_at(bytes, 20);
+        if last & PATTERN_MASK != PATTERN || last & RESERVED != 0 {
+            return Err(Defect::Malformed("batch flags"));
+        }
+        if last & EXTENDED != 0 {
+            return Err(Defect::UnknownExtension);
+        }
         let count = last & COUNT_MASK;
         let body_bytes = u32_at(bytes, 4);
         let sparse = last & SPARSE != 0;
@@ -117,13 +129,10 @@ impl BatchHeader {
         let (Some(first_seq), Some(durable_seq)) = (first_seq, durable_seq) else {
             return Err(Defect::Malformed("batch seq"));
         };
-        if last & PATTERN_MASK != PATTERN || last & RESERVED != 0 {
-            return Err(Defect::Malformed("batch flags"));
-        }
         let least = u64::from(count) * record_bytes_min(sparse);
         if (last & WATERMARK != 0) != (count == 0)
             || u64::from(body_bytes) < least
-            || (count == 0 && (body_bytes != 0 || sparse))
+            || (count == 0 && (sparse || (1..ANNEX_BYTES_MIN).contains(&(body_bytes as usize))))
             || first_seq.saturating_add(count.into()) > NUMBER_MAX
         {
             return Err(Defect::Malformed("batch counts"));
@@ -139,6 +148,33 @@ impl BatchHeader {
             sparse,
         })
     }
+}
+
+/// The body of an annex that goes into a batch at this offset: something of a kind, which readers that do
+/// not know the kind step over. This library writes none.
+#[must_use]
+pub fn encode_annex(kind: u32, content: &[u8], context: &SegmentContext, offset: u64) -> Vec<u8> {
+    let rest = [&kind.to_le_bytes(), content].concat();
+    let seed = checksum::seed(Kind::Annex, context.salt, offset);
+    [&checksum::crc32c(seed, &rest).to_le_bytes(), &*rest].concat()
+}
+
+/// Checks the body of a batch without records at this offset; gives the kind of its annex, if it has one.
+///
+/// # Errors
+/// Too few bytes, or a checksum that does not match.
+pub fn check_annex(
+    body: &[u8],
+    context: &SegmentContext,
+    offset: u64,
+) -> Result<Option<u32>, Defect> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let head: &[u8; ANNEX_BYTES_MIN] = fixed(body)?;
+    let seed = checksum::seed(Kind::Annex, context.salt, offset);
+    check_crc(body.get(4..).unwrap_or_default(), seed, u32_at(head, 0))?;
+    Ok(Some(u32_at(head, 4)))
 }
 
 /// A quick "surely not a batch header" for searching; `bytes` start at the candidate.

@@ -219,6 +219,7 @@ pub(super) enum Kind {
     Record = 0x5243_5244,
     Footer = 0x464f_4f54,
     Index = 0x494e_4458,
+    Annex = 0x414e_4558,
 }
 
 /// The seed of a structure at a `place` (an offset or a seq) in the segment with this salt.

@@ -1,7 +1,7 @@
 //! A cursor file: the named, durable read position of a consumer. Layout: `format.md`, "Cursor".
 
-use super::{NUMBER_MAX, VERSION, at, check_numbers, check_preamble, check_version, checksum};
-use super::{fixed, i64_at, u16_at, u32_at, u64_at};
+use super::{NUMBER_MAX, Owner, VERSION, at, check_numbers, check_preamble, check_whole};
+use super::{checksum, entry_bytes, fixed, i64_at, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, Seq},
@@ -15,9 +15,11 @@ pub const PENDING_BYTES: usize = 16;
 pub const NAME_BYTES_MAX: usize = 255;
 /// The most pending records.
 pub const PENDING_MAX: usize = 4096;
+/// The most bytes that a reader takes for a cursor, whatever the size of its entries.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 const MAGIC: [u8; 8] = *b"CAIRNCUR";
 const SEED: u32 = 0x4355_5253;
-const HOLDS: u32 = 1;
+const HOLDS: u16 = 1;
 const ACKED: u32 = 1;
 
 /// A cursor as stored.
@@ -25,6 +27,8 @@ const ACKED: u32 = 1;
 pub struct CursorFile {
     /// The log it belongs to.
     pub log_id: LogId,
+    /// Which continuation of it; 0 if that is not stated.
+    pub incarnation: u32,
     /// The number in the file's name.
     pub id: u64,
     /// The next seq that its consumer has not acknowledged.
@@ -81,18 +85,17 @@ impl CursorFile {
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.updated_ms.to_le_bytes());
         out.extend_from_slice(&(if self.holds { HOLDS } else { 0 }).to_le_bytes());
+        out.extend_from_slice(&0u16.to_le_bytes()); // entries of the size of version 1
         out.extend_from_slice(&pending_count.to_le_bytes());
-        out.extend_from_slice(&[0; 8]); // reserved, and the checksum once all else is there
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
+        out.extend_from_slice(&[0; 4]); // the checksum, once all else is there
         out.extend_from_slice(self.name.as_bytes());
         for pending in &self.pending {
             out.extend_from_slice(&pending.seq.to_le_bytes());
             out.extend_from_slice(&pending.delivery_count.to_le_bytes());
             out.extend_from_slice(&(if pending.acked { ACKED } else { 0 }).to_le_bytes());
         }
-        let crc = crc(&out).to_le_bytes();
-        if let Some(slot) = out.get_mut(84..CURSOR_BYTES) {
-            slot.copy_from_slice(&crc);
-        }
+        seal(&mut out);
         out
     }
 
@@ -100,7 +103,25 @@ impl CursorFile {
     pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
         let name_bytes = usize::from(u16_at(head, 10)).min(NAME_BYTES_MAX);
         let pending_count = u64::from(u32_at(head, 76)).min(PENDING_MAX as u64);
-        (CURSOR_BYTES + name_bytes) as u64 + pending_count * PENDING_BYTES as u64
+        let pending_bytes = entry_bytes(u16_at(head, 74).into(), PENDING_BYTES);
+        let list = pending_count * pending_bytes.unwrap_or(PENDING_BYTES) as u64;
+        ((CURSOR_BYTES + name_bytes) as u64 + list).min(FILE_BYTES_MAX)
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            log_id: self.log_id,
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// Makes a stored cursor one of another incarnation, with all else that is in it.
+    pub(crate) fn rebind(file: &mut [u8], incarnation: u32) {
+        if let Some(slot) = file.get_mut(80..84) {
+            slot.copy_from_slice(&incarnation.to_le_bytes());
+            seal(file);
+        }
     }
 
     /// Reads a whole cursor file.
@@ -111,21 +132,12 @@ impl CursorFile {
         let head: &[u8; CURSOR_BYTES] = fixed(file)?;
         check_preamble(head, MAGIC)?;
         let (name_bytes, pending_count) = (u16_at(head, 10), u32_at(head, 76));
+        let pending_size = entry_bytes(u16_at(head, 74).into(), PENDING_BYTES);
         let needed_bytes = CURSOR_BYTES as u64
             + u64::from(name_bytes)
-            + u64::from(pending_count) * PENDING_BYTES as u64;
-        let available_bytes = file.len() as u64;
-        if available_bytes != needed_bytes {
-            return Err(Defect::Truncated {
-                needed_bytes,
-                available_bytes,
-            });
-        }
-        let (stored, computed) = (u32_at(head, 84), crc(file));
-        if stored != computed {
-            return Err(Defect::BadChecksum { stored, computed });
-        }
-        check_version(u16_at(head, 8), u32_at(head, 12))?;
+            + u64::from(pending_count) * pending_size.unwrap_or(PENDING_BYTES) as u64;
+        check_whole(file, needed_bytes, (u32_at(head, 84), crc(file)))?;
+        let pending_size = pending_size?;
         let (name, pending) = file
             .get(CURSOR_BYTES..)
             .and_then(|rest| rest.split_at_checked(name_bytes.into()))
@@ -133,15 +145,16 @@ impl CursorFile {
         let name = std::str::from_utf8(name).ok().filter(|name| is_name(name));
         let cursor = Self {
             log_id: LogId(at(head, 16)),
+            incarnation: u32_at(head, 80),
             id: u64_at(head, 32),
             seq: u64_at(head, 40),
             as_of_seq: u64_at(head, 48),
             generation: u64_at(head, 56),
             updated_ms: i64_at(head, 64),
-            holds: u32_at(head, 72) & HOLDS != 0,
+            holds: u16_at(head, 72) & HOLDS != 0,
             name: name.ok_or(Defect::Malformed("cursor name"))?.to_owned(),
             pending: pending
-                .chunks_exact(PENDING_BYTES)
+                .chunks_exact(pending_size)
                 .map(Pending::read)
                 .collect(),
         };
@@ -168,6 +181,14 @@ impl Pending {
             delivery_count: u32_at(bytes, 8),
             acked: u32_at(bytes, 12) & ACKED != 0,
         }
+    }
+}
+
+/// Puts the checksum in its place.
+fn seal(file: &mut [u8]) {
+    let crc = crc(file).to_le_bytes();
+    if let Some(slot) = file.get_mut(84..CURSOR_BYTES) {
+        slot.copy_from_slice(&crc);
     }
 }
 

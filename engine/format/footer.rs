@@ -3,8 +3,9 @@
 //! Derived data: a footer that does not verify is rebuilt from the frames, and nothing is lost.
 
 use super::{NUMBER_MAX, SegmentContext, i64_at, u32_at, u64_at};
-use super::{at, check_crc, check_preamble, checksum, checksum::Kind, fixed};
+use super::{at, check_crc, check_preamble, checksum, checksum::Kind, entry_bytes, fixed};
 use crate::{error::Defect, types::Seq};
+use std::borrow::Cow;
 
 /// The size of a footer without its index, in bytes.
 pub const FOOTER_BYTES: usize = 80;
@@ -118,6 +119,22 @@ impl Footer {
         Ok(footer)
     }
 
+    /// The size of footer and index together in bytes; the footer is at the start of `bytes`.
+    ///
+    /// # Errors
+    /// Entries that are too small to be any.
+    pub fn total_bytes(&self, bytes: &[u8]) -> Result<u64, Defect> {
+        let size = Self::stated_size(bytes)? as u64;
+        Ok(FOOTER_BYTES as u64 + u64::from(self.entry_count) * size)
+    }
+
+    fn stated_size(bytes: &[u8]) -> Result<usize, Defect> {
+        entry_bytes(
+            usize::try_from(u32_at(bytes, 72)).unwrap_or(usize::MAX),
+            INDEX_ENTRY_BYTES,
+        )
+    }
+
     /// The index of a footer that starts at `bytes`, checked as a whole.
     ///
     /// # Errors
@@ -126,9 +143,9 @@ impl Footer {
         &self,
         bytes: &'a [u8],
         context: &SegmentContext,
-    ) -> Result<&'a [u8], Defect> {
-        let needed_bytes =
-            FOOTER_BYTES as u64 + u64::from(self.entry_count) * INDEX_ENTRY_BYTES as u64;
+    ) -> Result<Cow<'a, [u8]>, Defect> {
+        let size = Self::stated_size(bytes)?;
+        let needed_bytes = self.total_bytes(bytes)?;
         let entries = usize::try_from(needed_bytes)
             .ok()
             .and_then(|needed| bytes.get(FOOTER_BYTES..needed))
@@ -138,7 +155,12 @@ impl Footer {
             })?;
         let seed = checksum::seed(Kind::Index, context.salt, self.frames_end);
         check_crc(entries, seed, u32_at(bytes, 68))?;
-        Ok(entries)
+        if size == INDEX_ENTRY_BYTES {
+            return Ok(Cow::Borrowed(entries));
+        }
+        let entries = entries.chunks_exact(size);
+        let known = entries.flat_map(|entry| at::<INDEX_ENTRY_BYTES>(entry, 0));
+        Ok(Cow::Owned(known.collect()))
     }
 }
 

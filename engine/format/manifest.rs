@@ -1,7 +1,7 @@
 //! The manifest: which segments are the log. Layout: `format.md`, "Manifest".
 
-use super::{VERSION, at, check_crc, check_numbers, check_preamble, check_version};
-use super::{checksum, fixed, header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
+use super::{Owner, VERSION, at, check_crc, check_numbers, check_preamble, check_version};
+use super::{checksum, entry_bytes, fixed, header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -13,6 +13,8 @@ pub const MANIFEST_BYTES: usize = 144;
 pub const SEALED_BYTES: usize = 64;
 /// The most sealed segments: a commit writes the entries of all of them.
 pub const SEALED_MAX: usize = 1 << 20;
+/// The most bytes that a reader takes for a manifest, whatever the size of its entries.
+const FILE_BYTES_MAX: u64 = 1 << 28;
 /// The furthest that a segment's frames can end, in bytes: a batch starts at most at 2³² − 1, and is
 /// no longer than that and its header.
 pub const FRAMES_END_MAX: u64 = 1 << 33;
@@ -20,6 +22,7 @@ const MAGIC: [u8; 8] = *b"CAIRNMAN";
 const SEED: u32 = 0x4d41_4e49;
 const SEED_ENTRIES: u32 = 0x4d45_4e54;
 const CLEAN: u32 = 1;
+const HAS_LEDGER: u32 = 2;
 const COMPACTED: u32 = 1;
 
 /// A sealed segment as the manifest knows it.
@@ -72,6 +75,11 @@ pub struct SpareEntry {
 pub struct Manifest {
     /// The log's identity.
     pub log_id: LogId,
+    /// Which continuation of the log it is: drawn when the log is created, and anew for a copy that may
+    /// go on by itself. 0 in a log that was created before there was one.
+    pub incarnation: u32,
+    /// Every feature that is used anywhere in the log, and those that only a writer has to know.
+    pub write_features: u32,
     /// Counts the commits.
     pub generation: u64,
     /// When the log was created, in milliseconds since 1970.
@@ -86,6 +94,8 @@ pub struct Manifest {
     pub durable_end: u64,
     /// Whether the log was closed in order, so that the tail ends exactly at `durable_end`.
     pub clean: bool,
+    /// Whether a ledger was stored, so that a log without it is damaged.
+    pub has_ledger: bool,
     /// The sealed segments in the order of their seqs.
     pub sealed: Vec<SealedEntry>,
     /// The writable segment.
@@ -95,6 +105,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whose the files beside the segments have to be.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            log_id: self.log_id,
+            incarnation: self.incarnation,
+        }
+    }
+
     /// Whether it names this segment: as sealed, as the tail or as the spare.
     #[must_use]
     pub fn names(&self, id: SegmentId) -> bool {
@@ -115,10 +133,10 @@ impl Manifest {
         let mut out = Vec::with_capacity(MANIFEST_BYTES + entries.len());
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&0u16.to_le_bytes()); // entries of the size of version 1
         out.extend_from_slice(&0u32.to_le_bytes()); // required features
-        out.extend_from_slice(&0u32.to_le_bytes()); // optional features
-        out.extend_from_slice(&(if self.clean { CLEAN } else { 0 }).to_le_bytes());
+        out.extend_from_slice(&self.write_features.to_le_bytes());
+        out.extend_from_slice(&self.flags().to_le_bytes());
         out.extend_from_slice(&self.log_id.0);
         for field in [
             self.generation,
@@ -141,7 +159,7 @@ impl Manifest {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&self.created_ms.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
         out.extend_from_slice(&entries);
         out
@@ -149,12 +167,19 @@ impl Manifest {
 
     /// How long the file is that begins with these bytes, as far as they can be believed.
     pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
-        let count = match fixed(head).and_then(checked) {
-            Ok(head) => u64::from(u32_at(head, 80)),
-            Err(_) => 0,
+        let list = match fixed(head).and_then(checked) {
+            Ok(head) if u64::from(u32_at(head, 80)) <= SEALED_MAX as u64 => {
+                let sealed_bytes = entry_bytes(u16_at(head, 10).into(), SEALED_BYTES);
+                u64::from(u32_at(head, 80)) * sealed_bytes.unwrap_or(SEALED_BYTES) as u64
+            }
+            _ => 0,
         };
-        let count = if count > SEALED_MAX as u64 { 0 } else { count };
-        MANIFEST_BYTES as u64 + count * SEALED_BYTES as u64
+        (MANIFEST_BYTES as u64 + list).min(FILE_BYTES_MAX)
+    }
+
+    fn flags(&self) -> u32 {
+        let clean = if self.clean { CLEAN } else { 0 };
+        clean | if self.has_ledger { HAS_LEDGER } else { 0 }
     }
 
     /// Reads a whole manifest file.
@@ -165,7 +190,8 @@ impl Manifest {
         let head = checked(fixed(file)?)?;
         check_version(u16_at(head, 8), u32_at(head, 12))?;
         let entries = file.get(MANIFEST_BYTES..).unwrap_or_default();
-        let needed_bytes = u64::from(u32_at(head, 80)) * SEALED_BYTES as u64;
+        let sealed_bytes = entry_bytes(u16_at(head, 10).into(), SEALED_BYTES)?;
+        let needed_bytes = u64::from(u32_at(head, 80)) * sealed_bytes as u64;
         if entries.len() as u64 != needed_bytes {
             let available_bytes = entries.len() as u64;
             return Err(Defect::Truncated {
@@ -186,8 +212,11 @@ impl Manifest {
             durable_seq: u64_at(head, 64),
             durable_end: u64_at(head, 72),
             clean: u32_at(head, 20) & CLEAN != 0,
+            has_ledger: u32_at(head, 20) & HAS_LEDGER != 0,
+            incarnation: u32_at(head, 136),
+            write_features: u32_at(head, 16),
             sealed: entries
-                .chunks_exact(SEALED_BYTES)
+                .chunks_exact(sealed_bytes)
                 .map(SealedEntry::read)
                 .collect(),
             tail: TailEntry {

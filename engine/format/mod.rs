@@ -121,6 +121,67 @@ fn check_numbers(numbers: &[u64], what: &'static str) -> Result<(), Defect> {
     }
 }
 
+/// Features, a bit each, that only a writer has to know and that this one does: none is defined.
+pub const WRITE_FEATURES: u32 = 0;
+
+/// Whose a file beside the segments is: of which log, and of which continuation of it. A copy that goes
+/// on by itself gives the same numbers to other records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) log_id: LogId,
+    /// 0 if it is not stated, as in what was written before there was one.
+    pub(crate) incarnation: u32,
+}
+
+impl Owner {
+    /// Checks that a file with this owner belongs to this log.
+    pub(crate) fn check(self, found: Self) -> Result<(), Defect> {
+        check_log_id(self.log_id, found.log_id)?;
+        let (expected, found) = (self.incarnation, found.incarnation);
+        if expected == found || expected == 0 || found == 0 {
+            return Ok(());
+        }
+        Err(Defect::WrongIdentity {
+            field: "incarnation",
+            expected: expected.into(),
+            found: found.into(),
+        })
+    }
+}
+
+/// The size of an entry as its list states it: 0 stands for that of version 1. What a later version put
+/// behind the fields that are known here is skipped.
+fn entry_bytes(stated: usize, bytes_of_1: usize) -> Result<usize, Defect> {
+    match stated {
+        0 => Ok(bytes_of_1),
+        longer if longer >= bytes_of_1 => Ok(longer),
+        _ => Err(Defect::Malformed("size of an entry")),
+    }
+}
+
+/// Checks a file with a checksum, stored and computed, that covers all of it. What is unsupported may be
+/// of any length; else a wrong length says more than the checksum.
+fn check_whole(
+    file: &[u8],
+    needed_bytes: u64,
+    (stored, computed): (u32, u32),
+) -> Result<(), Defect> {
+    if stored == computed {
+        check_version(u16_at(file, 8), u32_at(file, 12))?;
+    }
+    let available_bytes = file.len() as u64;
+    if available_bytes != needed_bytes {
+        return Err(Defect::Truncated {
+            needed_bytes,
+            available_bytes,
+        });
+    }
+    if stored != computed {
+        return Err(Defect::BadChecksum { stored, computed });
+    }
+    Ok(())
+}
+
 /// Checks that a file belongs to this log.
 pub(crate) fn check_log_id(expected: LogId, found: LogId) -> Result<(), Defect> {
     if expected == found {

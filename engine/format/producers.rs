@@ -1,7 +1,7 @@
 //! What the log remembers of its producers, as of one seq. Layout: `format.md`, "Producers".
 
-use super::{NUMBER_MAX, VERSION, at, check_numbers, check_preamble, check_version, checksum};
-use super::{fixed, u16_at, u32_at, u64_at};
+use super::{NUMBER_MAX, Owner, VERSION, at, check_numbers, check_preamble, check_whole};
+use super::{checksum, entry_bytes, fixed, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -26,6 +26,8 @@ const FORGOTTEN: u32 = 1;
 pub struct ProducersFile {
     /// The log it belongs to.
     pub log_id: LogId,
+    /// Which continuation of it; 0 if that is not stated.
+    pub incarnation: u32,
     /// Every append below is accounted for; what lies above is learned from the records.
     pub as_of_seq: Seq,
     /// What lies at or above was rewound once `tail_id` is the tail; `as_of_seq` if nothing was.
@@ -79,7 +81,7 @@ impl ProducersFile {
         );
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&[0; 2]); // entries of the sizes of version 1
         out.extend_from_slice(&0u32.to_le_bytes()); // required features
         out.extend_from_slice(&self.log_id.0);
         for field in [self.as_of_seq, self.end_seq, self.tail_id.0] {
@@ -87,7 +89,8 @@ impl ProducersFile {
         }
         out.extend_from_slice(&count(self.producers.len()));
         out.extend_from_slice(&count(append_count));
-        out.extend_from_slice(&[0; 8]); // reserved, and the checksum once all else is there
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
+        out.extend_from_slice(&[0; 4]); // the checksum, once all else is there
         for producer in &self.producers {
             let flags = if producer.forgotten.is_some() {
                 FORGOTTEN
@@ -130,48 +133,49 @@ impl ProducersFile {
         let head: &[u8; PRODUCERS_BYTES] = fixed(file)?;
         check_preamble(head, MAGIC)?;
         let (producer_count, append_count) = (u32_at(head, 56), u32_at(head, 60));
-        let producers_bytes = u64::from(producer_count) * PRODUCER_BYTES as u64;
+        let [producer_words, append_words] = at::<2>(head, 10).map(usize::from);
+        let producer_size = entry_bytes(8 * producer_words, PRODUCER_BYTES);
+        let append_size = entry_bytes(8 * append_words, APPEND_BYTES);
+        let producers_bytes =
+            u64::from(producer_count) * producer_size.unwrap_or(PRODUCER_BYTES) as u64;
         let needed_bytes = PRODUCERS_BYTES as u64
             + producers_bytes
-            + u64::from(append_count) * APPEND_BYTES as u64;
-        let available_bytes = file.len() as u64;
-        if available_bytes != needed_bytes {
-            return Err(Defect::Truncated {
-                needed_bytes,
-                available_bytes,
-            });
-        }
-        let (stored, computed) = (u32_at(head, 68), crc(file));
-        if stored != computed {
-            return Err(Defect::BadChecksum { stored, computed });
-        }
-        check_version(u16_at(head, 8), u32_at(head, 12))?;
+            + u64::from(append_count) * append_size.unwrap_or(APPEND_BYTES) as u64;
+        check_whole(file, needed_bytes, (u32_at(head, 68), crc(file)))?;
+        let (producer_size, append_size) = (producer_size?, append_size?);
         let lists = file.get(PRODUCERS_BYTES..).unwrap_or_default();
         let (producers, appends) = lists
             .split_at_checked(usize::try_from(producers_bytes).unwrap_or(usize::MAX))
             .unwrap_or_default();
-        let mut appends = appends.chunks_exact(APPEND_BYTES).map(AppendEntry::read);
+        let stated = producers.chunks_exact(producer_size);
+        let stated: u64 = stated.map(|entry| u64::from(u32_at(entry, 12))).sum();
+        if stated != u64::from(append_count) {
+            return Err(Defect::Malformed("producers: count of appends"));
+        }
+        let mut appends = appends.chunks_exact(append_size).map(AppendEntry::read);
         let read = |bytes: &[u8]| ProducerEntry::read(bytes, &mut appends);
         let found = Self {
             log_id: LogId(at(head, 16)),
             as_of_seq: u64_at(head, 32),
             end_seq: u64_at(head, 40),
             tail_id: SegmentId(u64_at(head, 48)),
-            producers: producers.chunks_exact(PRODUCER_BYTES).map(read).collect(),
+            incarnation: u32_at(head, 64),
+            producers: producers.chunks_exact(producer_size).map(read).collect(),
         };
-        if appends.next().is_some() {
-            return Err(Defect::Malformed("producers: count of appends"));
-        }
-        found.check(append_count)?;
+        found.check()?;
         Ok(found)
     }
 
-    /// The rules between fields, which a checksum cannot hold.
-    fn check(&self, append_count: u32) -> Result<(), Defect> {
-        let listed: usize = self.producers.iter().map(|it| it.appends.len()).sum();
-        if listed as u64 != u64::from(append_count) {
-            return Err(Defect::Malformed("producers: count of appends"));
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            log_id: self.log_id,
+            incarnation: self.incarnation,
         }
+    }
+
+    /// The rules between fields, which a checksum cannot hold.
+    fn check(&self) -> Result<(), Defect> {
         // What producers call their appends is theirs; what cursors do is a seq.
         let numbers = [self.as_of_seq, self.end_seq, self.tail_id.0];
         check_numbers(&numbers, "producers: a number is too large")?;

@@ -1,7 +1,9 @@
 //! The watermark file: how far the log is durable, told to readers in other processes. Layout:
 //! `format.md`, "Watermark".
 
-use super::{VERSION, at, check_crc, check_numbers, check_preamble, check_version, checksum};
+use super::{
+    Owner, VERSION, at, check_crc, check_numbers, check_preamble, check_version, checksum,
+};
 use super::{fixed, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
@@ -19,6 +21,8 @@ const SEED: u32 = 0x574d_524b;
 pub struct WatermarkFile {
     /// The log it belongs to.
     pub log_id: LogId,
+    /// Which continuation of it; 0 if that is not stated.
+    pub incarnation: u32,
     /// The seq below which everything is durable.
     pub durable_seq: Seq,
     /// The generation of a manifest that was committed before.
@@ -26,6 +30,14 @@ pub struct WatermarkFile {
 }
 
 impl WatermarkFile {
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            log_id: self.log_id,
+            incarnation: self.incarnation,
+        }
+    }
+
     /// The watermark as stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -37,7 +49,7 @@ impl WatermarkFile {
         out.extend_from_slice(&self.log_id.0);
         out.extend_from_slice(&self.durable_seq.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
         out
     }
@@ -64,6 +76,7 @@ impl WatermarkFile {
             log_id: LogId(at(bytes, 16)),
             durable_seq: u64_at(bytes, 32),
             generation: u64_at(bytes, 40),
+            incarnation: u32_at(bytes, 48),
         };
         let numbers = [told.durable_seq, told.generation];
         check_numbers(&numbers, "watermark: a number is too large")?;

@@ -82,8 +82,8 @@ impl Log {
         let dir = Dir::new(options.vfs.clone(), path);
         let (parts, recovery, lock) = recover::open(&dir, options)?;
         let reader = Reader::new(parts.catalog.clone(), parts.watermark.clone());
-        let log_id = parts.log_id;
-        let cursors = Arc::new(Cursors::open(&dir, log_id)?);
+        let owner = parts.owner;
+        let cursors = Arc::new(Cursors::open(&dir, owner)?);
         let keeper = Arc::new(Keeper {
             turn: Turn::default(),
             cursors: cursors.clone(),
@@ -96,7 +96,7 @@ impl Log {
             reader,
             cursors,
             recovery,
-            log_id,
+            log_id: owner.log_id,
             process_id: std::process::id(),
             _lock: lock,
         };

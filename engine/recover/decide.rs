@@ -6,7 +6,7 @@ mod witness;
 use end::{End, find_end};
 pub(crate) use witness::attested;
 pub(crate) use witness::strays;
-use witness::{is_older, judge_unnamed};
+use witness::{is_older, judge_unnamed, strongest};
 
 use super::{
     heard::WatermarkFact,
@@ -94,11 +94,11 @@ pub(crate) fn decide(facts: &Facts, on_ambiguous: OnAmbiguousTail) -> Plan {
 
 /// Decides about a log of which it is known what it is.
 fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTail) -> Plan {
-    let mut damage = damaged_files(facts);
+    let mut damage = damaged_files(facts, manifest);
     let (remove, unexplained) = judge_unnamed(facts, manifest);
     damage.extend(unexplained);
     damage.extend(is_older(facts, manifest));
-    let attested_seq = attested(facts, manifest);
+    let (attested_seq, witness) = strongest(facts, manifest);
     let end = match find_end(facts, manifest) {
         Ok(end) => end,
         Err(mut found) => {
@@ -108,7 +108,11 @@ fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTai
         }
     };
     if attested_seq > end.next_seq {
-        let unknown = (end.offset, end.next_seq, Defect::Zeroed);
+        let ends_early = Defect::EndsEarly {
+            durable_seq: attested_seq,
+            witness,
+        };
+        let unknown = (end.offset, end.next_seq, ends_early);
         let (offset, seq, defect) = end.defect.unwrap_or(unknown);
         damage.push(Damage {
             place: Place::in_segment(end.segment.id, offset).with_seq(seq),
@@ -150,7 +154,7 @@ fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTai
 
 /// The files that are not as they were named: sealed segments, and the ledger, without which repeats
 /// of appends would be taken for new ones.
-fn damaged_files(facts: &Facts) -> Vec<Damage> {
+fn damaged_files(facts: &Facts, manifest: &Manifest) -> Vec<Damage> {
     let sealed = facts.sealed_defects.iter();
     let sealed = sealed.map(|(id, first_seq, next_seq, defect)| Damage {
         place: Place::in_segment(*id, 0).with_seq(*first_seq),
@@ -159,9 +163,19 @@ fn damaged_files(facts: &Facts) -> Vec<Damage> {
         next_seq: *next_seq,
     });
     let ledger = match &facts.producers {
-        ProducersFact::Invalid(defect) => Some(file_damage(names::PRODUCERS, *defect)),
-        ProducersFact::Missing | ProducersFact::Valid(_) => None,
+        ProducersFact::Invalid(defect) => Some(*defect),
+        ProducersFact::Missing => manifest.has_ledger.then_some(Defect::MissingFile),
+        // It is stored before each commit of another tail.
+        ProducersFact::Valid(file) => {
+            let old = manifest.has_ledger && file.as_of_seq < manifest.tail.base_seq;
+            old.then_some(Defect::WrongIdentity {
+                field: "seq that the ledger is as of",
+                expected: manifest.tail.base_seq,
+                found: file.as_of_seq,
+            })
+        }
     };
+    let ledger = ledger.map(|defect| file_damage(names::PRODUCERS, defect));
     sealed.chain(ledger).collect()
 }
 

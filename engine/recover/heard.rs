@@ -7,8 +7,10 @@
 
 use crate::{
     error::{Error, Op, Place, Result},
-    format::{Manifest, WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES},
-    types::{LogId, Seq},
+    format::{
+        Manifest, Owner, WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES,
+    },
+    types::Seq,
     vfs::{Access, Dir, read_full_at},
 };
 use std::{io, path::PathBuf};
@@ -17,7 +19,7 @@ use std::{io, path::PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WatermarkFact {
     Missing,
-    /// Half of one, or another log's: what it says is of no account.
+    /// Half of one, or another log's or incarnation's: what it says is of no account.
     Unheard,
     Told(WatermarkFile),
 }
@@ -26,8 +28,16 @@ impl WatermarkFact {
     /// As it is for the log of this manifest.
     pub(super) fn heard_by(self, manifest: &Manifest) -> Self {
         match self {
-            Self::Told(told) if told.log_id != manifest.log_id => Self::Unheard,
+            Self::Told(told) if manifest.owner().check(told.owner()).is_err() => Self::Unheard,
             heard => heard,
+        }
+    }
+
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Told(told) => Some(told.owner()),
+            Self::Missing | Self::Unheard => None,
         }
     }
 
@@ -74,12 +84,12 @@ pub(super) fn watermark_fact(dir: &Dir, op: Op, listed: bool) -> Result<Watermar
 
 /// What the cursors say was durable when they were stored: what they had passed, and as of when.
 #[derive(Debug, Default)]
-pub(super) struct Passed(Vec<(LogId, Seq)>);
+pub(super) struct Passed(Vec<(Owner, Seq)>);
 
 impl Passed {
-    /// The seq below which those of a log say so.
-    pub(super) fn of(&self, log_id: LogId) -> Seq {
-        let ours = self.0.iter().filter(|(of, _)| *of == log_id);
+    /// The seq below which those of an owner say so.
+    pub(super) fn of(&self, owner: Owner) -> Seq {
+        let ours = (self.0.iter()).filter(|(found, _)| owner.check(*found).is_ok());
         ours.map(|(_, seq)| *seq).max().unwrap_or(0)
     }
 }
@@ -109,7 +119,7 @@ pub(super) fn passed(dir: &Dir, op: Op, listed: bool) -> Result<Passed> {
         let file = CursorFile::decode(&bytes).ok().filter(|file| file.id == id);
         passed
             .0
-            .extend(file.map(|file| (file.log_id, file.seq.max(file.as_of_seq))));
+            .extend(file.map(|file| (file.owner(), file.seq.max(file.as_of_seq))));
     }
     Ok(passed)
 }

@@ -4,13 +4,12 @@ use super::look::{ManifestFact, ProducersFact, look};
 use crate::{
     append::Ledger,
     error::{Error, Op, Place, Result},
-    format::names,
-    types::LogId,
+    format::{Owner, names},
     vfs::Dir,
 };
 
 /// What is remembered of producers, and where the records begin that say more.
-pub(crate) fn ledger(dir: &Dir) -> Result<(LogId, Ledger)> {
+pub(crate) fn ledger(dir: &Dir) -> Result<(Owner, Ledger)> {
     let facts = look(dir, Op::Consume)?;
     let defect = |name, defect| Error::defect(Op::Consume, Place::file(name), defect);
     let manifest = match &facts.manifest {
@@ -23,5 +22,5 @@ pub(crate) fn ledger(dir: &Dir) -> Result<(LogId, Ledger)> {
     }
     let mut ledger = facts.ledger(manifest.tail.id);
     ledger.skip_to(manifest.tail.base_seq);
-    Ok((manifest.log_id, ledger))
+    Ok((manifest.owner(), ledger))
 }

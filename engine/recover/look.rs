@@ -8,7 +8,7 @@ use crate::{
     append::Ledger,
     error::{Defect, Error, Op, Place, Result},
     format::{
-        Manifest, ProducersFile, SegmentContext, SegmentHeader, check_log_id, header::HEADER_BYTES,
+        Manifest, Owner, ProducersFile, SegmentContext, SegmentHeader, header::HEADER_BYTES,
         manifest::FRAMES_END_MAX, names,
     },
     segment::{
@@ -33,6 +33,16 @@ pub(crate) enum ProducersFact {
     Missing,
     Valid(Box<ProducersFile>),
     Invalid(Defect),
+}
+
+impl ProducersFact {
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Valid(file) => Some(file.owner()),
+            Self::Missing | Self::Invalid(_) => None,
+        }
+    }
 }
 
 /// The header region of an unsealed segment file.
@@ -92,6 +102,14 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// The manifest, if there is one that verifies.
+    pub(crate) fn valid_manifest(&self) -> Option<&Manifest> {
+        match &self.manifest {
+            ManifestFact::Valid(manifest) => Some(manifest),
+            ManifestFact::Missing | ManifestFact::Invalid(_) => None,
+        }
+    }
+
     /// Below which seq the records of an unsealed segment lie, if all below this one were durable.
     pub(crate) fn ends_below(&self, fact: &UnsealedFact, durable_seq: Seq) -> Seq {
         match self.spare.as_ref().map(|spare| (spare.id, &spare.header)) {
@@ -176,7 +194,7 @@ fn gather(dir: &Dir, op: Op) -> Result<Facts> {
     let mut named = Vec::new();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
         facts.watermark = told.heard_by(manifest);
-        facts.cursors_seq = passed.of(manifest.log_id);
+        facts.cursors_seq = passed.of(manifest.owner());
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
         let (tail, spare) = chain(dir, op, manifest, &segments)?;
@@ -246,7 +264,7 @@ fn producers_fact(
         .map_err(|error| Error::io(op, error).at(Place::file(names::PRODUCERS)))?;
     let decoded = ProducersFile::decode(&bytes).and_then(|file| match manifest {
         ManifestFact::Valid(manifest) => {
-            check_log_id(manifest.log_id, file.log_id)?;
+            manifest.owner().check(file.owner())?;
             Ok(file)
         }
         _ => Ok(file),

@@ -166,6 +166,9 @@ pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Seq> {
     if let ProducersFact::Invalid(_) = facts.producers {
         facts.producers = ProducersFact::Missing;
     }
+    if let ManifestFact::Valid(manifest) = &mut facts.manifest {
+        manifest.has_ledger = false;
+    }
     facts.newer.clear();
     let attested_seq = match &facts.manifest {
         ManifestFact::Valid(manifest) => Some(attested(&facts, manifest)),
@@ -242,7 +245,7 @@ fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
     let tails = vec![ready.writer.tail.clone()];
     let catalog = Catalog::of(&manifest, dir, tails, options.mapped());
     Parts {
-        log_id: manifest.log_id,
+        owner: manifest.owner(),
         catalog: Arc::new(CatalogCell::new(catalog)),
         watermark: Arc::new(Watermark::new(ready.writer.summary.next_seq)),
         options,

@@ -9,15 +9,12 @@
 use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
 use crate::{
     error::{Defect, Place},
-    format::{WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES},
+    format::{WRITE_FEATURES, WatermarkFile, cursor::CursorFile, names},
     segment::Stop,
     types::SegmentId,
-    vfs::{Access, Dir, read_full_at},
+    vfs::Dir,
 };
 use std::path::PathBuf;
-
-/// The most that is read of a cursor's file, in bytes. None is so long.
-const CURSOR_BYTES_MAX: usize = 1 << 20;
 
 /// Every structure that says it is a newer program's, and where.
 pub(super) fn newer(dir: &Dir, facts: &Facts) -> Vec<(Place, Defect)> {
@@ -40,8 +37,13 @@ pub(super) fn newer(dir: &Dir, facts: &Facts) -> Vec<(Place, Defect)> {
 
 fn of_manifest(fact: &ManifestFact) -> Option<(Place, Defect)> {
     match fact {
+        ManifestFact::Missing => None,
         ManifestFact::Invalid(defect) => Some((Place::file(names::MANIFEST), *defect)),
-        ManifestFact::Missing | ManifestFact::Valid(_) => None,
+        ManifestFact::Valid(manifest) => {
+            let unknown = manifest.write_features & !WRITE_FEATURES;
+            let defect = Defect::UnknownFeature(unknown);
+            (unknown != 0).then(|| (Place::file(names::MANIFEST), defect))
+        }
     }
 }
 
@@ -54,20 +56,25 @@ fn of_header(id: SegmentId, header: &HeaderFact) -> Option<(Place, Defect)> {
 
 /// Where its batches stop, or what stands behind.
 fn of_frames(fact: &UnsealedFact) -> Option<(Place, Defect)> {
-    match fact.scan.as_ref()?.stop {
-        Stop::Defect {
-            offset,
-            seq,
-            defect,
-        } => Some((Place::in_segment(fact.id, offset).with_seq(seq), defect)),
-        Stop::Reached | Stop::EndOfFile | Stop::Zeros | Stop::Footer => None,
+    let at = |offset| Place::in_segment(fact.id, offset);
+    let stop = fact.scan.as_ref().map(|scan| scan.stop);
+    if let Some(Stop::Defect {
+        offset,
+        seq,
+        defect,
+    }) = stop
+        && defect.is_unsupported()
+    {
+        return Some((at(offset).with_seq(seq), defect));
     }
+    let behind = fact.witness.newer?;
+    Some((at(behind), Defect::UnknownExtension))
 }
 
 /// A file of a writer that may have told there what this one would not hear.
 fn of_watermark(dir: &Dir) -> Option<(Place, Defect)> {
-    let bytes = head_of(dir, names::WATERMARK, WATERMARK_BYTES)?;
-    let defect = WatermarkFile::decode(&bytes).err()?;
+    let read = dir.read(names::WATERMARK, WatermarkFile::stated_bytes);
+    let defect = WatermarkFile::decode(&read.ok()?).err()?;
     Some((Place::file(names::WATERMARK), defect))
 }
 
@@ -80,20 +87,11 @@ fn of_cursors(dir: &Dir) -> Vec<(Place, Defect)> {
     let ids = files.filter_map(|entry| names::parse_cursor(&entry.name));
     ids.filter_map(|id| {
         let name = names::cursor(id);
-        let bytes = head_of(&cursors, &name, CURSOR_BYTES_MAX)?;
+        // What cannot be read is for whoever needs it to tell.
+        let bytes = cursors.read(&name, CursorFile::stated_bytes).ok()?;
         let defect = CursorFile::decode(&bytes).err()?;
         let path: PathBuf = [names::CURSORS, &name].iter().collect();
         Some((Place::file(path), defect))
     })
     .collect()
-}
-
-/// The beginning of a file; nothing if it cannot be read, which is for whoever needs it to tell.
-fn head_of(dir: &Dir, name: &str, bytes_max: usize) -> Option<Vec<u8>> {
-    let file = dir.open(name, Access::Read).ok()?;
-    let file_bytes = usize::try_from(file.len().ok()?).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; file_bytes.min(bytes_max)];
-    let read = read_full_at(&*file, &mut bytes, 0).ok()?;
-    bytes.truncate(read);
-    Some(bytes)
 }

@@ -4,10 +4,10 @@ use super::records;
 use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, Op, Place, Result},
-    format::{RecordRef, SegmentContext, SegmentHeader, manifest::SealedEntry, names},
+    format::{Owner, RecordRef, SegmentContext, SegmentHeader, manifest::SealedEntry, names},
     options::Options,
     segment::{Builder, Piece, Range, TailWriter, Window, copy_header, tail_header},
-    types::{LogId, SegmentId, Seq},
+    types::{SegmentId, Seq},
     vfs::Dir,
 };
 use std::io;
@@ -16,7 +16,7 @@ use std::io;
 pub(super) struct Copies<'a> {
     dir: &'a Dir,
     options: &'a Options,
-    log_id: LogId,
+    owner: Owner,
     next_id: SegmentId,
     builder: Option<Builder>,
     finished: Vec<SealedEntry>,
@@ -30,14 +30,14 @@ impl<'a> Copies<'a> {
     pub(super) fn new(
         dir: &'a Dir,
         options: &'a Options,
-        log_id: LogId,
+        owner: Owner,
         next_id: SegmentId,
         ledger: Ledger,
     ) -> Self {
         Self {
             dir,
             options,
-            log_id,
+            owner,
             next_id,
             builder: None,
             finished: Vec::new(),
@@ -54,7 +54,7 @@ impl<'a> Copies<'a> {
 
     fn header(&mut self, base_seq: Seq) -> SegmentHeader {
         let id = self.id();
-        copy_header(self.dir, self.log_id, id, base_seq)
+        copy_header(self.dir, self.owner.log_id, id, base_seq)
     }
 
     pub(super) fn floor_seq(&self) -> Seq {
@@ -143,13 +143,13 @@ impl<'a> Copies<'a> {
 
     /// The ledger of all that is in the log by now, with this tail; none if it knows nobody.
     pub(super) fn ledger(&self, next_seq: Seq, tail_id: SegmentId) -> Option<Vec<u8>> {
-        (self.ledger).to_file(self.log_id, next_seq, next_seq, tail_id)
+        (self.ledger).to_file(self.owner, next_seq, next_seq, tail_id)
     }
 
     /// An empty tail and a spare, and everything written so far durable under its name.
     pub(super) fn end(&mut self, next_seq: Seq) -> Result<(TailWriter, Spare, SegmentId)> {
         let id = self.id();
-        let header = tail_header(self.dir, self.log_id, id, next_seq);
+        let header = tail_header(self.dir, self.owner.log_id, id, next_seq);
         let tail = Builder::create(self.dir, header)
             .and_then(Builder::into_tail)
             .map_err(|error| failed(self.next_id, error))?;

@@ -67,6 +67,13 @@ pub(crate) fn new_log_id(dir: &Dir) -> LogId {
     LogId(id)
 }
 
+/// The incarnation of a log that may go on by itself from here.
+pub(crate) fn new_incarnation(dir: &Dir) -> u32 {
+    let [low, high] = [0, 32].map(|shift| (dir.vfs().random() >> shift) & u64::from(u32::MAX));
+    // 0 says that there is none.
+    u32::try_from(low ^ high).unwrap_or(1).max(1)
+}
+
 /// A segment under construction.
 #[derive(Debug)]
 pub(crate) struct Builder {

@@ -26,11 +26,13 @@ mod summary;
 mod tail;
 
 pub(crate) use behind::Behind;
-pub(crate) use build::{Builder, batch_takes, copy_header, new_log_id, tail_header, write_footer};
+pub(crate) use build::{
+    Builder, batch_takes, copy_header, new_incarnation, new_log_id, tail_header, write_footer,
+};
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
-pub(crate) use mend::{Found, open_damaged};
+pub(crate) use mend::{Found, mend_header, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Verified, Witness, nonzero_end, scan, walk, witness};
 pub(crate) use sealed::{Home, Identity, Loaded, Sealed};

@@ -8,7 +8,7 @@ use crate::{
     error::Defect,
     format::{
         BatchHeader, Footer, IndexEntry, SegmentContext,
-        batch::{BATCH_HEADER_BYTES, Records, cannot_be_header},
+        batch::{BATCH_HEADER_BYTES, Records, cannot_be_header, check_annex},
         footer::FOOTER_BYTES,
         manifest::FRAMES_END_MAX,
     },
@@ -173,6 +173,13 @@ fn batch_at(
             },
         )));
     };
+    if batch.count == 0 {
+        let body_offset = offset + BATCH_HEADER_BYTES as u64;
+        return Ok(match check_annex(body, context, offset) {
+            Ok(_) => Ok((batch, Tally::default(), false)),
+            Err(defect) => Err((body_offset, expected, defect)),
+        });
+    }
     let (mut tally, mut names_producers) = (Tally::default(), false);
     let mut records = Records::new(body, *context, batch);
     let mut seq = batch.first_seq;
@@ -247,6 +254,8 @@ pub(crate) struct Witness {
     pub(crate) next_seq: Seq,
     /// After the last byte that is not zero.
     pub(crate) nonzero_end: u64,
+    /// Where the first header is that only a newer program can read.
+    pub(crate) newer: Option<u64>,
 }
 
 /// Searches every byte offset from `from` to the end of the file for batch headers that verify.
@@ -269,22 +278,28 @@ pub(crate) fn witness(
         context,
         from,
         file_end.min(nonzero_end + BATCH_HEADER_BYTES as u64),
-        |_, batch| {
-            found.durable_seq = found.durable_seq.max(batch.durable_seq);
-            found.next_seq = found.next_seq.max(batch.next_seq());
+        |offset, batch| {
+            match batch {
+                Some(batch) => {
+                    found.durable_seq = found.durable_seq.max(batch.durable_seq);
+                    found.next_seq = found.next_seq.max(batch.next_seq());
+                }
+                None => found.newer = found.newer.or(Some(offset)),
+            }
             ControlFlow::Continue(())
         },
     )?;
     Ok(found)
 }
 
-/// Tries every byte offset of a range for a batch header that verifies, until `each` has enough.
+/// Tries every byte offset of a range for a batch header that verifies, until `each` has enough. One that
+/// only a newer program can read is told of without what it says.
 pub(super) fn search_headers(
     window: &mut Window,
     context: &SegmentContext,
     from: u64,
     end: u64,
-    mut each: impl FnMut(u64, &BatchHeader) -> ControlFlow<()>,
+    mut each: impl FnMut(u64, Option<&BatchHeader>) -> ControlFlow<()>,
 ) -> Result<(), Fault> {
     let (mut at, end) = (from, end.min(FRAMES_END_MAX));
     while at < end {
@@ -304,9 +319,12 @@ pub(super) fn search_headers(
                 continue;
             }
             let offset = at + start as u64;
-            if let Ok(batch) = BatchHeader::decode(candidate, context, offset)
-                && each(offset, &batch).is_break()
-            {
+            let more = match BatchHeader::decode(candidate, context, offset) {
+                Ok(batch) => each(offset, Some(&batch)),
+                Err(defect) if defect.is_unsupported() => each(offset, None),
+                Err(_) => ControlFlow::Continue(()),
+            };
+            if more.is_break() {
                 return Ok(());
             }
         }

@@ -29,7 +29,7 @@ use crate::{
     vfs::{Access, Dir, VfsFile, is_out_of_files, read_full_at},
 };
 use bytes::Bytes;
-use std::io;
+use std::{borrow::Cow, io};
 
 /// What a segment file has to say of itself to be the one that the manifest means.
 #[derive(Clone, Copy, Debug)]
@@ -287,7 +287,10 @@ impl Sealed {
         if u64::from(footer.entry_count) > frames_end / INDEX_STEP_BYTES + 1 {
             return Ok(Err(Defect::Malformed("count of index entries")));
         }
-        let needed = FOOTER_BYTES as u64 + u64::from(footer.entry_count) * 8;
+        let needed = match footer.total_bytes(&head) {
+            Ok(needed) => needed,
+            Err(defect) => return Ok(Err(defect)),
+        };
         let available_bytes = file_bytes.saturating_sub(frames_end);
         if needed > available_bytes {
             return Ok(Err(Defect::Truncated {
@@ -297,10 +300,13 @@ impl Sealed {
         }
         let mut bytes = vec![0; usize::try_from(needed).unwrap_or(0)];
         read_full_at(file, &mut bytes, frames_end)?;
-        if let Err(defect) = footer.verify_index(&bytes, &context) {
-            return Ok(Err(defect));
-        }
-        Ok(Ok((footer, Bytes::from(bytes).slice(FOOTER_BYTES..))))
+        let skipped = match footer.verify_index(&bytes, &context) {
+            Err(defect) => return Ok(Err(defect)),
+            Ok(Cow::Owned(entries)) => Some(entries),
+            Ok(Cow::Borrowed(_)) => None,
+        };
+        let whole = || Bytes::from(bytes).slice(FOOTER_BYTES..);
+        Ok(Ok((footer, skipped.map_or_else(whole, Bytes::from))))
     }
 
     /// The index of a segment whose footer does not verify. What does not verify among the frames is
@@ -312,6 +318,7 @@ impl Sealed {
             first_seq: self.entry.base_seq,
             next_seq: self.entry.next_seq,
             dense: header.origin == Origin::Live,
+            ..Range::known()
         };
         let (context, mut index) = (header.context(), Vec::new());
         salvage(&mut Window::new(source), &context, range, |piece| {

@@ -4,9 +4,7 @@ use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{
         BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader,
-        footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES},
-        header::HEADER_BYTES,
-        names,
+        footer::FOOTER_BYTES, header::HEADER_BYTES, names,
     },
     segment::{Fault, Piece, Range, Source, Window, nonzero_end, salvage},
     types::{SegmentId, Seq},
@@ -106,6 +104,7 @@ fn frames(
         first_seq: header.base_seq,
         next_seq: Seq::MAX,
         dense: false,
+        ..Range::known()
     };
     let mut at = start;
     salvage(window, &header.context(), range, |piece| match piece {
@@ -140,7 +139,7 @@ fn behind(
 ) {
     if let Ok(footer) = Footer::decode(bytes, context, at) {
         each(Inspected::Footer { offset: at, footer });
-        at += FOOTER_BYTES as u64 + u64::from(footer.entry_count) * INDEX_ENTRY_BYTES as u64;
+        at += footer.total_bytes(bytes).unwrap_or(FOOTER_BYTES as u64);
     }
     if at < end_offset {
         each(Inspected::Zeros {

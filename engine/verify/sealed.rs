@@ -65,7 +65,7 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyRep
         salt: entry.salt,
         base_seq: entry.base_seq,
     };
-    let found = open_damaged(dir, identity, entry.max_timestamp_ms)
+    let found = open_damaged(dir, identity)
         .map_err(|error| Error::io(Op::Verify, error).at(Place::in_segment(entry.id, 0)))?;
     if let Some(found) = found {
         walk(
@@ -87,25 +87,33 @@ fn walk(
     dense: bool,
     report: &mut VerifyReport,
 ) -> Result<u64> {
-    let mut count = 0;
+    let (mut count, mut end_seq) = (0, entry.base_seq);
     let range = Range {
         offset: HEADER_BYTES as u64,
         frames_end: entry.frames_end,
         first_seq: entry.base_seq,
         next_seq: entry.next_seq,
         dense,
+        ..Range::known()
     };
     salvage(
         &mut Window::new(source),
         &context,
         range,
         |piece| match piece {
-            Piece::Record(..) => count += 1,
+            Piece::Record(_, record) => (count, end_seq) = (count + 1, record.seq + 1),
             Piece::Gap(gap) => report.findings.push(of_gap(entry.id, &gap)),
-            Piece::Batch(..) => {}
+            Piece::Batch(_, batch) => end_seq = end_seq.max(batch.first_seq),
         },
     )
     .map_err(|fault| fault.into_error(Op::Verify, entry.id))?;
+    if end_seq > entry.next_seq {
+        let found = whole(
+            entry,
+            Defect::Malformed("seq behind the end of the segment"),
+        );
+        report.findings.push(found);
+    }
     report.record_count += count;
     Ok(count)
 }

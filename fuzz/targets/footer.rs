@@ -20,6 +20,6 @@ fn look(bytes: &[u8]) {
     let Ok(footer) = Footer::decode(bytes, &CONTEXT, 4096) else { return };
     let Ok(entries) = footer.verify_index(bytes, &CONTEXT) else { return };
     let index: Vec<IndexEntry> =
-        (0..footer.entry_count as usize).map(|number| IndexEntry::read(entries, number)).collect();
+        (0..footer.entry_count as usize).map(|number| IndexEntry::read(&entries, number)).collect();
     assert_eq!(Footer::decode(&footer.encode(&CONTEXT, &index), &CONTEXT, 4096), Ok(footer));
 }

@@ -339,7 +339,7 @@ fn footer(args: &Args, name: Option<&str>, seen: &Seen) -> Outcome {
         FOOTER_BYTES + index.len() * INDEX_ENTRY_BYTES,
     )?;
     let read: Vec<_> = (0..index.len())
-        .map(|number| IndexEntry::read(entries, number))
+        .map(|number| IndexEntry::read(&entries, number))
         .collect();
     same("index", index, read)
 }
@@ -374,6 +374,8 @@ fn manifest(args: &Args) -> Outcome {
     };
     let manifest = Manifest {
         log_id: log_id(args)?,
+        incarnation: args.number("incarnation")?,
+        write_features: 0,
         generation: args.number("generation")?,
         created_ms: args.number("created_ms")?,
         head_seq: args.number("head_seq")?,
@@ -381,6 +383,7 @@ fn manifest(args: &Args) -> Outcome {
         durable_seq: args.number("durable_seq")?,
         durable_end: args.number("durable_end")?,
         clean: args.flag("clean")?,
+        has_ledger: args.flag("has_ledger")?,
         sealed: vec![sealed],
         tail: TailEntry {
             id: SegmentId(tail[0]),
@@ -421,6 +424,7 @@ fn producers(args: &Args) -> Outcome {
     };
     let file = ProducersFile {
         log_id: log_id(args)?,
+        incarnation: args.number("incarnation")?,
         as_of_seq: args.number("as_of_seq")?,
         end_seq: args.number("end_seq")?,
         tail_id: SegmentId(args.number("tail")?),
@@ -440,6 +444,7 @@ fn cursor(args: &Args) -> Outcome {
     });
     let cursor = CursorFile {
         log_id: log_id(args)?,
+        incarnation: args.number("incarnation")?,
         id: args.number("id")?,
         seq: args.number("seq")?,
         as_of_seq: args.number("as_of_seq")?,
@@ -460,6 +465,7 @@ fn cursor(args: &Args) -> Outcome {
 fn watermark(args: &Args) -> Outcome {
     let watermark = WatermarkFile {
         log_id: log_id(args)?,
+        incarnation: args.number("incarnation")?,
         durable_seq: args.number("durable_seq")?,
         generation: args.number("generation")?,
     };

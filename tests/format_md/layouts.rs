@@ -2,7 +2,7 @@
 
 use super::examples::number;
 use super::tables::{table, tables};
-use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX};
+use cairnlog::format::batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, encode_annex};
 use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile, PENDING_BYTES, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
@@ -42,6 +42,7 @@ pub fn check_layouts(spec: &str) -> Outcome {
     let code = [
         header(),
         batch(),
+        annex(),
         record(),
         footer(),
         index_entry(),
@@ -95,7 +96,9 @@ fn check_field(field: &Field, fields: &[Field], layout: &Layout) -> Outcome {
         "version" => {
             bytes == VERSION.to_le_bytes() && field.meaning.starts_with(&VERSION.to_string())
         }
-        "reserved" | "required_features" | "optional_features" => {
+        // The sizes of entries: 0 is that of version 1.
+        "reserved" | "required_features" | "optional_features" | "entry_bytes"
+        | "producer_words" | "append_words" | "pending_bytes" => {
             bytes.iter().all(|byte| *byte == 0)
         }
         name if name.contains("checksum")
@@ -268,6 +271,12 @@ pub fn frame(
     out
 }
 
+fn annex() -> Layout {
+    layout!(ANNEX_BYTES_MIN, 0, |kind: &u32| encode_annex(*kind, &[], &CONTEXT, 128), {
+        "kind": |it: &mut u32| *it = u32::MAX,
+    })
+}
+
 fn record() -> Layout {
     let bytes = frame(None, Some(b""), None, None);
     let meta = bytes
@@ -325,6 +334,8 @@ fn index_entry() -> Layout {
 fn empty_manifest() -> Manifest {
     Manifest {
         log_id: LogId([0; 16]),
+        incarnation: 0,
+        write_features: 0,
         generation: 0,
         created_ms: 0,
         head_seq: 0,
@@ -332,6 +343,7 @@ fn empty_manifest() -> Manifest {
         durable_seq: 0,
         durable_end: 0,
         clean: false,
+        has_ledger: false,
         sealed: Vec::new(),
         tail: TailEntry {
             id: SegmentId(0),
@@ -345,6 +357,8 @@ fn empty_manifest() -> Manifest {
 fn manifest() -> Layout {
     let mut layout = layout!(MANIFEST_BYTES, empty_manifest(), Manifest::encode, {
         "log_id": |it: &mut Manifest| it.log_id = LogId([1; 16]),
+        "incarnation": |it: &mut Manifest| it.incarnation = u32::MAX,
+        "write_features": |it: &mut Manifest| it.write_features = u32::MAX,
         "generation": |it: &mut Manifest| it.generation = ALL,
         "created_ms": |it: &mut Manifest| it.created_ms = -1,
         "head_seq": |it: &mut Manifest| it.head_seq = ALL,
@@ -357,7 +371,7 @@ fn manifest() -> Layout {
         "tail_salt": |it: &mut Manifest| it.tail.salt = ALL,
         "tail_base_seq": |it: &mut Manifest| it.tail.base_seq = ALL,
     });
-    // One bit and one small count: their words are turned over, and proved by the example.
+    // Two bits and one small count: their words are turned over, and proved by the example.
     for (name, range) in [("flags", 20..24), ("sealed_count", 80..84)] {
         turn_over(&mut layout, name, range);
     }
@@ -406,6 +420,7 @@ fn sealed() -> Layout {
 fn no_producers() -> ProducersFile {
     ProducersFile {
         log_id: LogId([0; 16]),
+        incarnation: 0,
         as_of_seq: 0,
         end_seq: 0,
         tail_id: SegmentId(0),
@@ -416,6 +431,7 @@ fn no_producers() -> ProducersFile {
 fn producers() -> Layout {
     let mut layout = layout!(PRODUCERS_BYTES, no_producers(), ProducersFile::encode, {
         "log_id": |it: &mut ProducersFile| it.log_id = LogId([1; 16]),
+        "incarnation": |it: &mut ProducersFile| it.incarnation = u32::MAX,
         "as_of_seq": |it: &mut ProducersFile| it.as_of_seq = ALL,
         "end_seq": |it: &mut ProducersFile| it.end_seq = ALL,
         "tail_id": |it: &mut ProducersFile| it.tail_id = SegmentId(ALL),
@@ -514,6 +530,7 @@ fn pending() -> Layout {
 fn cursor() -> Layout {
     let mut layout = layout!(CURSOR_BYTES, plain_cursor(), CursorFile::encode, {
         "log_id": |it: &mut CursorFile| it.log_id = LogId([1; 16]),
+        "incarnation": |it: &mut CursorFile| it.incarnation = u32::MAX,
         "id": |it: &mut CursorFile| it.id = ALL,
         "seq": |it: &mut CursorFile| it.seq = ALL,
         "as_of_seq": |it: &mut CursorFile| it.as_of_seq = ALL,
@@ -522,7 +539,7 @@ fn cursor() -> Layout {
     });
     for (name, range) in [
         ("name_bytes", 10..12),
-        ("flags", 72..76),
+        ("flags", 72..74),
         ("pending_count", 76..80),
     ] {
         turn_over(&mut layout, name, range);
@@ -533,6 +550,7 @@ fn cursor() -> Layout {
 fn plain_cursor() -> CursorFile {
     CursorFile {
         log_id: LogId([0; 16]),
+        incarnation: 0,
         id: 0,
         seq: 0,
         as_of_seq: 0,
@@ -547,11 +565,13 @@ fn plain_cursor() -> CursorFile {
 fn watermark() -> Layout {
     let value = WatermarkFile {
         log_id: LogId([0; 16]),
+        incarnation: 0,
         durable_seq: 0,
         generation: 0,
     };
     layout!(WATERMARK_BYTES, value, WatermarkFile::encode, {
         "log_id": |it: &mut WatermarkFile| it.log_id = LogId([1; 16]),
+        "incarnation": |it: &mut WatermarkFile| it.incarnation = u32::MAX,
         "durable_seq": |it: &mut WatermarkFile| it.durable_seq = ALL,
         "generation": |it: &mut WatermarkFile| it.generation = ALL,
     })
@@ -578,14 +598,16 @@ fn check_bits(spec: &str) -> Outcome {
         epoch: 2,
         number: 3,
     };
-    let shapes: [(&str, u32); 5] = [
+    let shapes: [(&str, u32); 6] = [
         ("count", shape(COUNT_MAX, false) ^ (shape(1, false) & !1)),
         ("sparse", shape(1, true) ^ shape(1, false)),
         ("watermark", shape(0, false) ^ shape(1, false) ^ 1),
         (
             "reserved",
-            !(shape(COUNT_MAX, true) | shape(0, false) | 0xF << 28),
+            !(shape(COUNT_MAX, true) | shape(0, false) | 0b11111 << 27),
         ),
+        // No encoder sets it: the decoder knows it.
+        ("extended", 1 << 27),
         ("pattern", 0xF << 28),
     ];
     let metas: [(&str, u32); 6] = [

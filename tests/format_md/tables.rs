@@ -3,14 +3,14 @@
 use super::blocks::{blocks, file};
 use super::examples::number;
 use super::layouts::{CONTEXT, frame};
-use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX};
-use cairnlog::format::crc32c;
+use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX, encode_annex};
 use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX, PENDING_MAX};
 use cairnlog::format::footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_STEP_BYTES};
 use cairnlog::format::header::HEADER_BYTES;
-use cairnlog::format::manifest::MANIFEST_BYTES;
+use cairnlog::format::manifest::{FRAMES_END_MAX, MANIFEST_BYTES, SEALED_MAX};
 use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
+use cairnlog::format::{NUMBER_MAX, crc32c};
 
 type Outcome<T = ()> = Result<T, String>;
 
@@ -86,6 +86,15 @@ pub fn check_seeds(spec: &str) -> Outcome {
         let (from, to): (usize, Option<usize>) = (words.next().unwrap_or(0), words.next());
         Ok::<_, String>((constant, from, to.map(|to| to + 1)))
     };
+    let (constant, from, _) = row("Annex")?;
+    let (salt, annex) = (CONTEXT.salt, encode_annex(7, b"content", &CONTEXT, 128));
+    let sum = crc32c(
+        (salt ^ 128) as u32 ^ (salt >> 32) as u32 ^ constant,
+        annex.get(from..).unwrap_or_default(),
+    );
+    if annex[..4] != sum.to_le_bytes() {
+        return Err("the checksum of an annex".into());
+    }
     let found = blocks(spec)?;
     for block in &found {
         let bytes = &block.bytes[..];
@@ -203,7 +212,9 @@ pub fn check_limits(spec: &str) -> Outcome {
         format!("{most} "),
         format!("{most} "),
         format!("{days} days around its beginning "),
-        format!("{most} "),
+        format!("{} SEALED_MAX", grouped(SEALED_MAX)),
+        format!("{} FRAMES_END_MAX", grouped(FRAMES_END_MAX)),
+        format!("{} NUMBER_MAX", grouped(NUMBER_MAX)),
         format!("{} bytes NAME_BYTES_MAX", grouped(NAME_BYTES_MAX)),
         format!("{} PENDING_MAX", grouped(PENDING_MAX)),
         format!("{} bytes INDEX_STEP_BYTES", grouped(INDEX_STEP_BYTES)),

@@ -203,6 +203,8 @@ pub fn manifest(sealed: &[&Seg], tail: &Seg) -> Manifest {
     let spare_id = tail.header.id.0 + 1;
     Manifest {
         log_id: LOG,
+        incarnation: 5,
+        write_features: 0,
         generation: 1,
         created_ms: TIME,
         head_seq: 0,
@@ -210,6 +212,7 @@ pub fn manifest(sealed: &[&Seg], tail: &Seg) -> Manifest {
         durable_seq: tail.header.base_seq,
         durable_end: 0,
         clean: false,
+        has_ledger: false,
         sealed: sealed.iter().map(|seg| seg.entry()).collect(),
         tail: TailEntry {
             id: tail.header.id,

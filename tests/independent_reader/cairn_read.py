@@ -14,11 +14,16 @@ HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24,
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
 MANIFEST, ENTRIES, PRODUCERS = 0x4D414E49, 0x4D454E54, 0x50524F44
 LEDGER_BYTES, PRODUCER_BYTES, APPEND_BYTES, CURSOR_EPOCH = 72, 32, 24, 0xFFFFFFFF
+ANNEX, NUMBER_MAX = 0x414E4558, 1 << 62
 LIVE, COPY = 1, 2
 
 
 class Defect(Exception):
     """Bytes that are not what they should be, or a file: then with the segment's id and 0."""
+
+
+class Unsupported(Exception):
+    """What a newer program wrote: judged before anything else."""
 
 
 TABLE = list(range(256))
@@ -64,7 +69,7 @@ def preamble(data, size, magic, constant, what):
         raise Defect("%s: checksum" % what)
     version, required = struct.unpack_from("<H2xI", data, 8)
     if version != 1 or required:
-        sys.exit("unsupported: version %d, required features %#x" % (version, required))
+        raise Unsupported("%s: version %d, required features %#x" % (what, version, required))
 
 
 def header(data):
@@ -84,16 +89,20 @@ def manifest(data):
     preamble(data, MANIFEST_BYTES, b"CAIRNMAN", MANIFEST, "manifest")
     log_id, _, head_seq, next_id, durable_seq = struct.unpack_from("<16s4Q", data, 24)
     count, checksum, spare_id, spare_salt, *tail = struct.unpack_from("<II5Q", data, 80)
-    entries = data[MANIFEST_BYTES:]
-    if len(entries) != count * SEALED_BYTES or crc(ENTRIES, entries) != checksum:
+    entries, size = data[MANIFEST_BYTES:], struct.unpack_from("<H", data, 10)[0] or SEALED_BYTES
+    if size < SEALED_BYTES or len(entries) != count * size or crc(ENTRIES, entries) != checksum:
         raise Defect("manifest: list of sealed segments")
-    sealed = [Sealed(*fields) for fields in struct.iter_unpack("<5QqIIII", entries)]
+    sealed = [Sealed(*struct.unpack_from("<5QqIIII", entries, number * size))
+              for number in range(count)]
     spare = Named(spare_id, spare_salt, None) if spare_id else None
     ids = [entry.id for entry in sealed] + [tail[0]] + ([spare_id] if spare else [])
     if len(set(ids)) != len(ids) or not all(0 < number < next_id for number in ids):
         raise Defect("manifest: segment id")
     seqs = [seq for entry in sealed for seq in (entry.base_seq, entry.next_seq)] + [tail[2]]
-    if seqs != sorted(seqs) or any(entry.frames_end < HEADER_BYTES for entry in sealed):
+    ends = [entry.frames_end for entry in sealed]
+    if max(seqs + [head_seq, next_id, durable_seq]) > NUMBER_MAX:
+        raise Defect("manifest: a number is too large")
+    if seqs != sorted(seqs) or not all(HEADER_BYTES <= end <= 1 << 33 for end in ends):
         raise Defect("manifest: order of segments")
     return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail), spare)
 
@@ -105,8 +114,10 @@ def batch_header(data, offset, head):
         raise Defect("batch header: checksum")
     count, sparse, watermark = shape & 0xFFFFFF, shape >> 24 & 1, shape >> 25 & 1
     first, durable_seq = first + head.base_seq, first + head.base_seq - distance
-    if (shape >> 26 != 0b101000 or durable_seq < 0 or first + count >= 1 << 64
-            or watermark != (count == 0) or (count == 0 and (body_bytes or sparse))
+    if shape >> 26 == 0b101010:
+        raise Unsupported("a batch whose header goes on")
+    if (shape >> 26 != 0b101000 or durable_seq < 0 or first + count > NUMBER_MAX
+            or watermark != (count == 0) or (count == 0 and (0 < body_bytes < 8 or sparse))
             or body_bytes < count * (12 if sparse else 8)):
         raise Defect("batch header: malformed")
     return Batch(body_bytes, first, durable_seq, head.base_time + time, count, sparse)
@@ -143,27 +154,27 @@ def ledger(data, log_id):
     """The seq below which the ledger of producers accounts for every append, all of it durable."""
     if len(data) < LEDGER_BYTES or data[:8] != b"CAIRNPRO":
         raise Defect("producers: no magic")
-    version, _, required, of_log, as_of, end, _, producers, appends, _, checksum = \
-        struct.unpack_from("<HHI16sQQQIIII", data, 8)
-    lists = data[LEDGER_BYTES:]
-    if len(lists) != producers * PRODUCER_BYTES + appends * APPEND_BYTES:
-        raise Defect("producers: length of the lists")
+    version, *words, required, of_log, as_of, end, _, producers, appends, _, checksum = \
+        struct.unpack_from("<HBBI16sQQQIIII", data, 8)
+    lists, sizes = data[LEDGER_BYTES:], (8 * words[0] or PRODUCER_BYTES, 8 * words[1] or APPEND_BYTES)
     if crc(crc(PRODUCERS, data[:LEDGER_BYTES - 4]), lists) != checksum:
         raise Defect("producers: checksum")
     if version != 1 or required:
-        raise Defect("producers: a later version")
-    at, last, wrong = producers * PRODUCER_BYTES, None, of_log != log_id or end > as_of
+        raise Unsupported("producers: a later version")
+    if sizes < (PRODUCER_BYTES, APPEND_BYTES) or len(lists) != producers * sizes[0] + appends * sizes[1]:
+        raise Defect("producers: length of the lists")
+    at, last, wrong = producers * sizes[0], None, of_log != log_id or end > as_of
     for number in range(producers):
-        one, epoch, count, forgotten, flags = struct.unpack_from("<QIIQI", lists, number * 32)
+        one, epoch, count, forgotten, flags = struct.unpack_from("<QIIQI", lists, number * sizes[0])
         key, before, floor = (epoch == CURSOR_EPOCH, one), forgotten if flags & 1 else -1, 0
-        wrong |= last is not None and key <= last or at + count * APPEND_BYTES > len(lists)
+        wrong |= last is not None and key <= last or at + count * sizes[1] > len(lists)
         last = key
-        for at in range(at, at + count * APPEND_BYTES, APPEND_BYTES) if not wrong else ():
+        for at in range(at, at + count * sizes[1], sizes[1]) if not wrong else ():
             named, first, records = struct.unpack_from("<QQI", lists, at)
             wrong |= records == 0 or first < floor or first + records > as_of
             wrong |= named <= before and epoch != CURSOR_EPOCH
             before, floor = named, first + records
-        at += APPEND_BYTES if count else 0
+        at += sizes[1] if count else 0
     if wrong or at != len(lists):
         raise Defect("producers: they contradict themselves")
     return as_of
@@ -185,7 +196,10 @@ def batch_at(data, offset, head, expected, end, gaps):
         one, at = record(body, at, batch, head.salt, expected)
         records.append(one)
         expected = one["seq"] + 1
-    if at != len(body):
+    if not batch.count and body:
+        if crc(seed(ANNEX, head.salt, offset), body[4:]) != int.from_bytes(body[:4], "little"):
+            raise Defect("annex: checksum")
+    elif at != len(body):
         raise Defect("batch: longer than its records")
     return records, batch_end, expected
 
@@ -201,8 +215,8 @@ def in_order(data, x, salt, expected):
 
 def witness(data, start, head):
     """The highest durable watermark that any batch header from start on states."""
-    highest = 0  # The last byte of a header: the pattern 1010, two zeros, watermark and sparse.
-    for match in re.compile(rb"[\xa0-\xa3]").finditer(data, start + BATCH_BYTES - 1):
+    highest = 0  # The last byte of a header: the pattern 1010, extended, zero, watermark and sparse.
+    for match in re.compile(rb"[\xa0-\xa3\xa8-\xab]").finditer(data, start + BATCH_BYTES - 1):
         try:
             batch = batch_header(data, match.start() - BATCH_BYTES + 1, head)
             highest = max(highest, batch.durable_seq)
@@ -326,6 +340,9 @@ class Reader:
                 self.defect("damaged", None, 0, "there is no manifest")
         except Defect as why:
             self.defect("damaged", None, 0, why)
+        except Unsupported as why:
+            self.verdict = "unsupported"
+            self.defects.append({"segment": None, "offset": 0, "what": str(why)})
         last = {"verdict": self.verdict, "next_seq": self.next_seq, "defects": self.defects}
         print(json.dumps(last, separators=(",", ":")))
 

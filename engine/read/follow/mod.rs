@@ -163,7 +163,7 @@ impl Follower {
                 }
             };
             if let Ok(told) = WatermarkFile::decode(&bytes) {
-                return Ok((told.log_id == manifest.log_id).then_some(told));
+                return Ok(manifest.owner().check(told.owner()).is_ok().then_some(told));
             }
         }
         Ok(None)

@@ -78,7 +78,7 @@ pub(crate) fn carry(
     };
     // As of the new tail's base, or further if an earlier tail's base was there already.
     let as_of_seq = ledger.next_seq().max(base_seq);
-    let stored = ledger.to_file(manifest.log_id, as_of_seq, as_of_seq, header.id);
+    let stored = ledger.to_file(manifest.owner(), as_of_seq, as_of_seq, header.id);
     let place = Place::file(names::segment(header.id));
     let copy_id = header.id;
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;

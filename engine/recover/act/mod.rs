@@ -25,8 +25,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     segment::{
-        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, new_log_id, scan,
-        tail_header,
+        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, new_incarnation,
+        new_log_id, scan, tail_header,
     },
     sync::Arc,
     types::{SegmentId, Seq},
@@ -63,6 +63,8 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         .map_err(io_at(Place::file(names::segment(spare_id))))?;
     let first = Manifest {
         log_id,
+        incarnation: new_incarnation(dir),
+        write_features: 0,
         generation: 0,
         created_ms: vfs.unix_time_ms(),
         head_seq: 0,
@@ -70,6 +72,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         durable_seq: 0,
         durable_end: 0,
         clean: false,
+        has_ledger: false,
         sealed: Vec::new(),
         tail: writer.tail.entry(),
         spare: None,

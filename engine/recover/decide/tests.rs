@@ -85,6 +85,8 @@ fn blank(id: SegmentId) -> UnsealedFact {
 fn manifest() -> Manifest {
     Manifest {
         log_id: LogId([7; 16]),
+        incarnation: 3,
+        write_features: 0,
         generation: 9,
         created_ms: 0,
         head_seq: 0,
@@ -92,6 +94,7 @@ fn manifest() -> Manifest {
         durable_seq: BASE,
         durable_end: 0,
         clean: false,
+        has_ledger: false,
         sealed: Vec::new(),
         tail: TailEntry {
             id: TAIL,
@@ -127,6 +130,7 @@ fn unclean() -> Facts {
 fn ledger(as_of_seq: Seq) -> ProducersFact {
     ProducersFact::Valid(Box::new(ProducersFile {
         log_id: LogId([7; 16]),
+        incarnation: 3,
         as_of_seq,
         end_seq: as_of_seq,
         tail_id: TAIL,

@@ -202,6 +202,25 @@ fn the_ledger_of_producers() {
         &with(ledger(112)),
         "refuse 5 110..112",
     );
+    let flagged = |producers: ProducersFact| Facts {
+        producers,
+        ..with_manifest(|m| m.has_ledger = true)
+    };
+    decides(
+        "it is as it should be",
+        &flagged(ledger(BASE)),
+        "carry 109..110",
+    );
+    decides(
+        "it is gone",
+        &flagged(ProducersFact::Missing),
+        "refuse PRODUCERS 0..0",
+    );
+    decides(
+        "it is of an earlier tail",
+        &flagged(ledger(BASE - 1)),
+        "refuse PRODUCERS 0..0",
+    );
     decides(
         "it does not verify",
         &with(ProducersFact::Invalid(BAD)),
@@ -221,6 +240,7 @@ fn what_lies_beside_the_log_is_heard() {
     let told = |durable_seq, generation| Facts {
         watermark: WatermarkFact::Told(WatermarkFile {
             log_id: LogId([7; 16]),
+            incarnation: 3,
             durable_seq,
             generation,
         }),
@@ -399,6 +419,7 @@ fn no_manifest() {
     );
     let told = WatermarkFile {
         log_id: LogId([7; 16]),
+        incarnation: 3,
         durable_seq: 0,
         generation: 1,
     };
@@ -412,4 +433,30 @@ fn no_manifest() {
         ..with(vec![])
     };
     decides("a backup cut short", &facts, "refuse BACKUP 0..0");
+}
+
+#[test]
+fn the_ledger_that_the_manifest_knows_of() {
+    let with = |producers: ProducersFact| Facts {
+        producers,
+        ..with_manifest(|m| m.has_ledger = true)
+    };
+    let gone = with(ProducersFact::Missing);
+    decides("it is gone", &gone, "refuse PRODUCERS 0..0");
+    let old = with(ledger(BASE - 1));
+    decides("it is older than the tail", &old, "refuse PRODUCERS 0..0");
+    decides(
+        "it is as of the tail",
+        &with(ledger(BASE)),
+        "carry 109..110",
+    );
+    let facts = Facts {
+        producers: ledger(BASE - 1),
+        ..unclean()
+    };
+    decides(
+        "a log from before the manifest knew",
+        &facts,
+        "carry 109..110",
+    );
 }
