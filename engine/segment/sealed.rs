@@ -5,11 +5,9 @@
 //! segment costs its manifest entry and a few words.
 
 use super::{
-    Fault, Piece, Source, Window,
+    Fault, Range, Source,
     frames::View,
-    index::Index,
-    salvage::{Range, salvage},
-    summary::push_index,
+    index::{Index, rebuild},
 };
 use crate::{
     error::Defect,
@@ -252,8 +250,7 @@ impl Sealed {
         Ok(Ok((footer, skipped.map_or_else(whole, Bytes::from))))
     }
 
-    /// The index of a segment whose footer does not verify. What does not verify among the frames is
-    /// left out here and reported when it is read.
+    /// The index of a segment whose footer does not verify.
     fn rebuild(&self, source: &Source, header: &SegmentHeader) -> Result<Index, Fault> {
         let range = Range {
             offset: HEADER_BYTES as u64,
@@ -262,13 +259,7 @@ impl Sealed {
             next_seq: self.entry.next_seq,
             dense: header.origin == Origin::Live,
         };
-        let (context, mut index) = (header.context(), Vec::new());
-        salvage(&mut Window::new(source), &context, range, |piece| {
-            if let Piece::Batch(offset, batch) = piece {
-                push_index(&mut index, &context, batch, offset);
-            }
-        })?;
-        Ok(Index::Rebuilt(Arc::new(index)))
+        rebuild(source, &header.context(), range)
     }
 }
 
