@@ -51,7 +51,7 @@ impl WatermarkFact {
 }
 
 /// Whether such a file may as well not be there: it was removed since, or is somebody else's.
-fn is_out_of_reach(error: &io::Error) -> bool {
+pub(super) fn is_out_of_reach(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied

@@ -6,9 +6,10 @@
 //!
 //! Called by look; calls format.
 
+use super::heard::{WatermarkFact, is_out_of_reach};
 use super::look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnnamedFact, UnsealedFact};
 use crate::{
-    error::{Defect, Place},
+    error::{Defect, Error, Op, Place, Result},
     format::{
         WRITE_FEATURES, WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES,
     },
@@ -16,13 +17,13 @@ use crate::{
     types::SegmentId,
     vfs::{Access, Dir, read_full_at},
 };
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 /// The most that is read of a cursor's file, in bytes. None is so long.
 const CURSOR_BYTES_MAX: usize = 1 << 20;
 
 /// Every structure that says it is a newer program's, and where.
-pub(super) fn newer(dir: &Dir, facts: &Facts) -> Vec<(Place, Defect)> {
+pub(super) fn newer(dir: &Dir, op: Op, facts: &Facts) -> Result<Vec<(Place, Defect)>> {
     let mut found: Vec<(Place, Defect)> = Vec::new();
     found.extend(of_manifest(&facts.manifest));
     if let ProducersFact::Invalid(defect) = &facts.producers {
@@ -34,10 +35,12 @@ pub(super) fn newer(dir: &Dir, facts: &Facts) -> Vec<(Place, Defect)> {
     }
     let unnamed = facts.unnamed.iter();
     found.extend(unnamed.filter_map(|UnnamedFact { id, header, .. }| of_header(*id, header)));
-    found.extend(of_watermark(dir));
-    found.extend(of_cursors(dir));
+    if facts.watermark != WatermarkFact::Missing {
+        found.extend(of_watermark(dir, op)?);
+    }
+    found.extend(of_cursors(dir, op)?);
     found.retain(|(_, defect)| defect.is_unsupported());
-    found
+    Ok(found)
 }
 
 fn of_manifest(fact: &ManifestFact) -> Option<(Place, Defect)> {
@@ -77,35 +80,47 @@ fn of_frames(fact: &UnsealedFact) -> Option<(Place, Defect)> {
 }
 
 /// A file of a writer that may have told there what this one would not hear.
-fn of_watermark(dir: &Dir) -> Option<(Place, Defect)> {
-    let bytes = head_of(dir, names::WATERMARK, WATERMARK_BYTES)?;
-    let defect = WatermarkFile::decode(&bytes).err()?;
-    Some((Place::file(names::WATERMARK), defect))
-}
-
-fn of_cursors(dir: &Dir) -> Vec<(Place, Defect)> {
-    let cursors = dir.child(names::CURSORS);
-    let Ok(listed) = cursors.list() else {
-        return Vec::new();
+fn of_watermark(dir: &Dir, op: Op) -> Result<Option<(Place, Defect)>> {
+    let place = Place::file(names::WATERMARK);
+    let read = head_of(dir, names::WATERMARK, WATERMARK_BYTES);
+    let Some(bytes) = read.map_err(|error| Error::io(op, error).at(place.clone()))? else {
+        return Ok(None);
     };
-    let files = listed.iter().filter(|entry| entry.is_file);
-    let ids = files.filter_map(|entry| names::parse_cursor(&entry.name));
-    ids.filter_map(|id| {
-        let name = names::cursor(id);
-        let bytes = head_of(&cursors, &name, CURSOR_BYTES_MAX)?;
-        let defect = CursorFile::decode(&bytes).err()?;
-        let path: PathBuf = [names::CURSORS, &name].iter().collect();
-        Some((Place::file(path), defect))
-    })
-    .collect()
+    Ok(WatermarkFile::decode(&bytes)
+        .err()
+        .map(|defect| (place, defect)))
 }
 
-/// The beginning of a file; nothing if it cannot be read, which is for whoever needs it to tell.
-fn head_of(dir: &Dir, name: &str, bytes_max: usize) -> Option<Vec<u8>> {
-    let file = dir.open(name, Access::Read).ok()?;
-    let file_bytes = usize::try_from(file.len().ok()?).unwrap_or(usize::MAX);
+fn of_cursors(dir: &Dir, op: Op) -> Result<Vec<(Place, Defect)>> {
+    let cursors = dir.child(names::CURSORS);
+    let place = |name: &str| Place::file([names::CURSORS, name].iter().collect::<PathBuf>());
+    let listed = match cursors.list() {
+        Err(error) if is_out_of_reach(&error) => return Ok(Vec::new()),
+        listed => listed.map_err(|error| Error::io(op, error).at(place("")))?,
+    };
+    let mut found = Vec::new();
+    for entry in listed.iter().filter(|entry| entry.is_file) {
+        let place = place(&entry.name);
+        if names::parse_cursor(&entry.name).is_none() {
+            continue;
+        }
+        let read = head_of(&cursors, &entry.name, CURSOR_BYTES_MAX);
+        let read = read.map_err(|error| Error::io(op, error).at(place.clone()))?;
+        let defect = read.and_then(|bytes| CursorFile::decode(&bytes).err());
+        found.extend(defect.map(|defect| (place, defect)));
+    }
+    Ok(found)
+}
+
+/// The beginning of a file; `None` if it is gone, or somebody else's.
+fn head_of(dir: &Dir, name: &str, bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match dir.open(name, Access::Read) {
+        Err(error) if is_out_of_reach(&error) => return Ok(None),
+        opened => opened?,
+    };
+    let file_bytes = usize::try_from(file.len()?).unwrap_or(usize::MAX);
     let mut bytes = vec![0; file_bytes.min(bytes_max)];
-    let read = read_full_at(&*file, &mut bytes, 0).ok()?;
+    let read = read_full_at(&*file, &mut bytes, 0)?;
     bytes.truncate(read);
-    Some(bytes)
+    Ok(Some(bytes))
 }
