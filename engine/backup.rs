@@ -195,14 +195,12 @@ fn copy_side_files(core: &Core, to: &Dir, owner: Owner) -> Result<()> {
 
 /// Copies a cursor of the log as one of the copy; false if it is none, which is copied as it is.
 fn copy_cursor(core: &Core, from: &Dir, to: &Dir, name: &str, owner: Owner) -> Result<bool> {
-    let read = match names::parse_cursor(name) {
-        Some(_) => from
-            .read(name, CursorFile::stated_bytes)
-            .map_err(at_path(from, name)),
-        None => return Ok(false),
-    };
-    let Ok(mut bytes) = read else {
-        return Ok(false); // Deleted meanwhile, or for the copying to tell.
+    if names::parse_cursor(name).is_none() {
+        return Ok(false);
+    }
+    let mut bytes = match from.read(name, CursorFile::stated_bytes) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true), // Deleted meanwhile.
+        read => read.map_err(at_path(from, name))?,
     };
     let found = CursorFile::decode(&bytes);
     if !found.is_ok_and(|cursor| core.owner().check(cursor.owner()).is_ok()) {

@@ -74,6 +74,7 @@ impl Reverse {
             if let Some(spot) = self.spots.pop() {
                 let (record, chunk) = self.frames.at(&spot).map_err(fault)?;
                 let wanted = record.seq >= self.first;
+                self.before = record.seq;
                 return Ok(wanted.then(|| Record::keep(&record, chunk)));
             }
             let Some(block) = self.block else {
@@ -86,7 +87,21 @@ impl Reverse {
 
     /// Where the records between an index entry and the one after it start. They are verified when
     /// they are read; the walk's window then already holds them.
-    fn walk(&mut self, block: usize) -> Result<Vec<Spot>, Fault> {
+    fn walk(&mut self, mut block: usize) -> Result<Vec<Spot>, Fault> {
+        let ends = |view: &View, block: usize| {
+            let from = block
+                .checked_sub(1)
+                .and_then(|number| view.index.entry(number));
+            (from, view.index.entry(block))
+        };
+        let (from, to) = ends(&self.view, block);
+        if !self.view.is_true(from, to, self.limit) {
+            // Of what was walked before, all ends were as they should be.
+            self.view = self.view.indexed_anew(self.limit)?;
+            let last = self.before.saturating_sub(1);
+            block = (self.view.index).floor_count(last.saturating_sub(self.base_seq()));
+            self.block = block.checked_sub(1);
+        }
         let index = &self.view.index;
         let start = match block.checked_sub(1) {
             None => crate::format::header::HEADER_BYTES as u64,

@@ -5,7 +5,7 @@ use crate::{
     catalog::Catalog,
     error::{Error, Op, Result},
     format::RecordRef,
-    segment::{Fault, Frames},
+    segment::{Fault, Frames, Window},
     sync::Arc,
     types::{SegmentId, Seq},
 };
@@ -55,8 +55,10 @@ impl Forward {
     fn starting_at(catalog: &Catalog, seq: Seq) -> Result<Option<Self>> {
         Ok(part_at(catalog, seq)?.map(|part| {
             let delta = seq.saturating_sub(part.view.context.base_seq);
+            let window = Window::new(&part.view.source);
+            let entry = part.view.index.floor(delta);
             Self {
-                frames: Frames::new(&part.view, part.view.index.floor_offset(delta)),
+                frames: Frames::from_entry(window, &part.view, entry, (delta, part.limit)),
                 segment: part.view.segment,
                 next_seq: part.next_seq,
                 limit: part.limit,

@@ -11,7 +11,7 @@ use crate::{
         Manifest, Owner, WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES,
     },
     types::Seq,
-    vfs::{Access, Dir, read_full_at},
+    vfs::{Access, Dir, is_out_of_reach, read_full_at},
 };
 use std::{io, path::PathBuf};
 
@@ -56,14 +56,6 @@ impl WatermarkFact {
             Self::Missing | Self::Unheard => 0,
         }
     }
-}
-
-/// Whether such a file may as well not be there: it was removed since, or is somebody else's.
-fn is_out_of_reach(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-    )
 }
 
 pub(super) fn watermark_fact(dir: &Dir, op: Op, listed: bool) -> Result<WatermarkFact> {

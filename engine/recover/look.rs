@@ -152,7 +152,7 @@ pub(crate) fn is_far(id: SegmentId, manifest: &Manifest) -> bool {
 /// writer that is alive it is true of what is read later.
 pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     let mut facts = gather(dir, op)?;
-    facts.newer = newer(dir, &facts);
+    facts.newer = newer(dir, op, &facts)?;
     Ok(facts)
 }
 

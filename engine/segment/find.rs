@@ -22,7 +22,7 @@ pub(crate) fn find<T>(
     let span = view.index.span(delta, limit);
     // What is read by position is read up to the next entry of the index: the record is before it.
     let window = Window::of_chunks(&view.source, span.end.saturating_sub(span.start));
-    let mut frames = Frames::through(window, view, span.start);
+    let mut frames = Frames::from_entry(window, view, span.from, (delta, limit));
     if let Some((near, size)) = span.near {
         frames.touch(span.start, near, size);
         frames.touch(near, near + size, 64);

@@ -3,12 +3,16 @@
 //! Lending: a record borrows from the walk's window until the next call. The walk can start at any
 //! seq, go backwards by way of the index, and go on in a tail that grew.
 
-use super::{Fault, Source, Window, index::Index};
+use super::{
+    Fault, Range, Source, Window,
+    index::{Index, rebuild},
+};
 use crate::{
     error::Defect,
     format::{
-        BatchHeader, RecordRef, SegmentContext,
+        BatchHeader, IndexEntry, RecordRef, SegmentContext,
         batch::{BATCH_HEADER_BYTES, Records},
+        header::HEADER_BYTES,
         record::{self, frame_bytes_unverified},
     },
     types::{SegmentId, Seq},
@@ -23,6 +27,46 @@ pub(crate) struct View {
     pub(crate) context: SegmentContext,
     pub(crate) source: Source,
     pub(crate) index: Index,
+}
+
+impl View {
+    /// Whether a batch begins where each of two neighbours in the index says, and as it says. `None` stands
+    /// for the start of the segment, and for its end.
+    pub(crate) fn is_true(
+        &self,
+        from: Option<IndexEntry>,
+        to: Option<IndexEntry>,
+        limit: u64,
+    ) -> bool {
+        let begins = |entry: IndexEntry| {
+            let window = Window::of_chunks(&self.source, BATCH_HEADER_BYTES as u64);
+            let mut frames = Frames::through(window, self, entry.offset.into());
+            frames.begins(entry, u64::MAX, limit)
+        };
+        let in_order = from
+            .zip(to)
+            .is_none_or(|(from, to)| from.offset < to.offset);
+        // What begins behind the limit may not be there by now.
+        let near = |entry: &IndexEntry| u64::from(entry.offset) < limit;
+        self.index.is_known() || in_order && from.into_iter().chain(to).filter(near).all(begins)
+    }
+
+    /// The same segment with an index of its frames, instead of one that says something else.
+    pub(crate) fn indexed_anew(&self, limit: u64) -> Result<Self, Fault> {
+        let range = Range {
+            offset: HEADER_BYTES as u64,
+            frames_end: limit,
+            first_seq: self.context.base_seq,
+            next_seq: self.context.base_seq,
+            dense: false,
+            ..Range::known()
+        };
+        let index = rebuild(&self.source, &self.context, range)?;
+        Ok(Self {
+            index,
+            ..self.clone()
+        })
+    }
 }
 
 /// Where a record starts, and what it is verified against.
@@ -90,6 +134,35 @@ impl Frames {
             left: 0,
             stepped: false,
         }
+    }
+
+    /// A walk that begins where an entry of the index says that a batch does, for a seq at or above that
+    /// batch's; from the start of the segment if there is none, or another: an index that verifies may
+    /// still say something else than the frames, and would hide what it leads past.
+    pub(crate) fn from_entry(
+        window: Window,
+        view: &View,
+        entry: Option<IndexEntry>,
+        (seq_delta, limit): (u64, u64),
+    ) -> Self {
+        let start = HEADER_BYTES as u64;
+        let Some(entry) = entry else {
+            return Self::through(window, view, start);
+        };
+        let mut frames = Self::through(window, view, entry.offset.into());
+        if view.index.is_known() || frames.begins(entry, seq_delta, limit) {
+            return frames;
+        }
+        Self::new(view, start)
+    }
+
+    /// Whether the batch of an entry begins here.
+    fn begins(&mut self, entry: IndexEntry, seq_delta: u64, limit: u64) -> bool {
+        let first_seq = self.context.base_seq.checked_add(entry.seq_delta.into());
+        u64::from(entry.seq_delta) <= seq_delta
+            && matches!(self.open_batch(limit), Ok(true))
+            && self.next.batch_offset == u64::from(entry.offset)
+            && Some(self.next.batch.first_seq) == first_seq
     }
 
     /// The lowest seq that the segment may hold.

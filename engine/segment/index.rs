@@ -1,8 +1,12 @@
 //! The sparse index of a segment: from a seq to the offset of a batch at or before it.
 
-use super::Tail;
+use super::{
+    Fault, Piece, Source, Tail, Window,
+    salvage::{Range, salvage},
+    summary::push_index,
+};
 use crate::{
-    format::{IndexEntry, footer::INDEX_ENTRY_BYTES, header::HEADER_BYTES},
+    format::{IndexEntry, SegmentContext, footer::INDEX_ENTRY_BYTES, header::HEADER_BYTES},
     sync::Arc,
 };
 use bytes::Bytes;
@@ -19,6 +23,11 @@ pub(crate) enum Index {
 }
 
 impl Index {
+    /// Whether it was made from the frames here, and not read.
+    pub(crate) fn is_known(&self) -> bool {
+        !matches!(self, Self::Footer(_))
+    }
+
     pub(crate) fn entry_count(&self) -> usize {
         match self {
             Self::Footer(entries) => entries.len() / INDEX_ENTRY_BYTES,
@@ -74,11 +83,10 @@ impl Index {
         low
     }
 
-    /// Where to start walking for a seq: the offset of a batch at or before it.
-    pub(crate) fn floor_offset(&self, seq_delta: u64) -> u64 {
-        let number = self.floor_count(seq_delta).checked_sub(1);
-        let entry = number.and_then(|number| self.entry(number));
-        entry.map_or(HEADER_BYTES as u64, |entry| entry.offset.into())
+    /// The entry to start walking from for a seq: of a batch at or before it. `None`: from the start.
+    pub(crate) fn floor(&self, seq_delta: u64) -> Option<IndexEntry> {
+        let number = self.floor_count(seq_delta).checked_sub(1)?;
+        self.entry(number)
     }
 
     /// The part of a segment, up to `limit`, in which a seq lies.
@@ -88,6 +96,7 @@ impl Index {
         let to = self.entry(number);
         let start = from.map_or(HEADER_BYTES as u64, |entry| entry.offset.into());
         Span {
+            from,
             start,
             end: to.map_or(limit, |entry| limit.min(entry.offset.into())),
             near: from
@@ -97,9 +106,27 @@ impl Index {
     }
 }
 
+/// The index of a part of a segment, from its frames. What does not verify among them is left out here
+/// and reported when it is read.
+pub(crate) fn rebuild(
+    source: &Source,
+    context: &SegmentContext,
+    range: Range,
+) -> Result<Index, Fault> {
+    let mut entries = Vec::new();
+    salvage(&mut Window::new(source), context, range, |piece| {
+        if let Piece::Batch(offset, batch) = piece {
+            push_index(&mut entries, context, batch, offset);
+        }
+    })?;
+    Ok(Index::Rebuilt(Arc::new(entries)))
+}
+
 /// The part of a segment that one entry of its index stands for, in bytes from the file's start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
+    /// The entry itself; `None` is the start of the segment.
+    pub(crate) from: Option<IndexEntry>,
     pub(crate) start: u64,
     pub(crate) end: u64,
     /// Where the record lies, and what it takes, if those around it are of one size.

@@ -5,12 +5,10 @@
 //! segment costs its manifest entry and a few words, and so it does again once the `shelf` closed it.
 
 use super::{
-    Fault, Piece, Source, Window,
+    Fault, Range, Source,
     frames::View,
-    index::Index,
-    salvage::{Range, salvage},
+    index::{Index, rebuild},
     shelf::Shelf,
-    summary::push_index,
 };
 use crate::{
     error::Defect,
@@ -309,8 +307,7 @@ impl Sealed {
         Ok(Ok((footer, skipped.map_or_else(whole, Bytes::from))))
     }
 
-    /// The index of a segment whose footer does not verify. What does not verify among the frames is
-    /// left out here and reported when it is read.
+    /// The index of a segment whose footer does not verify.
     fn rebuild(&self, source: &Source, header: &SegmentHeader) -> Result<Index, Fault> {
         let range = Range {
             offset: HEADER_BYTES as u64,
@@ -320,13 +317,7 @@ impl Sealed {
             dense: header.origin == Origin::Live,
             ..Range::known()
         };
-        let (context, mut index) = (header.context(), Vec::new());
-        salvage(&mut Window::new(source), &context, range, |piece| {
-            if let Piece::Batch(offset, batch) = piece {
-                push_index(&mut index, &context, batch, offset);
-            }
-        })?;
-        Ok(Index::Rebuilt(Arc::new(index)))
+        rebuild(source, &header.context(), range)
     }
 }
 

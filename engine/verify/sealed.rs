@@ -9,7 +9,8 @@ use crate::{
         manifest::SealedEntry,
     },
     segment::{
-        Fault, Home, Identity, Loaded, Piece, Range, Sealed, Source, Window, open_damaged, salvage,
+        Fault, Home, Identity, Loaded, Piece, Range, Sealed, Source, View, Window, open_damaged,
+        salvage,
     },
     types::LogId,
     vfs::Dir,
@@ -35,6 +36,7 @@ pub(super) fn look(
                     .findings
                     .push(whole(entry, Defect::Malformed("count of records")));
             }
+            check_index(entry, &loaded.view, report);
             Ok(around(entry, &loaded, before, report))
         }
         Err(Fault::Defect {
@@ -116,6 +118,29 @@ fn walk(
     }
     report.record_count += count;
     Ok(count)
+}
+
+/// The index is derived data, and who uses it looks whether it is right. One that is not is told all the
+/// same: nothing that this writes has it so.
+fn check_index(entry: &SealedEntry, view: &View, report: &mut VerifyReport) {
+    let number_of = |number: usize| view.index.entry(number);
+    let mut entries = (0..view.index.entry_count()).filter_map(number_of);
+    let mut from = None;
+    let wrong = entries.any(|to| {
+        let is_true = view.is_true(from, Some(to), entry.frames_end);
+        from = Some(to);
+        !is_true || u64::from(to.offset) >= entry.frames_end
+    });
+    if wrong {
+        report.findings.push(Finding {
+            kind: FindingKind::Derived,
+            place: Place::in_segment(entry.id, entry.frames_end),
+            ..whole(
+                entry,
+                Defect::Malformed("index: it is not that of the frames"),
+            )
+        });
+    }
 }
 
 fn whole(entry: &SealedEntry, defect: Defect) -> Finding {

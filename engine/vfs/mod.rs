@@ -210,6 +210,20 @@ pub(crate) fn is_no_file_of_ours(error: &io::Error) -> bool {
         || [Some(libc::ELOOP), Some(libc::ENXIO)].contains(&error.raw_os_error())
 }
 
+/// Whether a file that cannot be opened may as well not be there: it was removed since, is somebody else's, or no file at
+/// all but a directory, a link or a pipe.
+pub(crate) fn is_out_of_reach(error: &io::Error) -> bool {
+    let no_file = [libc::ELOOP, libc::ENXIO, libc::ENODEV];
+    let kinds = [
+        io::ErrorKind::NotFound,
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::InvalidInput,
+        io::ErrorKind::IsADirectory,
+        io::ErrorKind::NotADirectory,
+    ];
+    kinds.contains(&error.kind()) || error.raw_os_error().is_some_and(|it| no_file.contains(&it))
+}
+
 /// Copies a file piece by piece.
 fn copy_by_position(from: &dyn VfsFile, to: &dyn VfsFile) -> io::Result<u64> {
     let (mut at, mut buffer) = (0, vec![0; 64 * 1024]);
