@@ -97,7 +97,7 @@ impl Scratch {
         file.write_all_at(bytes, offset).expect("written");
     }
 
-    /// A log whose last record was written by a process that was killed, and does not verify.
+    /// A log whose last record was written when the power went, and does not verify. Nothing tells of it.
     pub fn torn_log(&self, name: &str) {
         let mut child = self.spawn(&["append", name, "--acks"]);
         let mut stdin = child.stdin.take().expect("standard input");
@@ -110,6 +110,7 @@ impl Scratch {
         }
         child.kill().expect("killed");
         child.wait().expect("it ended");
+        fs::remove_file(self.path.join(name).join("WATERMARK")).expect("told");
         let run = self.run(&["inspect", name, "1", "--json"]);
         let records = run.json_lines();
         let last = records.iter().rev().find(|line| line["kind"] == "record");
