@@ -68,9 +68,11 @@ fn victims(
     let age_ms = |limit: std::time::Duration| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX);
     let goes = |entry: &&SealedEntry| {
         let large = limits.bytes_max.is_some_and(|max| left_bytes > max);
-        let old = limits
-            .age_max
-            .is_some_and(|age| entry.max_timestamp_ms.saturating_add(age_ms(age)) < now_ms);
+        // Time 0 is none: it was lost with a header, and what is repaired is not dropped for it.
+        let timed = entry.max_timestamp_ms != 0;
+        let old = limits.age_max.is_some_and(|age| {
+            timed && entry.max_timestamp_ms.saturating_add(age_ms(age)) < now_ms
+        });
         let below = limits.seq_min.is_some_and(|seq| entry.next_seq <= seq);
         let needed = held_seq.is_some_and(|seq| seq < entry.next_seq);
         let held = needed && limits.held_bytes_max.is_none_or(|max| left_bytes <= max);
@@ -94,7 +96,7 @@ mod tests {
             base_seq: u64::from(number) * 10,
             next_seq: u64::from(number) * 10 + 10,
             frames_end: 100,
-            max_timestamp_ms: i64::from(number) * 1000,
+            max_timestamp_ms: i64::from(number) * 1000 + 1,
             record_count: 10,
             tombstone_count: 0,
             keyed_count: 0,

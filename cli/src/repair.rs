@@ -90,6 +90,7 @@ fn repair_json(report: &RepairReport) -> Value {
         "findings": report.findings.iter().map(finding_json).collect::<Vec<_>>(),
         "lost": report.lost.iter().map(lost).collect::<Vec<_>>(),
         "kept": report.kept.iter().map(kept).collect::<Vec<_>>(),
+        "untimed": report.untimed.iter().map(|id| id.0).collect::<Vec<_>>(),
         "rewritten": report.rewritten.iter().map(|id| id.0).collect::<Vec<_>>(),
     })
 }
@@ -105,6 +106,12 @@ fn tell(out: &mut impl Write, args: &RepairArgs, report: &RepairReport) -> io::R
     };
     for id in &report.rewritten {
         writeln!(out, "segment {id}: {would}written anew from what verifies")?;
+    }
+    for id in &report.untimed {
+        writeln!(
+            out,
+            "segment {id}: with its header the times are lost; a record without one of its own gets time 0"
+        )?;
     }
     for range in &report.lost {
         let records = output::counted(range.end - range.start, "record");

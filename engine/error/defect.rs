@@ -60,6 +60,13 @@ pub enum Defect {
     UnknownFile,
     /// A backup that was interrupted: not all of the log is there.
     UnfinishedBackup,
+    /// The records end here in order, and yet more of them had been durable.
+    EndsEarly {
+        /// The seq below which all had been durable.
+        durable_seq: u64,
+        /// What says so.
+        witness: &'static str,
+    },
 }
 
 impl Defect {
@@ -104,6 +111,13 @@ impl fmt::Display for Defect {
             Self::Malformed(what) => write!(f, "malformed {what}"),
             Self::MissingFile => write!(f, "the file is missing"),
             Self::UnknownFile => write!(f, "the file is not in the manifest"),
+            Self::EndsEarly {
+                durable_seq,
+                witness,
+            } => write!(
+                f,
+                "the records end here, and {witness} says that all below seq {durable_seq} was durable"
+            ),
             Self::UnfinishedBackup => write!(f, "the backup was never finished"),
         }
     }

@@ -121,7 +121,7 @@ impl Options {
         path: impl AsRef<Path>,
         each: impl FnMut(Salvaged<'_>),
     ) -> Result<()> {
-        repair::read_salvage(&self.dir(path), each)
+        repair::read_salvage(&self.dir(path), each).map(|_| ())
     }
 
     /// Writes every record that verifies into a new log, with its number and time. The old one is

@@ -6,7 +6,7 @@ mod witness;
 use end::{End, find_end};
 pub(crate) use witness::attested;
 pub(crate) use witness::strays;
-use witness::{is_older, judge_unnamed};
+use witness::{is_older, judge_unnamed, strongest};
 
 use super::{
     heard::WatermarkFact,
@@ -98,7 +98,7 @@ fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTai
     let (remove, unexplained) = judge_unnamed(facts, manifest);
     damage.extend(unexplained);
     damage.extend(is_older(facts, manifest));
-    let attested_seq = attested(facts, manifest);
+    let (attested_seq, witness) = strongest(facts, manifest);
     let end = match find_end(facts, manifest) {
         Ok(end) => end,
         Err(mut found) => {
@@ -108,7 +108,11 @@ fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTai
         }
     };
     if attested_seq > end.next_seq {
-        let unknown = (end.offset, end.next_seq, Defect::Zeroed);
+        let ends_early = Defect::EndsEarly {
+            durable_seq: attested_seq,
+            witness,
+        };
+        let unknown = (end.offset, end.next_seq, ends_early);
         let (offset, seq, defect) = end.defect.unwrap_or(unknown);
         damage.push(Damage {
             place: Place::in_segment(end.segment.id, offset).with_seq(seq),

@@ -33,6 +33,14 @@ impl WatermarkFact {
         }
     }
 
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Told(told) => Some(told.owner()),
+            Self::Missing | Self::Unheard => None,
+        }
+    }
+
     /// The seq below which all was durable, as far as it says.
     pub(crate) fn durable_seq(&self) -> Seq {
         match self {

@@ -7,7 +7,9 @@ use super::{
 use crate::{
     append::Ledger,
     error::{Defect, Error, Op, Place, Result},
-    format::{Manifest, ProducersFile, SegmentContext, SegmentHeader, header::HEADER_BYTES, names},
+    format::{
+        Manifest, Owner, ProducersFile, SegmentContext, SegmentHeader, header::HEADER_BYTES, names,
+    },
     segment::{Fault, Limits, Scan, Source, Summary, Window, Witness, nonzero_end, scan, witness},
     types::{SegmentId, Seq},
     vfs::{Access, Dir, DirEntry, VfsFile, read_full_at},
@@ -28,6 +30,16 @@ pub(crate) enum ProducersFact {
     Missing,
     Valid(Box<ProducersFile>),
     Invalid(Defect),
+}
+
+impl ProducersFact {
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        match self {
+            Self::Valid(file) => Some(file.owner()),
+            Self::Missing | Self::Invalid(_) => None,
+        }
+    }
 }
 
 /// The header region of an unsealed segment file.
@@ -85,6 +97,14 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
+    /// The manifest, if there is one that verifies.
+    pub(crate) fn valid_manifest(&self) -> Option<&Manifest> {
+        match &self.manifest {
+            ManifestFact::Valid(manifest) => Some(manifest),
+            ManifestFact::Missing | ManifestFact::Invalid(_) => None,
+        }
+    }
+
     /// Below which seq the records of an unsealed segment lie, if all below this one were durable.
     pub(crate) fn ends_below(&self, fact: &UnsealedFact, durable_seq: Seq) -> Seq {
         match self.spare.as_ref().map(|spare| (spare.id, &spare.header)) {

@@ -27,7 +27,44 @@ pub(super) struct Repair<'a> {
     pub(super) damaged: Vec<SegmentId>,
 }
 
-impl Repair<'_> {
+impl<'a> Repair<'a> {
+    pub(super) fn of(
+        dir: &'a Dir,
+        options: &'a Options,
+        facts: &'a Facts,
+        manifest: &'a Manifest,
+        damaged: Vec<SegmentId>,
+    ) -> Self {
+        Self {
+            dir,
+            options,
+            facts,
+            manifest,
+            damaged,
+        }
+    }
+
+    /// The segments that lost their header, and with it the time that records without one of their own had.
+    pub(super) fn untimed(&self) -> Result<Vec<SegmentId>> {
+        let sealed = self.manifest.sealed.iter();
+        let sealed = sealed.map(|entry| (entry.id, entry.salt, entry.base_seq));
+        let tail = self.manifest.tail;
+        let all = sealed.chain([(tail.id, tail.salt, tail.base_seq)]);
+        let mut untimed = Vec::new();
+        for (id, salt, base_seq) in all.filter(|(id, ..)| self.damaged.contains(id)) {
+            let identity = Identity {
+                log_id: self.manifest.log_id,
+                id: id.0,
+                salt,
+                base_seq,
+            };
+            if self.open(identity)?.is_some_and(|found| found.times_lost) {
+                untimed.push(id);
+            }
+        }
+        Ok(untimed)
+    }
+
     pub(super) fn run(self) -> Result<Vec<CutBytes>> {
         let unsealed: Vec<&UnsealedFact> =
             self.facts.tail.iter().chain(&self.facts.spare).collect();
@@ -50,12 +87,14 @@ impl Repair<'_> {
             }
         }
         // The unsealed end is written anew as a whole: nothing is appended behind old bytes.
-        let mut end_seq = self.manifest.durable_seq.max(self.manifest.tail.base_seq);
-        if let ProducersFact::Valid(file) = &self.facts.producers {
-            end_seq = end_seq.max(file.as_of_seq);
-        }
+        let attested_seq = recover::attested(self.facts, self.manifest);
+        let mut end_seq = attested_seq.max(self.manifest.tail.base_seq);
         for fact in &unsealed {
-            end_seq = end_seq.max(self.copy_unsealed(fact, &mut copies)?);
+            end_seq = end_seq.max(self.copy_unsealed(fact, attested_seq, &mut copies)?);
+        }
+        // Numbers that may have been given are not given again.
+        for unnamed in &self.facts.unnamed {
+            end_seq = end_seq.max(unnamed.names_seqs_below);
         }
         sealed.append(&mut copies.finish_segment()?);
         end_seq = sealed
@@ -106,7 +145,7 @@ impl Repair<'_> {
             salt: entry.salt,
             base_seq: entry.base_seq,
         };
-        let Some(found) = self.open(identity, entry.max_timestamp_ms)? else {
+        let Some(found) = self.open(identity)? else {
             return Ok(());
         };
         let range = Range {
@@ -115,6 +154,8 @@ impl Repair<'_> {
             first_seq: entry.base_seq,
             next_seq: entry.next_seq,
             dense: found.dense,
+            times_lost: found.times_lost,
+            ..Range::known()
         };
         let mut window = Window::new(&Source::File(found.file));
         copies.take(
@@ -128,7 +169,12 @@ impl Repair<'_> {
     }
 
     /// Copies what verifies of an unsealed segment; gives the seq after all that it held.
-    fn copy_unsealed(&self, fact: &UnsealedFact, copies: &mut Copies<'_>) -> Result<Seq> {
+    fn copy_unsealed(
+        &self,
+        fact: &UnsealedFact,
+        attested_seq: Seq,
+        copies: &mut Copies<'_>,
+    ) -> Result<Seq> {
         let base_seq = match &fact.header {
             HeaderFact::Valid(header) => header.base_seq,
             _ if fact.id == self.manifest.tail.id => self.manifest.tail.base_seq,
@@ -140,13 +186,15 @@ impl Repair<'_> {
             salt: fact.salt,
             base_seq,
         };
-        let near_ms = self
-            .manifest
-            .sealed
-            .last()
-            .map_or(self.manifest.created_ms, |entry| entry.max_timestamp_ms);
-        let Some(found) = self.open(identity, near_ms)? else {
-            return Ok(0);
+        let scanned_seq = fact.scan.as_ref().map_or(0, |scan| scan.summary.next_seq);
+        let used_seq = fact.witness.next_seq.max(scanned_seq);
+        // What was begun behind records that are not there, and that nothing says were durable, is no
+        // part of the log.
+        if base_seq > attested_seq.max(copies.floor_seq()) && fact.id != self.manifest.tail.id {
+            return Ok(used_seq);
+        }
+        let Some(found) = self.open(identity)? else {
+            return Ok(used_seq);
         };
         let scanned = fact.scan.as_ref().map_or(0, |scan| scan.summary.end);
         let range = Range {
@@ -155,24 +203,29 @@ impl Repair<'_> {
             first_seq: base_seq,
             next_seq: base_seq,
             dense: true,
+            durable_seq: attested_seq,
+            times_lost: found.times_lost,
         };
         let mut window = Window::new(&Source::File(found.file));
         let mut end_seq = 0;
         let see = |seq| end_seq = seq + 1;
         copies.take(&mut window, &found.context, range, fact.id, Seq::MAX, see)?;
-        Ok(end_seq.max(fact.witness.durable_seq))
+        Ok(end_seq.max(used_seq))
     }
 
-    fn open(&self, identity: Identity, near_ms: i64) -> Result<Option<Found>> {
+    fn open(&self, identity: Identity) -> Result<Option<Found>> {
         let id = SegmentId(identity.id);
-        open_damaged(self.dir, identity, near_ms)
+        open_damaged(self.dir, identity)
             .map_err(|error| Error::io(Op::Repair, error).at(Place::in_segment(id, 0)))
     }
 
     fn commit(&self, mut copies: Copies<'_>, sealed: Vec<SealedEntry>, end_seq: Seq) -> Result<()> {
         let (tail, spare, next_id) = copies.end(end_seq)?;
         let ledger = copies.ledger(end_seq, tail.tail.id);
-        let store = ManifestStore::new(self.dir.clone(), self.manifest.clone(), self.facts.reserve);
+        let mut manifest = self.manifest.clone();
+        // Readers know of a newer one, if this is not the newest.
+        manifest.generation = manifest.generation.max(self.facts.watermark.generation());
+        let store = ManifestStore::new(self.dir.clone(), manifest, self.facts.reserve);
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.has_ledger = ledger.is_some();
@@ -186,6 +239,7 @@ impl Repair<'_> {
             manifest.durable_seq = end_seq;
             manifest.durable_end = tail.summary.end;
             manifest.clean = true;
+            manifest.has_ledger = false; // Unless it is stored with this commit.
         })?;
         if ledger.is_none() && self.facts.producers != ProducersFact::Missing {
             let at = |error| Error::io(Op::Repair, error).at(Place::file(names::PRODUCERS));

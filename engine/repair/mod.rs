@@ -7,17 +7,19 @@
 //! Called by `Log`; calls verify, recover, segment, manifest.
 
 mod apply;
+mod rebuild;
 mod salvage;
+mod survey;
 mod writer;
 
 pub use salvage::{SalvageReport, Salvaged};
 pub(crate) use salvage::{read_salvage, salvage_into};
 
 use crate::{
-    error::{Error, ErrorKind, Op, Place, Result},
+    error::{Error, ErrorKind, Op, Result},
     format::names,
     options::Options,
-    recover::{self, CutBytes, ManifestFact, ProducersFact},
+    recover::{self, CutBytes, Facts, ProducersFact},
     segment::{Piece, Range as FrameRange, Window, salvage as walk},
     types::{SegmentId, Seq},
     verify::{self, Finding, FindingKind, VerifyReport},
@@ -70,6 +72,9 @@ pub struct RepairReport {
     pub kept: Vec<CutBytes>,
     /// Segments that were, or would be, written anew from what verifies.
     pub rewritten: Vec<SegmentId>,
+    /// Of them those whose header is lost, and with it the time that their records were appended at: a
+    /// record that has no time of its own gets 0.
+    pub untimed: Vec<SegmentId>,
     /// Where the ledger of producers is kept that did not verify, relative to the log's directory. The
     /// repaired log knows of its producers only what the records say that were written anew.
     pub ledger_kept_in: Option<PathBuf>,
@@ -79,34 +84,21 @@ pub struct RepairReport {
 pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result<RepairReport> {
     options.check()?;
     check_repairable(dir, options)?;
-    let _lock = recover::lock(dir, options.lock_timeout)?;
+    // Who only looks needs no lock, which may be a writer's or on a disk that cannot be written.
+    let lock = (how.apply)
+        .then(|| recover::lock(dir, options.lock_timeout))
+        .transpose()?;
     let found = verify_known(dir, options)?;
+    let facts = recover::look(dir, Op::Repair)?;
+    let mut report = survey(dir, options, &facts, found.findings)?;
+    let manifest = facts.valid_manifest();
+    let unfinished = facts.leftovers.contains(&names::BACKUP);
     let damage = |finding: &&Finding| finding.kind == FindingKind::Damage;
-    let lost = merge(
-        found
-            .findings
-            .iter()
-            .filter(damage)
-            .map(|finding| finding.seqs.clone()),
-    );
-    let rewritten = found
-        .findings
-        .iter()
-        .filter(damage)
-        .filter_map(|found| found.place.segment);
-    let mut report = RepairReport {
-        applied: false,
-        lost,
-        kept: Vec::new(),
-        rewritten: dedup(rewritten.collect()),
-        ledger_kept_in: None,
-        findings: found.findings,
-    };
     let Some(worst) = report.findings.iter().find(damage) else {
         // Nothing but a torn tail, at most: that is what opening is for.
         let torn = |finding: &Finding| finding.kind > FindingKind::Stray;
         if how.apply && report.findings.iter().any(torn) {
-            drop(_lock);
+            drop(lock);
             report.kept = reopen(dir, options)?;
             report.applied = true;
         }
@@ -119,29 +111,22 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
         let note = "what was durable would be lost, which has to be accepted";
         return Err(Error::note(ErrorKind::Damaged, Op::Repair, note).at(worst.place.clone()));
     }
-    let facts = recover::look(dir, Op::Repair)?;
-    let ManifestFact::Valid(manifest) = &facts.manifest else {
-        let note =
-            "without a manifest nothing says which segments are the log; salvage into a new one";
-        return Err(
-            Error::note(ErrorKind::Damaged, Op::Repair, note).at(Place::file(names::MANIFEST))
-        );
-    };
+    if unfinished && manifest.is_none() {
+        let note = "a backup that was not finished is no log; make it again";
+        return Err(Error::note(ErrorKind::Damaged, Op::Repair, note).at(worst.place.clone()));
+    }
     let of_ledger =
         |finding: &Finding| finding.place.path.as_deref() == Some(names::PRODUCERS.as_ref());
     let is_there = facts.producers != ProducersFact::Missing;
     if is_there && report.findings.iter().any(of_ledger) {
         report.ledger_kept_in = Some(recover::keep_file(dir, names::PRODUCERS)?);
     }
-    let damaged = report.rewritten.clone();
-    report.kept = Repair {
-        dir,
-        options,
-        facts: &facts,
-        manifest,
-        damaged,
-    }
-    .run()?;
+    report.kept = match manifest {
+        Some(manifest) => {
+            Repair::of(dir, options, &facts, manifest, report.rewritten.clone()).run()?
+        }
+        None => rebuild::run(dir, options, &facts)?,
+    };
     report.applied = true;
     Ok(report)
 }
@@ -165,6 +150,35 @@ fn verify_known(dir: &Dir, options: &Options) -> Result<VerifyReport> {
         Some(newer) => Err(Error::defect(Op::Repair, newer.place.clone(), newer.defect)),
         None => Ok(found),
     }
+}
+
+/// What a repair would do.
+fn survey(
+    dir: &Dir,
+    options: &Options,
+    facts: &Facts,
+    findings: Vec<Finding>,
+) -> Result<RepairReport> {
+    let damage = findings.iter().filter(|it| it.kind == FindingKind::Damage);
+    let lost = merge(damage.clone().map(|finding| finding.seqs.clone()));
+    let rewritten = damage.filter_map(|found| found.place.segment);
+    let mut report = RepairReport {
+        applied: false,
+        lost,
+        kept: Vec::new(),
+        rewritten: dedup(rewritten.collect()),
+        untimed: Vec::new(),
+        ledger_kept_in: None,
+        findings,
+    };
+    if let Some(manifest) = facts.valid_manifest() {
+        let repair = Repair::of(dir, options, facts, manifest, report.rewritten.clone());
+        report.untimed = repair.untimed()?;
+    } else if !facts.leftovers.contains(&names::BACKUP) {
+        (report.findings, report.lost) = rebuild::look(dir)?;
+        report.rewritten = rebuild::sources(facts);
+    }
+    Ok(report)
 }
 
 fn reopen(dir: &Dir, options: &Options) -> Result<Vec<CutBytes>> {

@@ -61,6 +61,7 @@ fn find_beside_damage(view: &View, seq: Seq, span: Span) -> Result<Option<Spot>,
         first_seq: view.context.base_seq,
         next_seq: seq,
         dense: false,
+        ..Range::known()
     };
     let (mut batch_at, mut found) = (None, None);
     let mut window = Window::new(&view.source);

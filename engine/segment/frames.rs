@@ -59,6 +59,7 @@ impl View {
             first_seq: self.context.base_seq,
             next_seq: self.context.base_seq,
             dense: false,
+            ..Range::known()
         };
         let index = rebuild(&self.source, &self.context, range)?;
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use super::Identity;
 use crate::{
+    error::Defect,
     format::{
         SegmentContext, SegmentHeader,
         header::{HEADER_BYTES, Origin},
@@ -18,16 +19,16 @@ pub(crate) struct Found {
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) context: SegmentContext,
     pub(crate) dense: bool,
+    /// Whether the time is lost that times of its batches are counted from.
+    pub(crate) times_lost: bool,
+    /// What is wrong with its header.
+    pub(crate) defect: Option<Defect>,
 }
 
 /// Opens a segment file and finds out what its frames are verified against; `None` if the file is
-/// missing. A header that cannot be mended is replaced by what the manifest knows of it: only the
-/// times of its records then come out near and not exact.
-pub(crate) fn open_damaged(
-    dir: &Dir,
-    identity: Identity,
-    near_ms: i64,
-) -> io::Result<Option<Found>> {
+/// missing. A header that cannot be mended is replaced by what the manifest knows of it, which is all but
+/// the time that its batches count from.
+pub(crate) fn open_damaged(dir: &Dir, identity: Identity) -> io::Result<Option<Found>> {
     let file = match dir.open(&names::segment(SegmentId(identity.id)), Access::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -35,22 +36,32 @@ pub(crate) fn open_damaged(
     };
     let mut head = [0; HEADER_BYTES];
     read_full_at(&*file, &mut head, 0)?;
-    let ours = |header: &SegmentHeader| identity.check(header).is_ok();
-    let header = SegmentHeader::decode(&head).ok().filter(ours);
-    let mended = |turned: &[u8; HEADER_BYTES]| SegmentHeader::decode(turned).ok().filter(ours);
-    let header = header.or_else(|| with_one_bit_turned(&head, mended));
+    let checked = SegmentHeader::decode(&head).and_then(|header| identity.check(&header));
+    let header = mend_header(&head, |header| identity.check(header).is_ok());
     let unknown = SegmentContext {
         salt: identity.salt,
         base_seq: identity.base_seq,
-        base_timestamp_ms: near_ms,
+        base_timestamp_ms: 0,
     };
     let context = header.as_ref().map_or(unknown, SegmentHeader::context);
+    let times_lost = header.is_none();
     let dense = header.is_some_and(|header| header.origin == Origin::Live);
     Ok(Some(Found {
         file,
         context,
         dense,
+        times_lost,
+        defect: checked.err(),
     }))
+}
+
+/// A header that is as it should be, with one bit turned if need be.
+pub(crate) fn mend_header(
+    head: &[u8; HEADER_BYTES],
+    is_right: impl Fn(&SegmentHeader) -> bool,
+) -> Option<SegmentHeader> {
+    let decode = |head: &[u8; HEADER_BYTES]| SegmentHeader::decode(head).ok().filter(&is_right);
+    decode(head).or_else(|| with_one_bit_turned(head, decode))
 }
 
 /// What the bytes are with one bit turned, if that makes them acceptable. A checksum that is wrong by

@@ -31,7 +31,7 @@ pub(crate) use build::{
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
-pub(crate) use mend::{Found, open_damaged};
+pub(crate) use mend::{Found, mend_header, open_damaged};
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Verified, Witness, nonzero_end, scan, walk, witness};
 pub(crate) use sealed::{Home, Identity, Loaded, Sealed};

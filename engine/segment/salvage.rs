@@ -9,7 +9,7 @@ use crate::{
     error::Defect,
     format::{
         BatchHeader, RecordRef, SegmentContext,
-        batch::{BATCH_HEADER_BYTES, check_annex},
+        batch::{BATCH_HEADER_BYTES, Records, check_annex},
         record::{self, RECORD_BYTES_MIN},
     },
     types::Seq,
@@ -25,6 +25,8 @@ pub(crate) struct Gap {
     pub(crate) first_seq: Seq,
     pub(crate) next_seq: Seq,
     pub(crate) defect: Defect,
+    /// Whether nothing says that it was ever durable, nor what is behind it.
+    pub(crate) torn: bool,
 }
 
 /// What the walk meets.
@@ -48,6 +50,26 @@ pub(crate) struct Range {
     pub(crate) next_seq: Seq,
     /// Whether batches follow each other without gaps, as in every segment but a copy.
     pub(crate) dense: bool,
+    /// Below it everything had been durable. Batches from there on were never confirmed: each counts
+    /// whole and behind the one before, or it and all that follows do not.
+    pub(crate) durable_seq: Seq,
+    /// Whether the segment's base time is lost: then records without a time of their own have time 0.
+    pub(crate) times_lost: bool,
+}
+
+impl Range {
+    /// Of a segment whose end and times are known.
+    pub(crate) fn known() -> Self {
+        Self {
+            offset: 0,
+            frames_end: 0,
+            first_seq: 0,
+            next_seq: 0,
+            dense: false,
+            durable_seq: Seq::MAX,
+            times_lost: false,
+        }
+    }
 }
 
 /// How much of a batch is looked at to mend its header, in bytes: enough for most first records.
@@ -62,6 +84,12 @@ pub(crate) fn salvage(
 ) -> Result<(), Fault> {
     let (mut offset, mut expected) = (range.offset, range.first_seq);
     while offset < range.frames_end {
+        if expected >= range.durable_seq
+            && let Some(gap) = unconfirmed(window, context, &range, offset, expected)?
+        {
+            each(Piece::Gap(gap));
+            return Ok(());
+        }
         let bytes = window
             .get(offset, BATCH_HEADER_BYTES as u64, range.frames_end)
             .map_err(|error| Fault::Io { offset, error })?;
@@ -80,12 +108,16 @@ pub(crate) fn salvage(
                     first_seq,
                     next_seq,
                     defect,
+                    torn: false,
                 }));
                 header = Ok(batch);
             }
         }
         let defect = match header {
-            Ok(batch) if offset + batch.batch_bytes() <= range.frames_end => {
+            Ok(mut batch) if offset + batch.batch_bytes() <= range.frames_end => {
+                if range.times_lost {
+                    batch.timestamp_ms = 0;
+                }
                 let end = offset + batch.batch_bytes();
                 let bytes = window
                     .get(offset, batch.batch_bytes(), end)
@@ -101,6 +133,7 @@ pub(crate) fn salvage(
                         first_seq: expected,
                         next_seq: expected,
                         defect,
+                        torn: false,
                     }));
                 }
                 offset = end;
@@ -113,6 +146,7 @@ pub(crate) fn salvage(
             Err(defect) => defect,
         };
         let next = next_header(window, context, offset + 1, expected, range.frames_end)?;
+        let next = next.filter(|(_, first_seq)| *first_seq <= range.durable_seq);
         let (end_offset, next_seq) = next.unwrap_or((range.frames_end, range.next_seq));
         let next_seq = next_seq.max(expected);
         let gap = Gap {
@@ -121,6 +155,7 @@ pub(crate) fn salvage(
             first_seq: expected,
             next_seq,
             defect,
+            torn: false,
         };
         each(Piece::Gap(gap));
         (offset, expected) = (end_offset, next_seq);
@@ -136,9 +171,49 @@ pub(crate) fn salvage(
             first_seq: expected,
             next_seq: range.next_seq,
             defect,
+            torn: false,
         }));
     }
     Ok(())
+}
+
+/// What is wrong with the batch that should follow, of which nothing says that it was durable.
+fn unconfirmed(
+    window: &mut Window,
+    context: &SegmentContext,
+    range: &Range,
+    offset: u64,
+    expected: Seq,
+) -> Result<Option<Gap>, Fault> {
+    let get = |window: &mut Window, bytes| {
+        let got = window.get(offset, bytes, range.frames_end);
+        got.map(<[u8]>::to_vec)
+            .map_err(|error| Fault::Io { offset, error })
+    };
+    let head = get(window, BATCH_HEADER_BYTES as u64)?;
+    let wrong = match header_at(&head, context, offset, expected, range.dense) {
+        Err(defect) => Some(defect),
+        Ok(batch) => {
+            let bytes = get(window, batch.batch_bytes())?;
+            let len = usize::try_from(batch.batch_bytes()).unwrap_or(usize::MAX);
+            match bytes.get(BATCH_HEADER_BYTES..len) {
+                Some(body) if batch.count == 0 => annex_defect(&batch, body, context, offset),
+                Some(body) => Records::new(body, *context, batch).find_map(Result::err),
+                None => Some(Defect::Truncated {
+                    needed_bytes: batch.batch_bytes(),
+                    available_bytes: range.frames_end - offset,
+                }),
+            }
+        }
+    };
+    Ok(wrong.map(|defect| Gap {
+        offset,
+        end_offset: range.frames_end,
+        first_seq: expected,
+        next_seq: expected,
+        defect,
+        torn: true,
+    }))
 }
 
 /// What is wrong with the body of a batch without records, if anything is.
@@ -238,6 +313,7 @@ fn salvage_batch(
             first_seq: seq,
             next_seq,
             defect,
+            torn: false,
         }));
         (at, seq, left) = (at + skip, next_seq, left - lost);
     }
@@ -248,6 +324,7 @@ fn salvage_batch(
             first_seq: seq,
             next_seq: seq,
             defect: Defect::Malformed("batch length"),
+            torn: false,
         }));
     }
     seq

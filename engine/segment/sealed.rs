@@ -258,6 +258,7 @@ impl Sealed {
             first_seq: self.entry.base_seq,
             next_seq: self.entry.next_seq,
             dense: header.origin == Origin::Live,
+            ..Range::known()
         };
         rebuild(source, &header.context(), range)
     }

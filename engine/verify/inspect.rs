@@ -104,6 +104,7 @@ fn frames(
         first_seq: header.base_seq,
         next_seq: Seq::MAX,
         dense: false,
+        ..Range::known()
     };
     let mut at = start;
     salvage(window, &header.context(), range, |piece| match piece {

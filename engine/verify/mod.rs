@@ -121,7 +121,11 @@ fn of_plan(plan: &Plan) -> Vec<Finding> {
 
 pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
     Finding {
-        kind: FindingKind::of(gap.defect),
+        kind: if gap.torn {
+            FindingKind::Torn
+        } else {
+            FindingKind::of(gap.defect)
+        },
         place: Place::in_segment(segment, gap.offset).with_seq(gap.first_seq),
         end_offset: Some(gap.end_offset),
         seqs: gap.first_seq..gap.next_seq,
@@ -157,6 +161,8 @@ fn unsealed_segment(
         first_seq: scan.summary.next_seq,
         next_seq: until_seq,
         dense: true,
+        durable_seq: until_seq,
+        ..FrameRange::known()
     };
     let mut window = Window::new(&Source::File(file));
     let known: Vec<Option<u64>> = report

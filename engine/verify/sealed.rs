@@ -67,7 +67,7 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyRep
         salt: entry.salt,
         base_seq: entry.base_seq,
     };
-    let found = open_damaged(dir, identity, entry.max_timestamp_ms)
+    let found = open_damaged(dir, identity)
         .map_err(|error| Error::io(Op::Verify, error).at(Place::in_segment(entry.id, 0)))?;
     if let Some(found) = found {
         walk(
@@ -96,6 +96,7 @@ fn walk(
         first_seq: entry.base_seq,
         next_seq: entry.next_seq,
         dense,
+        ..Range::known()
     };
     salvage(
         &mut Window::new(source),

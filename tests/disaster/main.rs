@@ -14,6 +14,7 @@ mod deeds;
 mod fault;
 mod full;
 mod history;
+mod losses;
 mod model;
 mod shadow;
 mod steps;

@@ -13,6 +13,11 @@ use crate::{
 
 /// The highest seq below which anything on disk says that all was durable.
 pub(crate) fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
+    strongest(facts, manifest).0
+}
+
+/// The same, and what says so.
+pub(super) fn strongest(facts: &Facts, manifest: &Manifest) -> (Seq, &'static str) {
     let of = |fact: &UnsealedFact| {
         let header = match &fact.header {
             HeaderFact::Valid(header) => header.durable_seq,
@@ -26,16 +31,19 @@ pub(crate) fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
         ProducersFact::Valid(file) => file.as_of_seq,
         ProducersFact::Missing | ProducersFact::Invalid(_) => 0,
     };
-    let unsealed = facts.tail.iter().chain(&facts.spare).map(of);
-    let stated = [
-        manifest.durable_seq,
-        // Only what was durable is trimmed.
-        manifest.head_seq,
-        ledger_seq,
-        facts.watermark.durable_seq(),
-        facts.cursors_seq,
+    // Only what was durable is trimmed.
+    let manifest_seq = manifest.durable_seq.max(manifest.head_seq);
+    let unsealed = facts.tail.iter().chain(&facts.spare);
+    let all = [
+        (facts.cursors_seq, "a cursor"),
+        (facts.watermark.durable_seq(), names::WATERMARK),
+        (ledger_seq, names::PRODUCERS),
+        (unsealed.map(of).max().unwrap_or(0), "a segment"),
+        (manifest_seq, names::MANIFEST),
     ];
-    unsealed.chain(stated).max().unwrap_or(0)
+    all.into_iter()
+        .max_by_key(|(seq, _)| *seq)
+        .unwrap_or((0, ""))
 }
 
 /// A manifest was in force that is newer than the one that is there.

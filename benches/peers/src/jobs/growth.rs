@@ -150,6 +150,7 @@ pub fn build(spec: &Spec) -> Result<Sample> {
         durable_seq: tail.base_seq,
         durable_end: 0,
         clean: false,
+        has_ledger: false,
         sealed,
         tail: TailEntry {
             id: tail.id,

@@ -202,6 +202,25 @@ fn the_ledger_of_producers() {
         &with(ledger(112)),
         "refuse 5 110..112",
     );
+    let flagged = |producers: ProducersFact| Facts {
+        producers,
+        ..with_manifest(|m| m.has_ledger = true)
+    };
+    decides(
+        "it is as it should be",
+        &flagged(ledger(BASE)),
+        "carry 109..110",
+    );
+    decides(
+        "it is gone",
+        &flagged(ProducersFact::Missing),
+        "refuse PRODUCERS 0..0",
+    );
+    decides(
+        "it is of an earlier tail",
+        &flagged(ledger(BASE - 1)),
+        "refuse PRODUCERS 0..0",
+    );
     decides(
         "it does not verify",
         &with(ProducersFact::Invalid(BAD)),
