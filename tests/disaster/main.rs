@@ -16,6 +16,7 @@ mod full;
 mod history;
 mod losses;
 mod model;
+mod putback;
 mod shadow;
 mod steps;
 mod stories;
