@@ -13,7 +13,7 @@ use crate::{
     types::Seq,
     vfs::{Access, Dir, is_out_of_reach, read_full_at},
 };
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 /// What the last writer told readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
