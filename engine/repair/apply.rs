@@ -172,7 +172,7 @@ impl Repair<'_> {
     fn commit(&self, mut copies: Copies<'_>, sealed: Vec<SealedEntry>, end_seq: Seq) -> Result<()> {
         let (tail, spare, next_id) = copies.end(end_seq)?;
         let ledger = copies.ledger(end_seq, tail.tail.id);
-        let store = ManifestStore::new(self.dir.clone(), self.manifest.clone(), self.facts.reserve);
+        let store = ManifestStore::new(self.dir.clone(), self.manifest.clone());
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.sealed = sealed;

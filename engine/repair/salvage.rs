@@ -270,7 +270,7 @@ fn commit_new(to: &Dir, log_id: LogId, mut copies: Copies<'_>, next_seq: Seq) ->
         tail: tail.tail.entry(),
         spare: None,
     };
-    let store = ManifestStore::new(to.clone(), first, false);
+    let store = ManifestStore::new(to.clone(), first);
     // DURABILITY: after this commit the new log exists.
     store.commit_with(Op::Salvage, ledger.as_deref(), |manifest| {
         manifest.spare = Some(SpareEntry {

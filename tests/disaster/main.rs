@@ -16,6 +16,7 @@ mod fault;
 mod full;
 mod history;
 mod model;
+mod no_room;
 mod shadow;
 mod steps;
 mod stories;
