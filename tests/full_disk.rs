@@ -188,7 +188,7 @@ fn makes_room_on_full_disks_of_every_kind() {
             24,
         ),
         ("xfs", &["mkfs.xfs", "-q", "-f"], 300),
-        ("btrfs", &["mkfs.btrfs", "-q", "-f", "-M"], 128),
+        ("btrfs", &["mkfs.btrfs", "-q", "-f"], 320),
         ("tmpfs", &[], 8),
     ];
     for (name, make, mib) in kinds {
