@@ -351,7 +351,7 @@ impl Backup<'_> {
             ..of.clone()
         };
         // DURABILITY: after this commit the copy is a log.
-        ManifestStore::new(self.to.clone(), manifest, false).commit_again(Op::Backup)
+        ManifestStore::new(self.to.clone(), manifest).commit_again(Op::Backup, |_| ())
     }
 
     /// Reads it all. What does not verify is no log again.

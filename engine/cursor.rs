@@ -1,6 +1,6 @@
 //! The cursors of a log: their files, who has one open, and where each stands.
 //!
-//! A file is replaced whole: write aside, sync, rename, sync the directory. A cursor that does not
+//! A file is replaced whole, by `vfs/replace.rs`. A cursor that does not
 //! verify is an error for whoever asks for it; the log and the other cursors are as they were.
 //!
 //! INVARIANTS: files are replaced one at a time. A cursor has one user at a time.
@@ -13,9 +13,13 @@ use crate::{
     format::{Owner, cursor::CursorFile, names},
     sync::{Mutex, MutexGuard},
     types::Seq,
-    vfs::{Dir, DirEntry},
+    vfs::{Dir, DirEntry, Replaced},
 };
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+};
 
 /// The cursors of an open log.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Cursors {
 struct Disk {
     /// Whether the directory is there, durably.
     ready: bool,
+    /// Of each cursor that was stored.
+    files: BTreeMap<u64, Replaced>,
 }
 
 /// One cursor as it stands.
@@ -148,6 +154,18 @@ impl Cursors {
             let name = names::cursor_new(id);
             dir.remove_if_there(&name).map_err(at(place(id)))?;
         }
+        // What a crash left of a cursor that was removed.
+        let cursors = list(&dir, |entry| names::parse_cursor(&entry.name))?;
+        let alternate = |entry: &DirEntry| {
+            let id = names::parse_cursor_alt(&entry.name);
+            id.filter(|_| entry.is_file)
+        };
+        let mut alternates = list(&dir, alternate)?;
+        alternates.retain(|id| !cursors.contains(id));
+        for id in alternates {
+            let name = names::cursor_alt(id);
+            dir.remove_if_there(&name).map_err(at(place(id)))?;
+        }
         Ok(Self {
             dir,
             owner,
@@ -187,24 +205,27 @@ impl Cursors {
 
     /// Replaces a cursor's file; durable when it returns.
     pub(crate) fn save(&self, core: &Core, file: &CursorFile) -> Result<()> {
-        let bytes = file.encode();
-        let (name, new_name) = (names::cursor(file.id), names::cursor_new(file.id));
+        let id = file.id;
         let mut disk = self.lock_disk(core)?;
         self.prepare(core, &mut disk)?;
-        // Whatever goes wrong here, no name leads to it, and the next attempt writes another file.
-        let aside = (self.dir.remove_if_there(&new_name))
-            .and_then(|()| self.dir.write_new(&new_name, &bytes));
-        core.stop_after(aside.map_err(at(place(file.id))))?;
-        // DURABILITY: after this line the cursor stands where the file says.
-        let replaced = (self.dir.rename(&new_name, &name)).and_then(|()| self.dir.sync());
-        core.stop_after(replaced.map_err(at(place(file.id))))
+        let replaced = disk.files.entry(id).or_insert_with(|| {
+            let (name, new_name) = (names::cursor(id), names::cursor_new(id));
+            Replaced::new(&name, &new_name, &names::cursor_alt(id))
+        });
+        // DURABILITY: after this line the cursor stands where the file says. Whatever goes wrong before
+        // that, the next attempt writes another file.
+        let stored = replaced.replace(&self.dir, core.manifest().ballast(), &file.encode());
+        core.stop_after(stored.map_err(|error| at(place(id))(error.into_io())))
     }
 
     /// Removes a cursor's file, durably.
     pub(crate) fn remove(&self, core: &Core, id: u64) -> Result<()> {
-        let _one_at_a_time = self.lock_disk(core)?;
-        let removed = self.dir.remove_if_there(&names::cursor(id));
-        removed.map_err(at(place(id)))?;
+        let mut disk = self.lock_disk(core)?;
+        disk.files.remove(&id);
+        for name in [names::cursor(id), names::cursor_alt(id)] {
+            let removed = self.dir.remove_if_there(&name);
+            removed.map_err(at(place(id)))?;
+        }
         // DURABILITY: after this line the cursor is gone for good.
         let synced = self.dir.sync();
         core.stop_after(synced.map_err(at(place(id))))?;

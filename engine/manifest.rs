@@ -1,12 +1,12 @@
 //! Which segments exist durably. The commit here is the only commit point of the log's shape.
 //!
-//! A commit replaces the manifest whole: write aside, sync, rename, sync the directory. At every
+//! A commit replaces the manifest whole: see `vfs/replace.rs`. At every
 //! instant, and after a crash at any instant, one complete manifest is in force.
 //!
 //! INVARIANTS: a commit that failed at its rename or after leaves it undecided which manifest is in
-//! force, so every later commit is refused, and who asked for it stops the writer. On a full disk the
-//! file `RESERVE` gives its room to the commit, so trim, rewind and close still work there. The
-//! ledger of producers is durable before the commit that makes it the only source of what it says.
+//! force, so every later commit is refused, and who asked for it stops the writer. On a full disk a
+//! commit needs no room (`vfs/replace.rs`), so trim, rewind and close still work there. The ledger
+//! of producers is durable before the commit that makes it the only source of what it says.
 //!
 //! Called by append (rotation, close), recover, trim, compact.
 
@@ -18,17 +18,14 @@ use crate::{
         atomic::{AtomicU64, Ordering},
     },
     types::SegmentId,
-    vfs::Dir,
+    vfs::{Ballast, Dir, NotReplaced, Replaced},
 };
-use std::io;
-
-/// The least room kept for a commit on a full disk, in bytes.
-const RESERVE_BYTES: usize = 64 * 1024;
 
 /// The manifest in force, and the way to replace it.
 #[derive(Debug)]
 pub(crate) struct ManifestStore {
     dir: Dir,
+    ballast: Ballast,
     /// Of the manifest in force, to be had while a commit is under way.
     generation: AtomicU64,
     state: Mutex<State>,
@@ -40,7 +37,8 @@ struct State {
     /// The next id for a segment: ids that were given out count, whether a commit names them or not.
     next_id: u64,
     failed: Option<Error>,
-    reserved: bool,
+    manifest_file: Replaced,
+    producers_file: Replaced,
 }
 
 impl State {
@@ -52,32 +50,27 @@ impl State {
     }
 }
 
-/// A file that is replaced whole, and the name under which its successor is written.
-struct Replaced {
-    name: &'static str,
-    new_name: &'static str,
-}
-
-const MANIFEST: Replaced = Replaced {
-    name: names::MANIFEST,
-    new_name: names::MANIFEST_NEW,
-};
-const PRODUCERS: Replaced = Replaced {
-    name: names::PRODUCERS,
-    new_name: names::PRODUCERS_NEW,
-};
-
 impl ManifestStore {
     /// Over the manifest that is in force on disk.
-    pub(crate) fn new(dir: Dir, manifest: Manifest, reserved: bool) -> Self {
+    pub(crate) fn new(dir: Dir, manifest: Manifest) -> Self {
         Self {
+            ballast: Ballast::new(dir.clone(), names::RESERVE),
             dir,
             generation: AtomicU64::new(manifest.generation),
             state: Mutex::new(State {
                 next_id: manifest.next_segment_id.0,
                 manifest,
                 failed: None,
-                reserved,
+                manifest_file: Replaced::new(
+                    names::MANIFEST,
+                    names::MANIFEST_NEW,
+                    names::MANIFEST_ALT,
+                ),
+                producers_file: Replaced::new(
+                    names::PRODUCERS,
+                    names::PRODUCERS_NEW,
+                    names::PRODUCERS_ALT,
+                ),
             }),
         }
     }
@@ -134,17 +127,25 @@ impl ManifestStore {
         if let Some(ledger) = ledger.or(empty.as_deref()) {
             // DURABILITY: after this line the ledger is in force, and true for the manifest before
             // and for the one to come.
-            self.replace(&mut state, op, &PRODUCERS, ledger)?;
+            let State {
+                producers_file,
+                failed,
+                ..
+            } = &mut *state;
+            self.replace(producers_file, failed, op, ledger)?;
             next.has_ledger = true;
         }
         self.put(&mut state, next, op)
     }
 
-    /// Commits the manifest in force once more, because it is not certain that it is durable.
-    pub(crate) fn commit_again(&self, op: Op) -> Result<()> {
+    /// Commits the manifest in force once more, edited or not, because it is not certain that it is
+    /// durable.
+    pub(crate) fn commit_again(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
         let mut state = self.state.lock();
-        let same = state.manifest.clone();
-        self.put(&mut state, same, op)
+        state.check(op)?;
+        let mut next = state.manifest.clone();
+        edit(&mut next);
+        self.put(&mut state, next, op)
     }
 
     /// Whether a commit failed so that the new manifest may be in force, or the old one.
@@ -167,66 +168,43 @@ impl ManifestStore {
         // Checked right before writing, as it is right after reading.
         Manifest::decode(&bytes)
             .map_err(|defect| Error::defect(op, Place::file(names::MANIFEST), defect))?;
-        self.replace(state, op, &MANIFEST, &bytes)?;
+        self.replace(&mut state.manifest_file, &mut state.failed, op, &bytes)?;
         self.generation.store(next.generation, Ordering::Release);
         state.manifest = next;
-        self.fill_reserve(state);
+        self.renew_ballast();
         Ok(())
     }
 
-    /// Fills the reserve again if a commit used it up: for who has just made room.
-    pub(crate) fn renew_reserve(&self) {
-        self.fill_reserve(&mut self.state.lock());
+    /// What is held back for a full disk.
+    pub(crate) fn ballast(&self) -> &Ballast {
+        &self.ballast
     }
 
-    /// Failing to is no error: the next commit tries once more.
-    fn fill_reserve(&self, state: &mut State) {
-        if !state.reserved && state.failed.is_none() {
-            let manifest_bytes = state.manifest.encode().len();
-            state.reserved = self.reserve(manifest_bytes).is_ok();
-        }
+    /// Takes the ballast's room again if it was given back: for who has just made room. Failing to is no
+    /// error: the next commit tries once more.
+    pub(crate) fn renew_ballast(&self) {
+        self.ballast.renew().ok();
     }
 
-    /// Replaces a file whole: the old content is in force or the new one, at every instant.
-    fn replace(&self, state: &mut State, op: Op, file: &Replaced, bytes: &[u8]) -> Result<()> {
-        let fail = |error| Error::io(op, error).at(Place::file(file.name));
-        let mut written = self.write_aside(file, bytes);
-        if is_full(&written) && state.reserved {
-            // The reserve exists for this moment: its blocks go to what has to be written.
-            state.reserved = false;
-            self.dir.remove_if_there(names::RESERVE).map_err(fail)?;
-            written = self.write_aside(file, bytes);
+    fn replace(
+        &self,
+        file: &mut Replaced,
+        failed: &mut Option<Error>,
+        op: Op,
+        content: &[u8],
+    ) -> Result<()> {
+        let outcome = file.replace(&self.dir, &self.ballast, content);
+        let fail = |error| Error::io(op, error).at(Place::file(&file.name));
+        match outcome {
+            Ok(()) => Ok(()),
+            // Whatever went wrong there, no name leads to it, and the next attempt writes another file.
+            Err(NotReplaced::Before(error)) => Err(fail(error)),
+            Err(NotReplaced::Undecided(error)) => {
+                let error = fail(error);
+                *failed = Some(error.clone());
+                Err(error)
+            }
         }
-        // Whatever went wrong there, no name leads to it, and the next attempt writes another file.
-        written.map_err(fail)?;
-        let renamed = self.dir.rename(file.new_name, file.name);
-        // DURABILITY: after this line the new content is in force, whatever happens. Before it
-        // either may be; both are complete.
-        if let Err(error) = renamed.and_then(|()| self.dir.sync()) {
-            let error = fail(error);
-            state.failed = Some(error.clone());
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    fn write_aside(&self, file: &Replaced, bytes: &[u8]) -> io::Result<()> {
-        self.dir.remove_if_there(file.new_name)?;
-        let written = self.dir.write_new(file.new_name, bytes);
-        if is_full(&written) {
-            self.dir.remove_if_there(file.new_name)?;
-        }
-        written
-    }
-
-    fn reserve(&self, manifest_bytes: usize) -> io::Result<()> {
-        let content = vec![0; RESERVE_BYTES.max(manifest_bytes * 2)];
-        self.dir.remove_if_there(names::RESERVE)?;
-        let written = self.dir.write_new(names::RESERVE, &content);
-        if written.is_err() {
-            self.dir.remove_if_there(names::RESERVE)?;
-        }
-        written
     }
 }
 
@@ -242,13 +220,4 @@ fn empty_ledger(manifest: &Manifest) -> Vec<u8> {
         producers: Vec::new(),
     };
     file.encode()
-}
-
-fn is_full(result: &io::Result<()>) -> bool {
-    result.as_ref().is_err_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    })
 }

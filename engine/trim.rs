@@ -10,7 +10,7 @@ use crate::{
     catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
     format::{manifest::SealedEntry, names},
-    segment::{Builder, Sealed, TailWriter, View, copy_below, copy_header, tail_header},
+    segment::{Builder, Sealed, TailWriter, Unnamed, View, copy_below, copy_header, tail_header},
     sync::Arc,
     types::Seq,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// keeps its bytes, hidden, until all of it is below the head.
 pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
     // On a full disk a sync may be impossible, and this is the way to make room: so only if needed.
-    if head_seq > core.durable_seq() && head_seq > core.sync()? {
+    if head_seq > core.durable_seq() && head_seq > core.sync_all()? {
         let note = "cannot trim records that were not appended yet";
         return Err(Error::note(ErrorKind::InvalidInput, Op::Trim, note)
             .at(Place::default().with_seq(head_seq)));
@@ -38,8 +38,8 @@ pub(crate) fn trim(core: &Core, head_seq: Seq) -> Result<()> {
         catalog.head_seq = catalog.head_seq.max(head_seq);
         retain(catalog, |segment| !dropped(&segment.entry));
     });
-    // On a full disk the commit may have used up the reserve; this is the first room there is.
-    core.manifest().renew_reserve();
+    // On a full disk the commit may have taken the ballast; this is the first room there is.
+    core.manifest().renew_ballast();
     Ok(())
 }
 
@@ -74,16 +74,22 @@ pub(crate) fn rewind(appender: &Appender, end_seq: Seq) -> Result<()> {
         if end_seq >= next_seq {
             return Ok(());
         }
-        Rewind { core }.run(writer, end_seq, next_seq)
+        core.with_ballast(|| Rewind::new(core).run(writer, end_seq, next_seq))
     })
 }
 
 struct Rewind<'a> {
     core: &'a Core,
+    unnamed: Unnamed,
 }
 
-impl Rewind<'_> {
-    fn run(&self, writer: &mut TailWriter, end_seq: Seq, next_seq: Seq) -> Result<()> {
+impl<'a> Rewind<'a> {
+    fn new(core: &'a Core) -> Self {
+        let unnamed = Unnamed::new(core.dir());
+        Self { core, unnamed }
+    }
+
+    fn run(mut self, writer: &mut TailWriter, end_seq: Seq, next_seq: Seq) -> Result<()> {
         let catalog = self.core.catalog().load();
         check_known(&catalog, Op::Rewind, |entry| entry.next_seq > end_seq)?;
         let mut kept: Vec<Arc<Sealed>> = Vec::new();
@@ -105,7 +111,11 @@ impl Rewind<'_> {
         let next = self.new_tail(next_seq)?;
         // DURABILITY: after this line the new files' names survive; no manifest names them yet.
         self.core.sync_dir(Op::Rewind)?;
-        self.commit(&kept, copy, &next, end_seq, next_seq)?;
+        let committed = self.commit(&kept, copy, &next, end_seq, next_seq);
+        if committed.is_ok() || self.core.manifest().is_undecided() {
+            self.unnamed.keep();
+        }
+        committed?;
         self.core.with_ledger(|ledger| ledger.drop_from(end_seq));
         self.swap(kept, copy, &next);
         let old = std::mem::replace(writer, next);
@@ -118,17 +128,19 @@ impl Rewind<'_> {
     }
 
     /// Copies what a segment has below `end_seq`; `None` if that is nothing.
-    fn copy(&self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
+    fn copy(&mut self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
+        self.unnamed.add(id);
         let header = copy_header(dir, log_id, id, view.context.base_seq);
         let source = (view, limit);
         copy_below(dir, header, source, end_seq, Op::Rewind, |_| ())
     }
 
-    fn new_tail(&self, next_seq: Seq) -> Result<TailWriter> {
+    fn new_tail(&mut self, next_seq: Seq) -> Result<TailWriter> {
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
+        self.unnamed.add(id);
         let header = tail_header(dir, log_id, id, next_seq);
         let place = Place::file(names::segment(header.id));
         Builder::create(dir, header)

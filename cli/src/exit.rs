@@ -187,9 +187,16 @@ fn full_disk(error: &Error, dir: &Path) -> Option<String> {
         None if !dir.join(names::MANIFEST).exists() => None,
         None => {
             let dir = quoted(dir);
-            Some(format!(
-                "free some space, for example with `cairn trim {dir} SEQ`"
-            ))
+            Some(match error.op() {
+                // Not what has just failed.
+                Op::Open | Op::Lock | Op::Trim | Op::Repair => {
+                    format!("free some space beside {dir}: there was not even enough for this")
+                }
+                Op::Backup | Op::Salvage => {
+                    "free some space where the copy goes, or make it somewhere else".into()
+                }
+                _ => format!("`cairn trim {dir} SEQ` makes room, also on a full disk"),
+            })
         }
     }
 }

@@ -161,15 +161,13 @@ impl Core {
         if state.poison.is_some() {
             return None;
         }
-        let buffered = state
+        // After a write that failed: not before it is time to try again.
+        let write = state
             .buffered_since
             .map(|at| at.saturating_add(self.options.buffer_interval))
+            .map(|at| state.retry_at.map_or(at, |retry| at.max(retry)))
             .filter(to_come);
-        let retry = state
-            .retry_at
-            .filter(|at| !state.queue.is_empty() && to_come(at));
         let maintenance = (maintain_after > now).then_some(maintain_after);
-        let write = retry.or(buffered);
         let sync = self.sync_deadline(state);
         [write, maintenance, sync, idle].into_iter().flatten().min()
     }
@@ -183,7 +181,8 @@ impl Core {
             && state.poison.is_none()
             && state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
         let after = self.options.idle_watermark.filter(|_| wanted)?;
-        Some(state.synced_at?.saturating_add(after))
+        let at = state.synced_at?.saturating_add(after);
+        Some(state.retry_at.map_or(at, |retry| at.max(retry)))
     }
 
     /// When what was only written has waited long enough for its sync.

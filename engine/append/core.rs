@@ -49,22 +49,37 @@ impl Core {
         }
     }
 
-    /// Makes everything appended so far durable; gives the seq below which it is.
+    /// Makes everything appended so far durable, for the application: tells what was lost of its
+    /// buffered records since it last asked. Gives the seq below which all is durable.
     pub(crate) fn sync(&self) -> Result<Seq> {
-        let done = self.enqueue_sync()?;
-        if let Some(done) = done {
+        let durable_seq = self.sync_all()?;
+        let lost = self.state.lock().lost_buffered.take();
+        lost.map_or(Ok(durable_seq), Err)
+    }
+
+    /// Makes everything appended so far durable; gives the seq below which it is.
+    pub(crate) fn sync_all(&self) -> Result<Seq> {
+        if let Some(done) = self.enqueue_sync()? {
             self.wait(&done, Durability::Durable)?;
         }
-        let lost = self.state.lock().lost_buffered.take();
-        lost.map_or_else(|| Ok(self.durable_seq()), Err)
+        Ok(self.durable_seq())
     }
 
     /// Names the end in the manifest, so that later damage to it is provable: if all that was written
     /// is durable, and no sync failed.
     pub(super) fn commit_end(&self) -> Result<()> {
         Self::check_open(&self.state.lock(), Op::Sync)?;
-        self.maintain_finished(Op::Close)?;
         let durable_seq = self.durable_seq();
+        match self.maintain_finished(Op::Close) {
+            // There is no room for the ledger. Then what is finished stays unsealed, and the manifest
+            // attests how far it and what follows were durable: the next opening goes on there.
+            Err(error) if error.kind() == ErrorKind::NoSpace => {
+                return self.manifest.commit(Op::Close, |manifest| {
+                    manifest.durable_seq = manifest.durable_seq.max(durable_seq);
+                });
+            }
+            sealed => sealed?,
+        }
         let (tail_id, end) = {
             let writer = self.writer.lock();
             if writer.tail.summary.next_seq != durable_seq {
@@ -119,6 +134,19 @@ impl Core {
         outcome
     }
 
+    /// Does what may need room; if there is none, once more with that of the ballast.
+    pub(crate) fn with_ballast<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
+        let outcome = work();
+        let full = |error: &Error| error.kind() == ErrorKind::NoSpace;
+        if !outcome.as_ref().is_err_and(full) || !matches!(self.manifest.ballast().give(), Ok(true))
+        {
+            return outcome;
+        }
+        let outcome = work();
+        self.manifest.renew_ballast();
+        outcome
+    }
+
     fn poison_if_undecided(&self, op: Op, refused: bool, outcome: Result<()>) -> Result<()> {
         let Err(error) = self.stop_after(outcome) else {
             self.publish();
@@ -145,7 +173,7 @@ impl Core {
         change: impl FnOnce(&Self, &mut TailWriter, Seq) -> Result<T>,
     ) -> Result<T> {
         let next_seq = loop {
-            self.sync()?;
+            self.sync_all()?;
             self.maintain_finished(op)?;
             let mut state = self.state.lock();
             Self::check_open(&state, op)?;

@@ -18,9 +18,14 @@ impl Core {
     /// acknowledged as buffered stay queued, as long as nobody before them has to be told an error.
     pub(super) fn take_back(&self, state: &mut State, group: Group, error: &Error) {
         state.queue.push_front(group);
-        state.retry_at = Some(self.dir.vfs().monotonic() + RETRY_AFTER);
+        let now = self.dir.vfs().monotonic();
+        state.retry_at = Some(now + RETRY_AFTER);
         state.stuck = Some(error.clone());
-        let kept = state.queue.iter().take_while(|group| !group.owes).count();
+        let mut kept = state.queue.iter().take_while(|group| !group.owes).count();
+        if (state.queue.iter().take(kept)).all(Group::has_no_records) {
+            // A watermark alone: nobody misses it, and whatever is appended needs no place behind it.
+            kept = 0;
+        }
         let dropped = state.queue.split_off(kept);
         for group in &mut state.queue {
             // Whoever waits for a sync of it is told now; the records themselves wait on.
@@ -31,14 +36,28 @@ impl Core {
         }
         state.queue.retain(|group| !group.buffer.is_empty());
         if let Some(first) = dropped.front() {
+            if state.promised_seq > first.first_seq {
+                // A repeat was told that it is buffered: the original is gone.
+                state.lost_buffered.get_or_insert_with(|| error.clone());
+                state.promised_seq = first.first_seq;
+            }
             state.next_seq = first.first_seq;
             state.ledger.drop_from(first.first_seq);
             state.plan = self.plan_before(state, first);
         }
+        let all_durable = self.durable_seq() >= state.next_seq;
         for group in dropped {
-            drop_group(state, &group, error);
+            if group.has_no_records() && all_durable {
+                // A sync that was asked for behind a watermark has nothing left to do.
+                group.done.written();
+                group.done.durable();
+                group.done.wake_all();
+            } else {
+                drop_group(state, &group, error);
+            }
         }
         state.queued_bytes = state.queue.iter().map(|group| group.buffer.len()).sum();
+        state.buffered_since = (!state.queue.is_empty()).then_some(now);
         event!(warn, "write failed", error = tracing_text(error));
     }
 

@@ -118,6 +118,11 @@ impl Group {
         })
     }
 
+    /// Whether there is nothing in it that anybody appended.
+    pub(super) fn has_no_records(&self) -> bool {
+        self.first_seq == self.next_seq && self.begins.is_none()
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.offset + self.buffer.len() as u64
     }

@@ -140,7 +140,9 @@ impl Core {
         let wants_sync = group.wants == Durability::Durable;
         let start = wants_sync.then(|| self.dir.vfs().monotonic());
         if !group.buffer.is_empty() {
-            self.write_group(writer, group)?;
+            if let Err(failure) = self.write_group(writer, group) {
+                return Err(self.not_written(writer, group, failure));
+            }
             self.watermark.raise(Level::Written, group.next_seq);
         }
         group.done.written();
@@ -161,6 +163,18 @@ impl Core {
             group.done.wake_all();
         }
         Ok(None)
+    }
+
+    /// A group was not written. Whoever wanted it durable wanted so what had been written before as well.
+    fn not_written(&self, writer: &mut Writer, group: &Group, failure: Failure) -> Failure {
+        if let (Failure::Write(_), Durability::Durable) = (&failure, group.wants) {
+            if let Err(error) = self.sync_writer(writer) {
+                return Failure::Sync(error);
+            }
+            let written = self.watermark.get(Level::Written);
+            self.watermark.raise(Level::Durable, written);
+        }
+        failure
     }
 
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {

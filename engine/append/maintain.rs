@@ -5,7 +5,7 @@
 
 use super::{Core, Spare};
 use crate::{
-    error::{Error, Op, Place, Result},
+    error::{Error, ErrorKind, Op, Place, Result},
     format::{
         manifest::{SealedEntry, SpareEntry},
         names,
@@ -68,16 +68,25 @@ impl Core {
             return Ok(false);
         }
         Self::check_open(&self.state.lock(), Op::Sync)?;
-        let spare_missing = self.spare_is_used_up();
-        let spare = if spare_missing {
-            let id = self.manifest.allocate_id();
-            let place = Place::file(names::segment(id));
-            let created = create_spare(&self.dir, id, self.options.segment_bytes);
-            Some(created.map_err(|error| Error::io(op, error).at(place))?)
-        } else {
-            None
+        let (spare, full) = match self.new_spare(op) {
+            Ok(spare) => (spare, None),
+            // What is finished is sealed all the same, and the manifest names no spare for now.
+            Err(error) if error.kind() == ErrorKind::NoSpace => (None, Some(error)),
+            Err(error) => return Err(error),
         };
-        self.seal_finished(op, spare.as_ref())?;
+        if full.is_some() && self.writer.lock().finished.is_empty() {
+            return full.map_or(Ok(false), Err);
+        }
+        if let Err(error) = self.seal_finished(op, spare.as_ref()) {
+            if let Some(spare) = spare.filter(|_| !self.manifest.is_undecided()) {
+                // No manifest names it, and the next attempt makes another.
+                self.dir.remove_if_there(&names::segment(spare.id)).ok();
+            }
+            return Err(error);
+        }
+        if let Some(error) = full {
+            return Err(error);
+        }
         if let Some(spare) = spare {
             let mut state = self.state.lock();
             state.spare = Some(spare);
@@ -85,6 +94,18 @@ impl Core {
             self.make_room(&mut state);
         }
         Ok(true)
+    }
+
+    /// Creates the file for the next rotation, if the manifest names none.
+    fn new_spare(&self, op: Op) -> Result<Option<Spare>> {
+        if !self.spare_is_used_up() {
+            return Ok(None);
+        }
+        let id = self.manifest.allocate_id();
+        let place = Place::file(names::segment(id));
+        let created = create_spare(&self.dir, id, self.options.segment_bytes);
+        let spare = created.map_err(|error| Error::io(op, error).at(place))?;
+        Ok(Some(spare))
     }
 
     /// Whether the manifest names no file for the next rotation. The one that it names may be
@@ -96,6 +117,11 @@ impl Core {
         let spare = self.manifest.snapshot().spare;
         let writer = self.writer.lock();
         spare.is_none_or(|spare| spare.id == writer.tail.tail.id)
+    }
+
+    /// Whether nothing that is finished waits for its seal.
+    pub(super) fn all_sealed(&self) -> bool {
+        self.writer.lock().finished.is_empty()
     }
 
     /// Seals what is finished, without preparing more.

@@ -49,7 +49,7 @@ pub(crate) use worker::Upkeep;
 
 use crate::{
     catalog::{CatalogCell, Watermark},
-    error::{Error, Op, Result},
+    error::{Error, ErrorKind, Op, Result},
     format::{Owner, Producer},
     manifest::ManifestStore,
     observe::{Counters, event},
@@ -82,6 +82,9 @@ pub(crate) struct Parts {
     pub(crate) catalog: Arc<CatalogCell>,
     pub(crate) watermark: Arc<Watermark>,
     pub(crate) writer: TailWriter,
+    /// A segment before it that waits for its seal, and the ledger as of the tail's base.
+    pub(crate) finished: Vec<TailWriter>,
+    pub(crate) frozen: Option<Vec<u8>>,
     pub(crate) spare: Option<Spare>,
     pub(crate) ledger: Ledger,
 }
@@ -142,7 +145,7 @@ impl Appender {
         let background = parts.options.background;
         let core = Arc::new(Core {
             state: Mutex::new(State {
-                seal_due: parts.spare.is_none(),
+                seal_due: parts.spare.is_none() || !parts.finished.is_empty(),
                 spare: parts.spare,
                 ..state
             }),
@@ -158,8 +161,8 @@ impl Appender {
             work: Condvar::new(),
             writer: Mutex::new(Writer {
                 tail: parts.writer,
-                finished: Vec::new(),
-                ledger: None,
+                finished: parts.finished,
+                ledger: parts.frozen,
                 unsynced: Vec::new(),
             }),
             maintenance: Mutex::new(()),
@@ -220,8 +223,12 @@ impl Appender {
     /// Ends the segment: the next append begins a new one.
     pub(crate) fn rotate(&self) -> Result<()> {
         self.core.rotate()?;
-        self.core.maintain(Op::Rotate)?;
-        Ok(())
+        match self.core.maintain(Op::Rotate) {
+            // It has ended, and is sealed. That no file could be made for the time after the next is
+            // told to the append that needs it.
+            Err(error) if error.kind() == ErrorKind::NoSpace && self.core.all_sealed() => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     /// One step of the background work: true if there was something to do.
@@ -277,10 +284,11 @@ impl Appender {
             event!(warn, "tail not sealed at close",);
         }
         let ended = self.core.commit_end();
-        // What failed in the background and was not asked for is told at last.
-        let closed = synced
-            .and(ended)
-            .and(self.take_worker_error().map_or(Ok(()), Err));
+        // What failed in the background and was not asked for is told at last. Not for want of space: what
+        // could not be written is told by the sync, and what was tried for later comes too late.
+        let failed = self.take_worker_error();
+        let failed = failed.filter(|error| error.kind() != ErrorKind::NoSpace);
+        let closed = synced.and(ended).and(failed.map_or(Ok(()), Err));
         self.core.watermark.end();
         self.core.make_room(&mut self.core.state.lock());
         event!(info, "closed", clean = closed.is_ok());

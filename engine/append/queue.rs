@@ -72,6 +72,8 @@ pub(super) struct State {
     pub(super) stop_worker: bool,
     /// Buffered records that were dropped with a group that failed: told at the next sync.
     pub(super) lost_buffered: Option<Error>,
+    /// Below it are records whose repeat was told that they are buffered.
+    pub(super) promised_seq: Seq,
     /// What earlier groups left, to be used again.
     pub(super) scratches: Vec<Scratch>,
     /// When the oldest buffered record was queued.
@@ -128,6 +130,7 @@ impl State {
             closed: false,
             stop_worker: false,
             lost_buffered: None,
+            promised_seq: 0,
             scratches: Vec::new(),
             buffered_since: None,
             unsynced_since: None,

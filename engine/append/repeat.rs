@@ -36,6 +36,9 @@ impl Core {
             Durability::Durable => self.durable_seq(),
         };
         if seqs.end <= reached_seq {
+            if level == Durability::Buffered {
+                state.promised_seq = state.promised_seq.max(seqs.end);
+            }
             return Ok(Some((seqs, None)));
         }
         // Queued, in flight or just not synced: whatever goes behind it is told no sooner, and if it

@@ -213,7 +213,7 @@ impl Core {
 
     /// Syncs what has waited for it long enough.
     fn sync_at_last(&self) {
-        if let Err(error) = self.sync() {
+        if let Err(error) = self.sync_all() {
             self.note(&error);
             // If it was for want of space it is tried again after as long a time.
             self.state.lock().unsynced_since = Some(self.dir.vfs().monotonic());

@@ -118,7 +118,20 @@ pub(crate) fn compact(
     let Some(_mine) = turn.take(true) else {
         return Ok(CompactReport::default());
     };
-    Compaction::new(core, how, held_seq).run(between)
+    run(core, how, held_seq, between)
+}
+
+/// On a full disk once more, with the ballast's room: what was swapped in by then stays, and counts in
+/// the report.
+fn run(
+    core: &Core,
+    how: &CompactOptions,
+    held_seq: Option<Seq>,
+    between: &mut Between<'_>,
+) -> Result<CompactReport> {
+    let mut compaction = Compaction::new(core, how, held_seq);
+    core.with_ballast(|| compaction.run(between))?;
+    Ok(compaction.report)
 }
 
 /// Compacts if that is due and nobody else is at it.
@@ -138,8 +151,7 @@ pub(crate) fn compact_if_due(
     let Some(_mine) = turn.take(false) else {
         return Ok(None);
     };
-    let report = Compaction::new(core, how, held_seq()?).run(between)?;
-    Ok(Some(report))
+    run(core, how, held_seq()?, between).map(Some)
 }
 
 struct Compaction<'a> {
@@ -159,7 +171,7 @@ impl<'a> Compaction<'a> {
         }
     }
 
-    fn run(mut self, between: &mut Between<'_>) -> Result<CompactReport> {
+    fn run(&mut self, between: &mut Between<'_>) -> Result<()> {
         self.core.check_usable(Op::Compact)?;
         let vfs = self.core.dir().vfs().clone();
         let mut pace = Pace::new(vfs, self.how.rate_bytes_per_s, between);
@@ -171,7 +183,7 @@ impl<'a> Compaction<'a> {
             Err(Halt::Failed(error)) => return self.core.stop_after(Err(error)),
         }
         event!(info, "compacted", dropped = self.report.dropped_count);
-        Ok(self.report)
+        Ok(())
     }
 
     fn all_windows(&mut self, pace: &mut Pace<'_>) -> Result<(), Halt> {
@@ -181,7 +193,7 @@ impl<'a> Compaction<'a> {
         // told so, a reader stops below it.
         let end = catalog.sealed.last().map_or(0, |last| last.entry.next_seq);
         if end > self.core.durable_seq() {
-            self.core.sync()?;
+            self.core.sync_all()?;
         }
         let entries: Vec<SealedEntry> = catalog.sealed.iter().map(|it| it.entry).collect();
         let count = policy::scope(&entries, self.how, now_ms);

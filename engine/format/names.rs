@@ -11,9 +11,11 @@ use crate::types::SegmentId;
 pub const MANIFEST: &str = "MANIFEST";
 /// The manifest being written.
 pub const MANIFEST_NEW: &str = "MANIFEST.new";
+/// What is written over where there is no room for a new manifest.
+pub const MANIFEST_ALT: &str = "MANIFEST.alt";
 /// The lock file.
 pub const LOCK: &str = "LOCK";
-/// Room kept for a manifest commit on a full disk.
+/// Room kept for a full disk.
 pub const RESERVE: &str = "RESERVE";
 /// What the writer tells readers in other processes.
 pub const WATERMARK: &str = "WATERMARK";
@@ -23,6 +25,8 @@ pub const BACKUP: &str = "BACKUP";
 pub const PRODUCERS: &str = "PRODUCERS";
 /// The producers being written.
 pub const PRODUCERS_NEW: &str = "PRODUCERS.new";
+/// What is written over where there is no room for new producers.
+pub const PRODUCERS_ALT: &str = "PRODUCERS.alt";
 /// The directory of the bytes that recovery or repair cut.
 pub const QUARANTINE: &str = "quarantine";
 /// The directory of the cursor files.
@@ -46,6 +50,12 @@ pub fn cursor_new(id: u64) -> String {
     format!("{id:020}.new")
 }
 
+/// The name of what is written over where there is no room for a new file of a cursor.
+#[must_use]
+pub fn cursor_alt(id: u64) -> String {
+    format!("{id:020}.alt")
+}
+
 /// The id in a cursor file's name, if it is one in exactly our form.
 #[must_use]
 pub fn parse_cursor(name: &str) -> Option<u64> {
@@ -56,6 +66,12 @@ pub fn parse_cursor(name: &str) -> Option<u64> {
 #[must_use]
 pub fn parse_cursor_new(name: &str) -> Option<u64> {
     parse(name, ".new")
+}
+
+/// The id in the name of what is written over for a cursor.
+#[must_use]
+pub fn parse_cursor_alt(name: &str) -> Option<u64> {
+    parse(name, ".alt")
 }
 
 /// The id in a segment file's name, if it is one in exactly our form.

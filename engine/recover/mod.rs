@@ -75,7 +75,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         }
         (Plan::Carry { carry, remove }, Some(manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            let ready = act::carry(dir, &options, manifest, carry, &facts)?;
+            let ready = act::carry(dir, &options, &manifest, carry, &facts)?;
             (ready, remove)
         }
         (_, None) => return Err(act::not_found(dir)),
@@ -242,7 +242,8 @@ pub(crate) fn lock(dir: &Dir, timeout: Duration) -> Result<Box<dyn VfsLock>> {
 
 fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
     let manifest = ready.manifest.snapshot();
-    let tails = vec![ready.writer.tail.clone()];
+    let writers = ready.finished.iter().chain([&ready.writer]);
+    let tails = writers.map(|writer| writer.tail.clone()).collect();
     let catalog = Catalog::of(&manifest, dir, tails, options.mapped());
     Parts {
         owner: manifest.owner(),
@@ -252,6 +253,8 @@ fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
         dir: dir.clone(),
         manifest: ready.manifest,
         writer: ready.writer,
+        finished: ready.finished,
+        frozen: ready.frozen,
         spare: ready.spare,
         ledger: ready.ledger,
     }
@@ -259,7 +262,9 @@ fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
 
 fn report(plan: &Plan, ready: &act::Ready, kept: Vec<CutBytes>) -> Recovery {
     let manifest = ready.manifest.snapshot();
-    let tail_records = u64::from(ready.writer.summary.tally.record_count);
+    let unsealed = ready.finished.iter().chain([&ready.writer]);
+    let counts = unsealed.map(|writer| u64::from(writer.summary.tally.record_count));
+    let unsealed_records: u64 = counts.sum();
     let sealed: u64 = manifest
         .sealed
         .iter()
@@ -268,8 +273,8 @@ fn report(plan: &Plan, ready: &act::Ready, kept: Vec<CutBytes>) -> Recovery {
     let next_seq = ready.writer.summary.next_seq;
     let mut report = Recovery {
         verdict: Verdict::Clean,
-        segment_count: manifest.sealed.len() as u64 + 1,
-        record_count: sealed + tail_records,
+        segment_count: (manifest.sealed.len() + ready.finished.len()) as u64 + 1,
+        record_count: sealed + unsealed_records,
         head_seq: manifest.head_seq,
         next_seq,
         proven_seq: next_seq,

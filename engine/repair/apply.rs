@@ -225,7 +225,7 @@ impl<'a> Repair<'a> {
         let mut manifest = self.manifest.clone();
         // Readers know of a newer one, if this is not the newest.
         manifest.generation = manifest.generation.max(self.facts.watermark.generation());
-        let store = ManifestStore::new(self.dir.clone(), manifest, self.facts.reserve);
+        let store = ManifestStore::new(self.dir.clone(), manifest);
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.has_ledger = ledger.is_some();

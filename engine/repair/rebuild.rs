@@ -75,7 +75,6 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
         dir,
         owner,
         generation: facts.watermark.generation(),
-        reserved: facts.reserve,
         op: Op::Repair,
     };
     as_new.commit(copies, used_seq)?;

@@ -142,7 +142,6 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         dir: to,
         owner,
         generation: 0,
-        reserved: false,
         op: Op::Salvage,
     };
     as_new.commit(copies, report.next_seq)?;
@@ -155,7 +154,6 @@ pub(super) struct New<'a> {
     pub(super) owner: Owner,
     /// Readers may know of manifests up to this one.
     pub(super) generation: u64,
-    pub(super) reserved: bool,
     pub(super) op: Op,
 }
 
@@ -182,7 +180,7 @@ impl New<'_> {
             tail: tail.tail.entry(),
             spare: None,
         };
-        let store = ManifestStore::new(self.dir.clone(), first, self.reserved);
+        let store = ManifestStore::new(self.dir.clone(), first);
         // DURABILITY: after this commit the log is what was copied.
         store.commit_with(self.op, ledger.as_deref(), |manifest| {
             manifest.spare = Some(SpareEntry {

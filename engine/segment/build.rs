@@ -2,7 +2,9 @@
 //!
 //! Used by recovery (survivors), rewind, repair and compaction.
 
-use super::{Behind, Space, Summary, Tail, TailWriter, Tally, behind::Lane, summary::push_index};
+use super::{
+    Behind, Space, Summary, Tail, TailWriter, Tally, Unnamed, behind::Lane, summary::push_index,
+};
 use crate::{
     format::{
         BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
@@ -74,10 +76,12 @@ pub(crate) fn new_incarnation(dir: &Dir) -> u32 {
     u32::try_from(low ^ high).unwrap_or(1).max(1)
 }
 
-/// A segment under construction.
+/// A segment under construction; nothing is left of one that is not finished.
 #[derive(Debug)]
 pub(crate) struct Builder {
     file: std::sync::Arc<dyn VfsFile>,
+    /// Until it is finished.
+    unnamed: Unnamed,
     /// If a thread of its own writes and syncs: the way to it.
     lane: Option<Lane>,
     header: SegmentHeader,
@@ -119,9 +123,12 @@ impl Builder {
         // An orphan of an interrupted attempt may have the name; no manifest ever named it.
         dir.remove_if_there(&name)?;
         let file = dir.create_new(&name)?;
+        let mut unnamed = Unnamed::new(dir);
+        unnamed.add(header.id);
         let bytes = header.encode();
         Ok(Self {
             file,
+            unnamed,
             lane: None,
             context: header.context(),
             summary: Summary::new(header.base_seq, &bytes),
@@ -309,12 +316,14 @@ impl Builder {
         self.buffer
             .extend_from_slice(&footer.encode(&self.context, &self.index));
         self.finish_frames()?;
+        self.unnamed.keep();
         Ok(self.summary.sealed_entry(self.header.id, &self.context))
     }
 
     /// Finishes it as the tail: appends go on behind it.
     pub(crate) fn into_tail(mut self) -> io::Result<TailWriter> {
         self.finish_frames()?;
+        self.unnamed.keep();
         let space = Arc::new(Space::new(self.file.clone(), self.summary.end));
         let tail = Tail::new(self.header.id, self.context, space);
         Ok(TailWriter::new(Arc::new(tail), self.summary, self.index))

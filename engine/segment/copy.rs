@@ -42,8 +42,6 @@ pub(crate) fn copy_below(
         (next_seq, is_empty) = (record.seq.saturating_add(1), false);
     }
     if is_empty {
-        drop(builder);
-        dir.remove_if_there(&name).map_err(io)?;
         return Ok(None);
     }
     builder.seal().map(Some).map_err(io)

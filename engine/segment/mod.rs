@@ -24,6 +24,7 @@ mod source;
 mod space;
 mod summary;
 mod tail;
+mod unnamed;
 
 pub(crate) use behind::Behind;
 pub(crate) use build::{
@@ -40,6 +41,7 @@ pub(crate) use source::{Source, Window};
 pub(crate) use space::{Space, Way};
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
+pub(crate) use unnamed::Unnamed;
 
 use crate::{
     error::{Defect, Error, Op, Place},

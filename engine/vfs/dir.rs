@@ -7,8 +7,8 @@
 //! may return success for what the first one lost.
 
 use super::{
-    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch, by_path::ByPath, read_full_at,
-    write_all_at,
+    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch, ballast::is_full, by_path::ByPath,
+    read_full_at, write_all_at,
 };
 use crate::{error::EarlierSync, sync::Mutex};
 use std::{
@@ -173,6 +173,64 @@ impl Dir {
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.to_change()?.rename(from, to)
+    }
+
+    /// Lets two names change their files at one stroke; false if that cannot be done here.
+    pub(crate) fn exchange(&self, one: &str, other: &str) -> io::Result<bool> {
+        self.to_change()?.exchange(one, other)
+    }
+
+    /// The length of a file in bytes; `None` if it is not there.
+    pub(crate) fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        match self.open(name, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => Ok(Some(opened?.len()?)),
+        }
+    }
+
+    /// Takes room: a file, created if need be, whose bytes mean nothing, gets zeros from one offset, its
+    /// end, to another. False if there is none; then the file is as it was.
+    pub(crate) fn fill(&self, name: &str, from: u64, to: u64) -> io::Result<bool> {
+        let held = self.to_change()?;
+        let mut is_new = false;
+        let file = match held.open(name, Access::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                is_new = true;
+                held.create_new(name)
+            }
+            opened => opened,
+        };
+        let filled = file.and_then(|file| {
+            let zeros = vec![0; usize::try_from(to - from).unwrap_or(0)];
+            write_all_at(&*file, &zeros, from)?;
+            // DURABILITY: after this line the room is ours. A sync that finds none lost nothing that
+            // anybody relies on; any other that fails is as bad as that of any file.
+            match file.sync() {
+                Err(error) if is_full(&error) => Err(error),
+                synced => self.inner.fate.tell(name, synced),
+            }
+        });
+        match filled {
+            Err(error) if is_full(&error) => {
+                self.cut(name, from)?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+            Ok(()) if is_new => {
+                // DURABILITY: after this line its name survives as well: a power cut keeps the room.
+                self.sync()?;
+                Ok(true)
+            }
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// Cuts a file whose bytes mean nothing; nothing is left of one that is cut to nothing.
+    fn cut(&self, name: &str, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return self.remove_if_there(name);
+        }
+        self.open(name, Access::ReadWrite)?.set_len(len)
     }
 
     /// Gives a file the same name in another directory as well.

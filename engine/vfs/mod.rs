@@ -9,20 +9,24 @@
 //! nothing is durable before [`VfsFile::sync`], and no name before [`Vfs::sync_dir`].
 
 mod at;
+mod ballast;
 mod by_path;
 mod dir;
 mod held;
 mod lock;
 mod map;
 mod real;
+mod replace;
 pub mod sim;
 #[cfg(target_os = "linux")]
 mod watch;
 #[cfg(target_os = "linux")]
 mod write_back;
 
+pub(crate) use ballast::{Ballast, is_full};
 pub(crate) use dir::Dir;
 pub use real::RealFs;
+pub(crate) use replace::{NotReplaced, Replaced};
 
 use bytes::Bytes;
 use std::{any::Any, fmt::Debug, io, path::Path, sync::Arc, time::Duration};

@@ -1,6 +1,7 @@
 //! What an application may rely on, question by question, mostly on the real file system.
 
 mod errors;
+mod full;
 mod producers;
 mod reopen;
 mod threads;

@@ -36,7 +36,7 @@ pub fn recovers(disk: &SimFs, options: &Options, shadow: &Shadow) -> Run {
     run
 }
 
-fn goes_on(mut run: Run, options: &Options) {
+pub fn goes_on(mut run: Run, options: &Options) {
     let cut = run.log.as_ref().map(|log| log.recovery().cut.clone());
     run.step(&durable(12));
     assert!(run.errors.is_empty(), "{:?}", run.errors);

@@ -17,6 +17,7 @@ mod full;
 mod history;
 mod losses;
 mod model;
+mod no_room;
 mod putback;
 mod shadow;
 mod steps;

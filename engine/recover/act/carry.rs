@@ -1,9 +1,11 @@
 //! Leaving an unclean end behind, without ever appending to it.
 
-use super::{Ready, Scanned, blank_spare, check_same, io_at, remove, scan_unsealed};
+use super::{
+    Ready, Scanned, blank_spare, check_same, in_place::in_place, io_at, remove, scan_unsealed,
+};
 use crate::{
-    append::{Ledger, create_spare},
-    error::{Op, Place, Result},
+    append::{Ledger, Spare, create_spare},
+    error::{ErrorKind, Op, Place, Result},
     format::{
         Manifest, SegmentHeader,
         batch::Records,
@@ -15,11 +17,11 @@ use crate::{
     options::Options,
     recover::{decide::Carry, look::Facts},
     segment::{
-        Builder, Fault, Limits, Scan, Source, Summary, Verified, Window, copy_header, scan,
-        write_footer,
+        Builder, Fault, Limits, Scan, Source, Summary, TailWriter, Unnamed, Verified, Window,
+        copy_header, scan, write_footer,
     },
     types::{SegmentId, Seq},
-    vfs::Dir,
+    vfs::{Dir, is_full},
 };
 
 /// What is proven is copied, too, if it is no more than this, in bytes, or a quarter of a segment. Else
@@ -27,15 +29,60 @@ use crate::{
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 const SMALL_DIVISOR: u64 = 4;
 
-/// Leaves an unclean end behind: what is proven is sealed where it stands, unless it is small, the
-/// records behind it are written into a new segment, and that becomes the tail.
+/// Leaves an unclean end behind. Where there is no room for a new segment, it is made certain in place.
 pub(crate) fn carry(
     dir: &Dir,
     options: &Options,
-    manifest: Manifest,
+    manifest: &Manifest,
     carry: &Carry,
     facts: &Facts,
 ) -> Result<Ready> {
+    let store = ManifestStore::new(dir.clone(), manifest.clone());
+    let moved = match into_new_segment(dir, options, manifest, &store, carry, facts) {
+        Ok(moved) => moved,
+        // Unless the end has moved, or may have.
+        Err(error)
+            if error.kind() == ErrorKind::NoSpace
+                && !store.is_undecided()
+                && !dir.sync_failed() =>
+        {
+            return in_place(dir, store, manifest, carry, facts);
+        }
+        Err(error) => return Err(error),
+    };
+    tidy(dir, &moved.sources, moved.old_spare, &moved.sealed)?;
+    Ok(Ready {
+        manifest: store,
+        writer: moved.writer,
+        finished: Vec::new(),
+        frozen: None,
+        spare: moved.spare,
+        ledger: moved.ledger,
+    })
+}
+
+/// An end that has moved to a new segment.
+struct Moved {
+    writer: TailWriter,
+    spare: Option<Spare>,
+    ledger: Ledger,
+    /// What it came from, and what of that is sealed now.
+    sources: Vec<Scanned>,
+    sealed: Vec<SealedEntry>,
+    /// The spare of before, if it is none any more.
+    old_spare: Option<SegmentId>,
+}
+
+/// What is proven is sealed where it stands, unless it is small, the records behind it are written into a
+/// new segment, and that becomes the tail.
+fn into_new_segment(
+    dir: &Dir,
+    options: &Options,
+    manifest: &Manifest,
+    store: &ManifestStore,
+    carry: &Carry,
+    facts: &Facts,
+) -> Result<Moved> {
     let (mut sealed, mut next_id) = (Vec::new(), manifest.next_segment_id);
     let mut id = || {
         let id = next_id;
@@ -80,40 +127,36 @@ pub(crate) fn carry(
     let as_of_seq = ledger.next_seq().max(base_seq);
     let stored = ledger.to_file(manifest.owner(), as_of_seq, as_of_seq, header.id);
     let place = Place::file(names::segment(header.id));
-    let copy_id = header.id;
+    let mut unnamed = Unnamed::new(dir);
+    unnamed.add(header.id);
     let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;
     let unsealed = facts.tail.iter().chain(&facts.spare);
     for (number, (source, found)) in proven.iter().zip(unsealed).enumerate() {
         // Read anew, to where it ends: what is sealed and copied is what was decided on.
         let is_sealed = number < sealed_count;
-        let copied = copy_survivors(source, is_sealed, carry, &mut builder, &mut ledger)
-            .and_then(|again| check_same(found, &again));
-        if let Err(error) = copied {
-            remove(dir, copy_id).ok();
-            return Err(error);
-        }
+        let again = copy_survivors(source, is_sealed, carry, &mut builder, &mut ledger)?;
+        check_same(found, &again)?;
     }
     let writer = builder.into_tail().map_err(io_at(place))?;
     let spare = match manifest
         .spare
         .filter(|_| !carry.spare_begun && carry.torn.is_none())
     {
-        Some(entry) => blank_spare(dir, entry)?,
-        None => {
-            let id = id();
-            let place = Place::file(names::segment(id));
-            create_spare(dir, id, options.segment_bytes).map_err(io_at(place))?
-        }
+        Some(entry) => Some(blank_spare(dir, entry)?),
+        None => new_spare(dir, id(), options)?,
     };
+    let spare_id = spare.as_ref().map(|spare| spare.id);
+    let old_spare = manifest.spare.map(|entry| entry.id);
+    if let Some(id) = spare_id.filter(|id| Some(*id) != old_spare) {
+        unnamed.add(id);
+    }
     // DURABILITY: after this line the new files' names survive; no manifest names them yet.
     dir.sync().map_err(io_at(Place::file(dir.path())))?;
 
-    let old_spare = manifest.spare.map(|entry| entry.id);
-    let store = ManifestStore::new(dir.clone(), manifest, facts.reserve);
-    store.commit_with(Op::Open, stored.as_deref(), |manifest| {
+    let committed = store.commit_with(Op::Open, stored.as_deref(), |manifest| {
         manifest.sealed.extend(sealed.iter().copied());
         manifest.tail = writer.tail.entry();
-        manifest.spare = Some(SpareEntry {
+        manifest.spare = spare.as_ref().map(|spare| SpareEntry {
             id: spare.id,
             salt: spare.salt,
         });
@@ -121,18 +164,18 @@ pub(crate) fn carry(
         manifest.durable_seq = carry.next_seq;
         manifest.durable_end = writer.summary.end;
         manifest.clean = false;
-    })?;
-    tidy(
-        dir,
-        &proven,
-        old_spare.filter(|id| *id != spare.id),
-        &sealed,
-    )?;
-    Ok(Ready {
-        manifest: store,
+    });
+    if committed.is_ok() || store.is_undecided() {
+        unnamed.keep();
+    }
+    committed?;
+    Ok(Moved {
         writer,
-        spare: Some(spare),
+        spare,
         ledger,
+        sources: proven,
+        sealed,
+        old_spare: old_spare.filter(|id| Some(*id) != spare_id),
     })
 }
 
@@ -145,6 +188,16 @@ fn small_count(proven: &[Scanned], options: &Options) -> usize {
         bytes <= bytes_max
     };
     proven.iter().rev().take_while(is_small).count()
+}
+
+/// A file for the next rotation. Where there is no room for it the log does without one for now.
+fn new_spare(dir: &Dir, id: SegmentId, options: &Options) -> Result<Option<Spare>> {
+    match create_spare(dir, id, options.segment_bytes) {
+        Err(error) if is_full(&error) => Ok(None),
+        created => created
+            .map(Some)
+            .map_err(io_at(Place::file(names::segment(id)))),
+    }
 }
 
 /// Writes the records of an unsealed segment into the new one, batch by batch: those that lie behind what

@@ -3,6 +3,7 @@
 //! and doing it all again changes nothing.
 
 mod carry;
+mod in_place;
 mod keep;
 
 pub(super) use carry::carry;
@@ -25,8 +26,8 @@ use crate::{
     manifest::ManifestStore,
     options::Options,
     segment::{
-        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Window, new_incarnation,
-        new_log_id, scan, tail_header,
+        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Unnamed, Window,
+        new_incarnation, new_log_id, scan, tail_header,
     },
     sync::Arc,
     types::{SegmentId, Seq},
@@ -39,6 +40,9 @@ use std::io;
 pub(super) struct Ready {
     pub(super) manifest: ManifestStore,
     pub(super) writer: TailWriter,
+    /// A segment before it that is finished and not sealed, and the ledger that is to be stored then.
+    pub(super) finished: Vec<TailWriter>,
+    pub(super) frozen: Option<Vec<u8>>,
     pub(super) spare: Option<Spare>,
     pub(super) ledger: Ledger,
 }
@@ -56,11 +60,14 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let log_id = new_log_id(dir);
     let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
     let header = tail_header(dir, log_id, id, 0);
+    let mut unnamed = Unnamed::new(dir);
+    unnamed.add(id);
     let writer = Builder::create(dir, header)
         .and_then(Builder::into_tail)
         .map_err(io_at(Place::file(names::segment(id))))?;
     let spare = create_spare(dir, spare_id, options.segment_bytes)
         .map_err(io_at(Place::file(names::segment(spare_id))))?;
+    unnamed.add(spare_id);
     let first = Manifest {
         log_id,
         incarnation: new_incarnation(dir),
@@ -77,17 +84,23 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         tail: writer.tail.entry(),
         spare: None,
     };
-    let manifest = ManifestStore::new(dir.clone(), first, false);
+    let manifest = ManifestStore::new(dir.clone(), first);
     // DURABILITY: after this commit the log exists.
-    manifest.commit(Op::Open, |manifest| {
+    let committed = manifest.commit(Op::Open, |manifest| {
         manifest.spare = Some(SpareEntry {
             id: spare.id,
             salt: spare.salt,
         });
-    })?;
+    });
+    if committed.is_ok() || manifest.is_undecided() {
+        unnamed.keep();
+    }
+    committed?;
     Ok(Ready {
         manifest,
         writer,
+        finished: Vec::new(),
+        frozen: None,
         spare: Some(spare),
         ledger: Ledger::default(),
     })
@@ -119,6 +132,15 @@ fn check_same(found: &UnsealedFact, again: &Scan) -> Result<()> {
     let end = first.summary.end.min(again.summary.end);
     let seq = first.summary.next_seq.min(again.summary.next_seq);
     Err(unsteady(Place::in_segment(found.id, end).with_seq(seq)))
+}
+
+impl Scanned {
+    /// To append behind what was scanned.
+    fn into_writer(self) -> TailWriter {
+        let space = Arc::new(Space::new(self.file, self.file_end));
+        let tail = Tail::new(self.id, self.header.context(), space);
+        TailWriter::new(Arc::new(tail), self.scan.summary, self.scan.index)
+    }
 }
 
 /// Scans it and enters what it holds into the ledger.
@@ -208,25 +230,21 @@ pub(super) fn resume(dir: &Dir, manifest: Manifest, facts: &Facts, certain: bool
         Some(tail) => tail_as_found(dir, tail, &mut ledger)?,
         None => scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?,
     };
-    let context = found.header.context();
-    let tail = Arc::new(Tail::new(
-        found.id,
-        context,
-        Arc::new(Space::new(found.file, found.file_end)),
-    ));
-    let writer = TailWriter::new(tail, found.scan.summary, found.scan.index);
+    let writer = found.into_writer();
     let spare = manifest
         .spare
         .map(|entry| blank_spare(dir, entry))
         .transpose()?;
-    let store = ManifestStore::new(dir.clone(), manifest, facts.reserve);
+    let store = ManifestStore::new(dir.clone(), manifest);
     if !certain {
         // DURABILITY: after this commit the manifest that was found is in force.
-        store.commit_again(Op::Open)?;
+        store.commit_again(Op::Open, |_| ())?;
     }
     Ok(Ready {
         manifest: store,
         writer,
+        finished: Vec::new(),
+        frozen: None,
         spare,
         ledger,
     })

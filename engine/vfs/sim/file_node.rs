@@ -105,7 +105,9 @@ pub(super) fn settle<'a>(
             (_, Fate::Lost) => {}
             (FileEffect::Data { offset, bytes }, Fate::Kept) => content.write(*offset, bytes),
             (FileEffect::Data { offset, bytes }, Fate::Torn(tear)) => {
+                let before = content.clone();
                 write_torn(&mut content, *offset, bytes, tear);
+                keep_same(&mut content, &before, *offset, bytes);
             }
             (FileEffect::Size { from, to }, fate) => {
                 size = match fate {
@@ -122,6 +124,17 @@ pub(super) fn settle<'a>(
     }
     content.set_len(size);
     content
+}
+
+/// A torn write harms no byte that it writes over with its own value.
+fn keep_same(content: &mut Content, before: &Content, offset: u64, bytes: &[u8]) {
+    let mut old = vec![0; bytes.len()];
+    let there = before.read(offset, &mut old);
+    for (at, (byte, old)) in (offset..).zip(bytes.iter().zip(old.iter().take(there))) {
+        if byte == old {
+            content.write(at, &[*byte]);
+        }
+    }
 }
 
 fn write_torn(content: &mut Content, offset: u64, bytes: &[u8], tear: Tear) {

@@ -45,7 +45,7 @@
 //! - A rename is atomic: its target is the old file or the new one, never neither; the source may
 //!   be left beside it, as a second name of the same file.
 //! - Sectors are not atomic. Powersafe overwrite is assumed: a torn write harms bytes inside its
-//!   own range only, never its neighbours.
+//!   own range only, never its neighbours, and none that it writes over with its own value.
 //! - A failed sync may leave a cache that lies; see [`SyncFailure`]. A loss that the system meets by
 //!   itself is [told once](Fault::Late), by the next sync, and perhaps to somebody else.
 //! - A read may differ from the one before it; see [`Misread`].

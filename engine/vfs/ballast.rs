@@ -1,0 +1,86 @@
+//! Room that is held back: a file that is removed when the disk is full, so that what has to be written
+//! there finds room.
+//!
+//! INVARIANTS: it counts as held only if the whole file is there, durably; a short one is made anew.
+//! Its bytes mean nothing, so that there is no room for it is no error.
+//!
+//! Called by manifest, recover and whoever else may need its room; calls `Dir`.
+
+use super::Dir;
+use crate::sync::Mutex;
+use std::io;
+
+/// Its size in bytes: with less to be had, xfs does not create a file.
+pub(crate) const BALLAST_BYTES: u64 = 256 * 1024;
+
+/// The ballast of one directory.
+#[derive(Debug)]
+pub(crate) struct Ballast {
+    dir: Dir,
+    name: &'static str,
+    /// Whether it is there; not known before somebody has looked.
+    held: Mutex<Option<bool>>,
+}
+
+impl Ballast {
+    pub(crate) fn new(dir: Dir, name: &'static str) -> Self {
+        let held = Mutex::new(None);
+        Self { dir, name, held }
+    }
+
+    /// Gives its room back; false if there was none to give.
+    pub(crate) fn give(&self) -> io::Result<bool> {
+        let mut held = self.held.lock();
+        if *held == Some(false) {
+            return Ok(false);
+        }
+        let given = match self.dir.remove(self.name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            removed => {
+                removed?;
+                // DURABILITY: nothing relies on it; some file systems free what is removed only then.
+                self.dir.sync()?;
+                true
+            }
+        };
+        *held = Some(false);
+        Ok(given)
+    }
+
+    /// Does what may need room; if there is none, once more with that of the ballast.
+    pub(crate) fn lend<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        match work() {
+            Err(error) if is_full(&error) && self.give()? => {
+                let outcome = work();
+                if outcome.is_err() {
+                    // It was not enough, so it is kept for something smaller.
+                    self.renew().ok();
+                }
+                outcome
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Takes its room again, all of it or none, if that was given back or never held.
+    pub(crate) fn renew(&self) -> io::Result<()> {
+        let mut held = self.held.lock();
+        if *held == Some(true) {
+            return Ok(());
+        }
+        let there = self.dir.len(self.name)?.unwrap_or(0) == BALLAST_BYTES;
+        if !there {
+            self.dir.remove_if_there(self.name)?;
+        }
+        *held = Some(there || self.dir.fill(self.name, 0, BALLAST_BYTES)?);
+        Ok(())
+    }
+}
+
+/// Whether an error is that of a full disk, or of a quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

@@ -1,0 +1,144 @@
+//! Replacing a file whole: the old content is in force or the new one, at every instant.
+//!
+//! The new content is written to a file of its own, synced, and takes the name. Where there is no room
+//! for such a file, the content goes over the *alternate*, which is there beforehand: it is written over
+//! in place and exchanged with the file, so that no block is needed and no name comes or goes. The old
+//! file is the alternate then.
+//!
+//! INVARIANTS: what stands in the alternate means nothing. It is touched only after a sync of the
+//! directory that returned success: before, its file might be the one in force after a power cut.
+//!
+//! Called by manifest and cursor; calls `Dir` and `ballast`.
+
+use super::{Access, Ballast, Dir, ballast::is_full, write_all_at};
+use std::io;
+
+/// The alternate grows in steps of this many bytes: what file systems allocate at once.
+const STEP_BYTES: u64 = 4096;
+
+/// A file that is replaced whole, and the names beside it.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    pub(crate) name: String,
+    /// Under which its successor is written.
+    pub(crate) new_name: String,
+    pub(crate) alt_name: String,
+    /// The alternate is known to have so many bytes.
+    alt_bytes: u64,
+}
+
+/// Why a file was not replaced.
+#[derive(Debug)]
+pub(crate) enum NotReplaced {
+    /// The old content is in force.
+    Before(io::Error),
+    /// One of the two is, and nobody knows which.
+    Undecided(io::Error),
+}
+
+impl NotReplaced {
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Before(error) | Self::Undecided(error) => error,
+        }
+    }
+}
+
+impl Replaced {
+    pub(crate) fn new(name: &str, new_name: &str, alt_name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            new_name: new_name.to_owned(),
+            alt_name: alt_name.to_owned(),
+            alt_bytes: 0,
+        }
+    }
+
+    /// Replaces the content. On a full disk it goes over the alternate, or into the ballast's room.
+    pub(crate) fn replace(
+        &mut self,
+        dir: &Dir,
+        ballast: &Ballast,
+        content: &[u8],
+    ) -> Result<(), NotReplaced> {
+        use NotReplaced::{Before, Undecided};
+        match self.write_new(dir, content) {
+            Ok(()) => {}
+            Err(error) if is_full(&error) => {
+                if self.write_over(dir, content).map_err(Before)? {
+                    return self.exchange(dir).map_err(Undecided);
+                }
+                // The first failure, for the ballast's work.
+                let mut first = Some(error);
+                let write = || {
+                    first
+                        .take()
+                        .map_or_else(|| self.write_new(dir, content), Err)
+                };
+                ballast.lend(write).map_err(Before)?;
+            }
+            Err(error) => return Err(Before(error)),
+        }
+        let renamed = dir.rename(&self.new_name, &self.name);
+        // DURABILITY: after this line the new content is in force, whatever happens. Before it
+        // either may be; both are complete.
+        renamed.and_then(|()| dir.sync()).map_err(Undecided)?;
+        // It is replaced, whatever becomes of this; a sync that failed is told by the directory.
+        self.prepare(dir, content.len() as u64).ok();
+        Ok(())
+    }
+
+    /// Writes the content to a file of its own; where there is no room for it, nothing is left.
+    fn write_new(&self, dir: &Dir, content: &[u8]) -> io::Result<()> {
+        dir.remove_if_there(&self.new_name)?;
+        let written = dir.write_new(&self.new_name, content);
+        if written.as_ref().is_err_and(is_full) {
+            dir.remove_if_there(&self.new_name)?;
+        }
+        written
+    }
+
+    /// Writes the content over the alternate; false if there is none, or no room for that either.
+    fn write_over(&mut self, dir: &Dir, content: &[u8]) -> io::Result<bool> {
+        let file = match dir.open(&self.alt_name, Access::ReadWrite) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
+        };
+        // DURABILITY: after this line the alternate is not the file itself by any name that survives.
+        dir.sync()?;
+        self.alt_bytes = 0;
+        match write_all_at(&*file, content, 0) {
+            Err(error) if is_full(&error) => return Ok(false),
+            written => written?,
+        }
+        let len = content.len() as u64;
+        if file.len()? > len {
+            file.set_len(len)?;
+        }
+        // DURABILITY: after this line the content survives under whatever name it durably has.
+        file.sync()?;
+        Ok(true)
+    }
+
+    fn exchange(&self, dir: &Dir) -> io::Result<()> {
+        if !dir.exchange(&self.alt_name, &self.name)? {
+            dir.rename(&self.alt_name, &self.name)?;
+        }
+        // DURABILITY: after this line the new content is in force. Before it either may be.
+        dir.sync()
+    }
+
+    /// Sees to it that the alternate has room for content a little longer than this, if the disk has.
+    fn prepare(&mut self, dir: &Dir, len: u64) -> io::Result<()> {
+        let wanted = (len + len / 4).next_multiple_of(STEP_BYTES);
+        if self.alt_bytes >= wanted {
+            return Ok(());
+        }
+        let there = dir.len(&self.alt_name)?.unwrap_or(0);
+        self.alt_bytes = there.max(wanted);
+        if there < wanted && !dir.fill(&self.alt_name, there, wanted)? {
+            self.alt_bytes = there;
+        }
+        Ok(())
+    }
+}
