@@ -419,8 +419,10 @@ fn does_an_acknowledgement_that_cannot_be_stored_count_with_the_next() {
     let log = filled(&options, 9);
     let consumer = log.consumer("mail").unwrap();
     for fault in [Errno::Enospc, Errno::Eio] {
-        disk.fail(FaultRule::nth(OpKind::Write, 0, Fault::Error(fault)));
+        // For good: one write that finds no room is made elsewhere.
+        disk.fail(FaultRule::nth(OpKind::Write, 0, Fault::Error(fault)).for_ever());
         assert!(consumer.ack(4).is_err());
+        disk.clear_faults();
         assert_eq!(consumer.seq(), 5);
         assert_eq!(log.cursors().unwrap()[0].seq, 0, "it is not stored");
     }

@@ -236,12 +236,10 @@ fn is_a_delivery_that_cannot_be_stored_not_counted() {
     let log = filled(&options, 1);
     let queue = queue(&log, QueueOptions::new());
     for _ in 0..3 {
-        disk.fail(FaultRule::nth(
-            OpKind::Write,
-            0,
-            Fault::Error(Errno::Enospc),
-        ));
+        let no_room = FaultRule::nth(OpKind::Write, 0, Fault::Error(Errno::Enospc));
+        disk.fail(no_room.for_ever());
         assert_eq!(kind(queue.next()), ErrorKind::NoSpace);
+        disk.clear_faults();
     }
     assert_eq!(told(&take(&queue).unwrap()), (0, 1));
 }
