@@ -204,6 +204,24 @@ fn newer_logs() -> Vec<(&'static str, SimFs)> {
             with(&|disk, _| edit(disk, "WATERMARK", WATERMARK, change)),
         ));
     }
+    // Its lists may be of any length, and their counts elsewhere.
+    for (part, name, sums) in [
+        ("a ledger of another length", "PRODUCERS", PRODUCERS),
+        (
+            "a cursor of another length",
+            "cursors/00000000000000000001.cur",
+            CURSOR,
+        ),
+    ] {
+        logs.push((
+            part,
+            with(&|disk, _| {
+                let longer = [read(disk, name), vec![7; 500]].concat();
+                disk.write_file(&Path::new(DIR).join(name), &longer);
+                edit(disk, name, sums, later_version);
+            }),
+        ));
+    }
     logs.push((
         "a batch with an extension",
         with(&|disk, it| extend_last_batch(disk, it)),
@@ -487,4 +505,43 @@ fn an_annex_of_a_kind_that_is_not_known_is_stepped_over() {
     log.close().expect("closed");
     let salvaged = options(&disk).salvage(DIR, "/out").expect("salvaged");
     assert_eq!((salvaged.record_count, salvaged.gaps.len()), (4, 0));
+}
+
+/// A later version may make the entries of a list longer, with what this one need not know: the files are
+/// read to their end all the same.
+#[test]
+fn longer_entries_are_read_as_far_as_they_are_known() {
+    let disk = disk();
+    // One producer, and its eight appends: the list of producers is made longer in place.
+    let bytes = read(&disk, "PRODUCERS");
+    let (head, lists) = bytes.split_at(72);
+    let (producer, appends) = lists.split_at(32);
+    let longer = [head, producer, &[9; 16], appends].concat();
+    disk.write_file(&Path::new(DIR).join("PRODUCERS"), &longer);
+    edit(&disk, "PRODUCERS", PRODUCERS, |bytes| bytes[10] = 48 / 8);
+    assert!(manifest(&disk).sealed.len() > 1);
+    let bytes = read(&disk, "MANIFEST");
+    let entries = bytes[144..]
+        .chunks(64)
+        .flat_map(|entry| [entry, &[9; 32]].concat());
+    let entries: Vec<u8> = entries.collect();
+    let longer = [&bytes[..144], &entries].concat();
+    disk.write_file(&Path::new(DIR).join("MANIFEST"), &longer);
+    edit(&disk, "MANIFEST", MANIFEST, |bytes| {
+        bytes[10..12].copy_from_slice(&96u16.to_le_bytes());
+        bytes[84..88].copy_from_slice(&crc32c(0x4d45_4e54, &entries).to_le_bytes());
+    });
+    assert_eq!(
+        options(&disk).verify(DIR).expect("a report").health(),
+        Health::Clean
+    );
+    let log = options(&disk).open(DIR).expect("opened");
+    let again = cairnlog::Producer {
+        id: 7,
+        epoch: 1,
+        number: 23,
+    };
+    let how = cairnlog::AppendOptions::new().producer(again);
+    let repeat = log.append_records(&[NewRecord::value(&[b'v'; 100])], &how);
+    assert_eq!(repeat.expect("a repeat"), 23..24);
 }

@@ -1,7 +1,7 @@
 //! A cursor file: the named, durable read position of a consumer. Layout: `format.md`, "Cursor".
 
 use super::{NUMBER_MAX, Owner, VERSION, at, check_numbers, check_preamble, check_whole};
-use super::{checksum, entry_bytes, fixed, i64_at, u16_at, u32_at, u64_at};
+use super::{checksum, entry_bytes, fixed, i64_at, is_later, u16_at, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, Seq},
@@ -101,6 +101,9 @@ impl CursorFile {
 
     /// How long the file is that begins with these bytes, by what they say: at most as long as one can be.
     pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
+        if is_later(head) {
+            return FILE_BYTES_MAX; // As of the ledger.
+        }
         let name_bytes = usize::from(u16_at(head, 10)).min(NAME_BYTES_MAX);
         let pending_count = u64::from(u32_at(head, 76)).min(PENDING_MAX as u64);
         let pending_bytes = entry_bytes(u16_at(head, 74).into(), PENDING_BYTES);

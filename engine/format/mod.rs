@@ -149,6 +149,12 @@ impl Owner {
     }
 }
 
+/// Whether the head of a file says that it is a newer program's. Nothing of it is verified yet.
+fn is_later(head: &[u8]) -> bool {
+    let version = u16_at(head, 8);
+    version != 0 && check_version(version, u32_at(head, 12)).is_err()
+}
+
 /// The size of an entry as its list states it: 0 stands for that of version 1. What a later version put
 /// behind the fields that are known here is skipped.
 fn entry_bytes(stated: usize, bytes_of_1: usize) -> Result<usize, Defect> {

@@ -1,7 +1,7 @@
 //! What the log remembers of its producers, as of one seq. Layout: `format.md`, "Producers".
 
 use super::{NUMBER_MAX, Owner, VERSION, at, check_numbers, check_preamble, check_whole};
-use super::{checksum, entry_bytes, fixed, u32_at, u64_at};
+use super::{checksum, entry_bytes, fixed, is_later, u32_at, u64_at};
 use crate::{
     error::Defect,
     types::{LogId, SegmentId, Seq},
@@ -117,11 +117,16 @@ impl ProducersFile {
         out
     }
 
-    /// How long the file is that begins with these bytes, by what they say.
+    /// How long the file is that begins with these bytes, by what they say. That of a later version may
+    /// say it elsewhere: all of it is needed to see that it is one, and no damage.
     pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
+        if is_later(head) {
+            return FILE_BYTES_MAX;
+        }
         let (producer_count, append_count) = (u32_at(head, 56), u32_at(head, 60));
-        let lists = u64::from(producer_count) * PRODUCER_BYTES as u64
-            + u64::from(append_count) * APPEND_BYTES as u64;
+        let (producer_size, append_size) = sizes(head);
+        let lists = u64::from(producer_count) * producer_size.unwrap_or(PRODUCER_BYTES) as u64
+            + u64::from(append_count) * append_size.unwrap_or(APPEND_BYTES) as u64;
         (PRODUCERS_BYTES as u64 + lists).min(FILE_BYTES_MAX)
     }
 
@@ -133,9 +138,7 @@ impl ProducersFile {
         let head: &[u8; PRODUCERS_BYTES] = fixed(file)?;
         check_preamble(head, MAGIC)?;
         let (producer_count, append_count) = (u32_at(head, 56), u32_at(head, 60));
-        let [producer_words, append_words] = at::<2>(head, 10).map(usize::from);
-        let producer_size = entry_bytes(8 * producer_words, PRODUCER_BYTES);
-        let append_size = entry_bytes(8 * append_words, APPEND_BYTES);
+        let (producer_size, append_size) = sizes(head);
         let producers_bytes =
             u64::from(producer_count) * producer_size.unwrap_or(PRODUCER_BYTES) as u64;
         let needed_bytes = PRODUCERS_BYTES as u64
@@ -231,6 +234,13 @@ impl AppendEntry {
             count: u32_at(bytes, 16),
         }
     }
+}
+
+/// The sizes of the entries of producers and of appends.
+fn sizes(head: &[u8]) -> (Result<usize, Defect>, Result<usize, Defect>) {
+    let [producer_words, append_words] = at::<2>(head, 10).map(usize::from);
+    let producer_size = entry_bytes(8 * producer_words, PRODUCER_BYTES);
+    (producer_size, entry_bytes(8 * append_words, APPEND_BYTES))
 }
 
 /// Over everything but the checksum itself, which stands behind the fixed part.
