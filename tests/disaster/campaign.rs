@@ -26,7 +26,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 }
 
 /// A history, and the world that it happens in; the same number gives the same.
-fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
+pub fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     bytes[8..16].copy_from_slice(&number.to_le_bytes());
