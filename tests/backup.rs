@@ -1,9 +1,16 @@
 //! Is a backup a log that holds everything that was durable when it was asked for, exactly?
 
+#[path = "common/gated.rs"]
+mod gated;
+
 use cairnlog::{
     AppendOptions, BackupOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Seq,
-    vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
+    vfs::{
+        Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile,
+        sim::{OpKind, SimFs},
+    },
 };
+use gated::Gated;
 use std::{
     fs, io,
     os::unix::fs::MetadataExt,
@@ -223,6 +230,61 @@ fn does_a_backup_remember_the_appends_that_are_in_it_and_no_others() {
     for number in 10..30 {
         let seq = put(&copy, number, Durability::Durable).unwrap();
         assert_eq!(seq, number, "no repeat");
+    }
+}
+
+fn put(log: &Log, number: u64) -> cairnlog::Result<Seq> {
+    let (id, epoch) = (7, 1);
+    let by = Producer { id, epoch, number };
+    let how = AppendOptions::new().producer(by);
+    let value = format!("{number:0100}");
+    log.append_records(&[NewRecord::value(&value)], &how)
+        .map(|seqs| seqs.start)
+}
+
+/// A backup of ten named appends: while it was about to read what the log remembers of them, twenty more came
+/// and a segment was sealed, which stores that anew.
+fn backed_up_beside_a_rotation() -> Log {
+    let gated = Gated::new(&SimFs::new(1));
+    let options = small().background(false).publish(false);
+    let options = options.vfs(Arc::new(gated.clone()));
+    let log = options.clone().open("/log").unwrap();
+    (0..8).for_each(|number| assert_eq!(put(&log, number).unwrap(), number));
+    log.rotate().unwrap();
+    (8..10).for_each(|number| assert_eq!(put(&log, number).unwrap(), number));
+    gated.hold(OpKind::Open, "PRODUCERS");
+    let its = log.clone();
+    let backup = thread::spawn(move || its.backup("/copy").unwrap().next_seq);
+    gated.wait_until_held();
+    let its = log.clone();
+    let more = thread::spawn(move || {
+        (10..30).for_each(|number| assert_eq!(put(&its, number).unwrap(), number));
+        its.rotate().unwrap();
+    });
+    thread::sleep(Duration::from_millis(100));
+    gated.release();
+    assert_eq!(backup.join().unwrap(), 10);
+    more.join().unwrap();
+    options.open("/copy").unwrap()
+}
+
+/// What the log remembered later had forgotten the appends that are in the copy: there each repeat of one
+/// was refused.
+#[test]
+fn does_a_backup_beside_a_rotation_remember_what_is_in_it() {
+    let copy = backed_up_beside_a_rotation();
+    for number in 2..10 {
+        assert_eq!(put(&copy, number).unwrap(), number, "a repeat");
+    }
+    assert_eq!(copy.next_seq(), 10);
+}
+
+/// And it knew appends that are not in the copy: there they could never be made.
+#[test]
+fn can_what_is_not_in_a_backup_beside_a_rotation_be_appended_to_it() {
+    let copy = backed_up_beside_a_rotation();
+    for number in 10..30 {
+        assert_eq!(put(&copy, number).unwrap(), number, "no repeat");
     }
 }
 

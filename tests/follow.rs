@@ -431,6 +431,29 @@ fn seqs(records: impl Iterator<Item = cairnlog::Result<cairnlog::Record>>) -> Ve
     records.map(seq).collect()
 }
 
+/// A newer manifest may change what is to be shown without taking a file away that the reader would miss: a
+/// reader that did not look for it went on showing what had been trimmed.
+#[test]
+fn is_a_trim_seen_that_takes_no_segment_away() {
+    let (_dir, log, reader) = subject(5);
+    assert_eq!(reader.get(2).unwrap().unwrap().to_vec(), payload(2));
+    log.trim(3).unwrap();
+    assert_eq!(reader.head_seq(), 3);
+    assert_eq!(reader.get(2).unwrap_err().resume_seq(), Some(3));
+    assert_eq!(seqs(reader.scan(..).unwrap()), [3, 4]);
+}
+
+/// And what had been rewound, since it had the old tail open.
+#[test]
+fn is_a_rewind_seen_of_a_tail_that_is_open() {
+    let (_dir, log, reader) = subject(9);
+    assert_eq!(reader.get(8).unwrap().unwrap().to_vec(), payload(8));
+    log.rewind(5).unwrap();
+    assert_eq!(reader.get(8).unwrap(), None);
+    append(&log, 1);
+    assert_eq!(seqs(reader.scan(..).unwrap()), [0, 1, 2, 3, 4, 9]);
+}
+
 #[test]
 fn does_a_walk_whose_segments_are_trimmed_away_say_where_to_go_on() {
     let (_dir, log, reader) = subject(200);

@@ -158,6 +158,114 @@ fn does_a_link_in_the_place_of_a_directory_lead_out_of_the_log() {
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
 }
 
+/// Bytes that recovery cuts are kept in `quarantine/`: where a link stood in its place they went elsewhere,
+/// and were cut all the same.
+#[test]
+fn are_bytes_that_are_cut_kept_behind_a_link() {
+    let top = tempfile::tempdir().unwrap();
+    let (path, outside) = (top.path().join("log"), top.path().join("outside"));
+    fs::create_dir(&outside).unwrap();
+    let log = small().open(&path).unwrap();
+    append(&log, "ours", 3);
+    // As a kill leaves it, with an unfinished write at its end.
+    let killed = top.path().join("killed");
+    fs::create_dir(&killed).unwrap();
+    for entry in fs::read_dir(&path).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), killed.join(entry.file_name())).unwrap();
+    }
+    let tail = killed.join("00000000000000000001.seg");
+    let mut torn = fs::read(&tail).unwrap();
+    torn.extend([0xee; 40]);
+    fs::write(&tail, &torn).unwrap();
+    symlink(&outside, killed.join("quarantine")).unwrap();
+    let refused = small().open(&killed).map(drop);
+    assert!(refused.is_err(), "cut, and kept elsewhere");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    assert_eq!(fs::read(&tail).unwrap(), torn);
+    fs::remove_file(killed.join("quarantine")).unwrap();
+    let log = small().open(&killed).unwrap();
+    assert_eq!((log.next_seq(), log.recovery().cut_bytes()), (3, 40));
+    assert_eq!(fs::read_dir(killed.join("quarantine")).unwrap().count(), 1);
+}
+
+/// The other process of the tests below: makes a log under this path, and a backup of it under that.
+#[test]
+fn creates() {
+    let Some(top) = env::var_os(TOP) else { return };
+    let Some(path) = env::var_os(PATH) else {
+        return;
+    };
+    env::set_current_dir(top).unwrap();
+    let log = small().open(path).unwrap();
+    append(&log, "ours", 1);
+    if let Some(backup) = env::var_os(BACKUP) {
+        log.backup(backup).unwrap();
+    }
+    log.close().unwrap();
+}
+
+const PATH: &str = "CAIRN_HELD_PATH";
+const BACKUP: &str = "CAIRN_HELD_BACKUP";
+
+/// The directories that such a process syncs. `None`: there is no strace here.
+fn synced(top: &Path, path: &str, backup: Option<&str>) -> Option<Vec<PathBuf>> {
+    let mut traced = Command::new("strace");
+    traced
+        .args([
+            "-f",
+            "-y",
+            "-s",
+            "300",
+            "-e",
+            "trace=fsync",
+            "-o",
+            "/dev/stdout",
+        ])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "creates"])
+        .envs([(TOP, top.as_os_str()), (PATH, path.as_ref())]);
+    traced.envs(backup.map(|backup| (BACKUP, backup)));
+    let output = traced.output().ok()?;
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let of_line = |line: &str| Some(PathBuf::from(line.split_once('<')?.1.split_once(">)")?.0));
+    Some(text.lines().filter_map(of_line).collect())
+}
+
+/// The directory that holds a new log's name was found in the log's path: for `.` and `..`, and through a
+/// link, that was another one, and a power cut took the log with all that it had acknowledged.
+#[test]
+fn is_the_name_of_a_new_log_synced_whatever_its_path_looks_like() {
+    for path in ["new", ".", "inner/..", "link"] {
+        let outer = tempfile::tempdir().unwrap();
+        let outer = outer.path().canonicalize().unwrap();
+        let top = outer.join("top");
+        fs::create_dir_all(top.join("inner")).unwrap();
+        fs::create_dir_all(outer.join("far/log")).unwrap();
+        symlink(outer.join("far/log"), top.join("link")).unwrap();
+        let holds = match path {
+            "new" => top.clone(),
+            "link" => outer.join("far"),
+            _ => outer.clone(),
+        };
+        let Some(synced) = synced(&top, path, None) else {
+            return;
+        };
+        assert!(synced.contains(&holds), "{path}: {synced:?}");
+    }
+}
+
+#[test]
+fn is_the_name_of_a_backup_synced() {
+    let top = tempfile::tempdir().unwrap();
+    let top = top.path().canonicalize().unwrap();
+    fs::create_dir(top.join("backups")).unwrap();
+    let Some(synced) = synced(&top, "log", Some("backups/first")) else {
+        return;
+    };
+    assert!(synced.contains(&top.join("backups")), "{synced:?}");
+}
+
 /// Of the lock's file too: what stands in it is written in place.
 #[test]
 fn is_another_file_written_through_a_second_name_of_the_lock() {

@@ -3,7 +3,7 @@
 //! These tests make processes, and a child that has not yet begun its own program shares the files
 //! of this one, locks included: so they run one after the other, in a binary of their own.
 
-use cairnlog::{ErrorKind, Log};
+use cairnlog::{AppendOptions, Durability, ErrorKind, Log, NewRecord};
 use std::{
     env,
     path::{Path, PathBuf},
@@ -138,4 +138,39 @@ fn forked_child_is_refused_and_harms_nothing() {
     assert_eq!((waited, libc::WEXITSTATUS(status)), (pid, 42));
     assert!(files() == before, "the child wrote something");
     assert_eq!(log.append("after").unwrap(), 1);
+}
+
+/// What the parent has only buffered is the parent's to write. A child that wrote it as well, when it dropped
+/// its copy, put it where the parent then wrote something else.
+#[test]
+fn what_is_buffered_when_a_child_is_forked_is_written_once() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = open(&path).unwrap();
+    let how = AppendOptions::new().durability(Durability::Buffered);
+    log.append_records(&[NewRecord::value("buffered")], &how)
+        .unwrap();
+    let tail = || std::fs::read(path.join("00000000000000000001.seg")).unwrap();
+    let before = tail();
+    #[allow(unsafe_code)]
+    // SAFETY: the child drops its copy, which takes no lock that another thread of this process can have
+    // held at the fork, and leaves without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        drop(log);
+        #[allow(unsafe_code)]
+        // SAFETY: ends the process at once; nothing is run after it.
+        unsafe {
+            libc::_exit(42)
+        };
+    }
+    let mut status = 0;
+    #[allow(unsafe_code)]
+    // SAFETY: waits for the child just made; the status is a place of our own.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!((waited, libc::WEXITSTATUS(status)), (pid, 42));
+    assert!(tail() == before, "the child wrote it");
+    assert_eq!(log.append("after").unwrap(), 1);
+    assert_eq!(log.scan(..).unwrap().filter(Result::is_ok).count(), 2);
 }

@@ -1,7 +1,14 @@
 //! What if bytes are damaged? The place and the seqs are told, and nothing else is lost.
 
-use cairnlog::{ErrorKind, FindingKind, Health, Log, RepairOptions, Salvaged, vfs::sim::SimFs};
-use std::{path::Path, sync::Arc};
+use cairnlog::{
+    ErrorKind, FindingKind, Health, Log, RepairOptions, Salvaged,
+    format::{Manifest, SegmentHeader},
+    vfs::sim::SimFs,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 fn tools(disk: &SimFs) -> cairnlog::Options {
     Log::options()
@@ -326,4 +333,119 @@ fn an_index_that_lies_hides_nothing() {
         let kinds: Vec<_> = report.findings.iter().map(|finding| finding.kind).collect();
         assert_eq!(kinds, [FindingKind::Derived], "{what}");
     }
+}
+
+/// The manifest says that a segment has one record more than are in it, and all that is there verifies.
+fn with_a_record_missing() -> SimFs {
+    let disk = disk();
+    let path = Path::new("log/MANIFEST");
+    let mut manifest = Manifest::decode(&disk.read_file(path).unwrap()).unwrap();
+    manifest.sealed[1].record_count += 1;
+    disk.write_file(path, &manifest.encode());
+    disk
+}
+
+/// The second segment recorded another state of the first than the one that is there, which verifies too.
+fn with_an_older_state() -> SimFs {
+    let disk = disk();
+    let path = Path::new("log/00000000000000000002.seg");
+    let mut bytes = disk.read_file(path).unwrap();
+    let mut header = SegmentHeader::decode(&bytes).unwrap();
+    let before = header.predecessor.as_mut().unwrap();
+    before.checksum ^= 1;
+    let header = header.encode();
+    bytes[..header.len()].copy_from_slice(&header);
+    disk.write_file(path, &bytes);
+    disk
+}
+
+/// In a compacted segment numbers may be missing: only the count tells that one is gone that was there.
+#[test]
+fn is_a_record_missed_where_everything_that_is_there_verifies() {
+    let report = tools(&with_a_record_missing()).verify("log").unwrap();
+    let found: Vec<_> = report.findings.iter().map(|it| it.place.segment).collect();
+    assert_eq!(report.health(), Health::Damaged);
+    let second = tools(&disk()).verify("log").unwrap();
+    assert!(second.findings.is_empty(), "{:?}", second.findings);
+    assert_eq!(found.len(), 1, "{:?}", report.findings);
+}
+
+#[test]
+fn is_an_older_state_of_a_segment_told_by_the_one_behind_it() {
+    let report = tools(&with_an_older_state()).verify("log").unwrap();
+    assert_eq!(report.health(), Health::Damaged);
+    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+    assert_eq!(report.findings[0].kind, FindingKind::Damage);
+}
+
+/// What does not verify is not called a backup.
+#[test]
+fn is_a_log_with_a_record_missing_backed_up() {
+    let log = tools(&with_a_record_missing()).open("log").unwrap();
+    let refused = log.backup("copy").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Damaged, "{refused}");
+}
+
+#[test]
+fn is_a_log_with_an_older_state_of_a_segment_backed_up() {
+    let log = tools(&with_an_older_state()).open("log").unwrap();
+    let refused = log.backup("copy").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Damaged, "{refused}");
+}
+
+/// A log with damage in its first segment, and an unfinished write at its end; the name of the tail.
+fn damaged_and_torn() -> (SimFs, PathBuf) {
+    let disk = disk();
+    let named = disk.read_file(Path::new("log/MANIFEST")).unwrap();
+    let tail = Manifest::decode(&named).unwrap().tail.id;
+    let tail = PathBuf::from(format!("log/{:020}.seg", tail.0));
+    let mut bytes = disk.read_file(&tail).unwrap();
+    bytes.extend([0xee; 40]);
+    disk.write_file(&tail, &bytes);
+    disk.flip_bit(Path::new("log/00000000000000000001.seg"), 300, 3);
+    (disk, tail)
+}
+
+/// Repair writes the tail anew, whatever it was called for: the bytes of an unfinished write go with the old
+/// one, and are no more anywhere if only what was damaged is kept.
+#[test]
+fn are_the_bytes_of_an_unfinished_write_kept_when_something_else_is_repaired() {
+    let (disk, tail) = damaged_and_torn();
+    let before = disk.read_file(&tail).unwrap();
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    let report = tools(&disk).repair("log", how).unwrap();
+    let kept = report.kept.iter().filter_map(|it| it.kept_in.as_ref());
+    let kept: Vec<_> = kept
+        .map(|path| disk.read_file(&Path::new("log").join(path)))
+        .collect();
+    assert!(kept.contains(&Some(before)), "{:?}", report.kept);
+}
+
+/// Whatever file is not there any more, its bytes are.
+#[test]
+fn is_every_file_that_a_repair_takes_out_kept() {
+    let (disk, _) = damaged_and_torn();
+    let segments = |disk: &SimFs| {
+        let paths = disk.files().into_iter();
+        let named = paths.filter(|path| path.extension().is_some_and(|it| it == "seg"));
+        named.collect::<Vec<_>>()
+    };
+    let content = |path: &PathBuf| (path.clone(), disk.read_file(path).unwrap());
+    let before: Vec<_> = segments(&disk).iter().map(content).collect();
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    tools(&disk).repair("log", how).unwrap();
+    let all: Vec<_> = disk
+        .files()
+        .iter()
+        .map(|path| disk.read_file(path))
+        .collect();
+    let left = segments(&disk);
+    let mut gone = 0;
+    for (path, bytes) in before.iter().filter(|(path, _)| !left.contains(path)) {
+        if bytes.iter().any(|byte| *byte != 0) {
+            assert!(all.contains(&Some(bytes.clone())), "{}", path.display());
+            gone += 1;
+        }
+    }
+    assert_eq!(gone, 2, "the damaged one, and the tail");
 }

@@ -2,10 +2,13 @@
 
 mod errors;
 mod full;
+#[path = "../common/gated.rs"]
+mod gated;
 mod producers;
 mod reopen;
 mod threads;
 mod trim_rewind;
+mod under_way;
 
 use cairnlog::{Log, Options, vfs::sim::SimFs};
 use std::sync::Arc;

@@ -99,6 +99,23 @@ fn does_a_durable_repeat_wait_until_the_original_is_durable() {
     assert_eq!((log.durable_seq(), log.next_seq()), (1, 1));
 }
 
+/// The same for a caller that waits for its answer: one that went by what was written was told durable, and
+/// lost the record with the power.
+#[test]
+fn does_a_repeat_that_was_told_durable_survive_a_power_cut() {
+    let (disk, options) = sim();
+    let log = options.clone().open("/log").unwrap();
+    let level = |level| how(by(1)).durability(level);
+    let record = [NewRecord::value("once")];
+    log.append_records(&record, &level(Durability::Written))
+        .unwrap();
+    let repeat = log.append_records(&record, &level(Durability::Durable));
+    assert_eq!(repeat.unwrap(), 0..1);
+    let after = disk.crash_at(u64::MAX).state(&Choice::lost());
+    let log = options.vfs(Arc::new(after)).open("/log").unwrap();
+    assert_eq!(values(&log), ["once"]);
+}
+
 #[test]
 fn is_a_repeat_told_the_failure_of_the_original() {
     let (disk, options) = sim();

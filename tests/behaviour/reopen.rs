@@ -223,3 +223,23 @@ fn every_segment_has_a_salt_of_its_own() {
     assert!(salts.len() >= 12, "{} segments", salts.len());
     assert_eq!(distinct.len(), salts.len());
 }
+
+/// Dropping the last handle closes the log: what was only buffered is written, and the end is named.
+#[test]
+fn is_what_was_buffered_there_after_the_last_handle_was_dropped() {
+    let (disk, options) = crate::sim();
+    let log = options.clone().open("/log").unwrap();
+    let how = AppendOptions::new().durability(Durability::Buffered);
+    log.append_records(&[NewRecord::value("buffered")], &how)
+        .unwrap();
+    let other = log.clone();
+    drop(log);
+    assert_eq!(other.durable_seq(), 0, "there is another handle");
+    drop(other);
+    let lost = disk
+        .crash_at(u64::MAX)
+        .state(&cairnlog::vfs::sim::Choice::lost());
+    let log = options.vfs(std::sync::Arc::new(lost)).open("/log").unwrap();
+    assert_eq!(crate::values(&log), ["buffered"]);
+    assert_eq!(log.recovery().verdict, cairnlog::Verdict::Clean);
+}

@@ -2,7 +2,8 @@
 
 use crate::{fill, filled, kind, on, rest, sim};
 use cairnlog::{
-    AppendOptions, ConsumerOptions, Defect, ErrorKind, Log, NewRecord, Producer, Start,
+    AppendOptions, CompactOptions, ConsumerOptions, Defect, ErrorKind, Log, Maintained, NewRecord,
+    Producer, Retention, Start,
     vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -341,6 +342,27 @@ fn is_a_cursor_that_does_not_verify_an_error_for_itself_alone() {
     assert_eq!(kind(other.consumer("second")), ErrorKind::Damaged);
 }
 
+/// A cursor that was copied from another log names numbers of that one: believed, it would skip records here,
+/// or let retention go on past them.
+#[test]
+fn is_a_cursor_that_was_copied_from_another_log_no_cursor_here() {
+    let (disk, options) = sim();
+    let theirs = options.clone().open("/theirs").unwrap();
+    fill(&theirs, 9);
+    theirs.consumer("other").unwrap();
+    theirs.consumer("mail").unwrap().ack(8).unwrap();
+    let bytes = disk.read_file(Path::new("/theirs/cursors/00000000000000000002.cur"));
+    let log = filled(&options, 3);
+    log.consumer("first").unwrap().ack(0).unwrap();
+    let second = Path::new("/log/cursors/00000000000000000002.cur");
+    disk.write_file(second, &bytes.unwrap());
+    for listed in [log.cursors().unwrap(), options.cursors("/log").unwrap()] {
+        assert_eq!((listed[0].seq, listed[0].defect), (1, None));
+        assert!(listed[1].defect.is_some(), "{:?}", listed[1]);
+    }
+    assert_eq!(kind(log.held_seq()), ErrorKind::Damaged);
+}
+
 #[test]
 fn are_cursors_listed_as_they_stand_with_and_without_the_lock() {
     let (disk, options) = sim();
@@ -461,4 +483,85 @@ fn do_many_acknowledgements_at_once_all_count() {
         .collect();
     acks.into_iter().for_each(|ack| ack.join().unwrap());
     assert_eq!(consumer.lag(), 0);
+}
+
+fn maintain(log: &Log) {
+    while log.maintain().unwrap() != Maintained::Nothing {}
+}
+
+/// Retention went by segments whose last record somebody still needed: wherever in a segment that is.
+#[test]
+fn is_the_next_record_of_a_holding_cursor_there_after_any_retention() {
+    let (_, options) = sim();
+    let none = Retention::new().bytes_max(0);
+    for in_background in [false, true] {
+        let path = if in_background {
+            "/background"
+        } else {
+            "/asked"
+        };
+        let options = match in_background {
+            true => options.clone().retention(none.clone()),
+            false => options.clone(),
+        };
+        let log = options.open(path).unwrap();
+        let holding = ConsumerOptions::new().start(Start::Head).holds(true);
+        let mut mail = log.consumer_with("mail", &holding).unwrap();
+        fill(&log, 120);
+        log.rotate().unwrap();
+        for seq in 0..120 {
+            match in_background {
+                true => maintain(&log),
+                false => _ = log.retain(&none).unwrap(),
+            }
+            assert_eq!(mail.try_next().unwrap().map(|it| it.seq()), Some(seq));
+            assert!(
+                log.head_seq() <= seq,
+                "{} with {seq} needed",
+                log.head_seq()
+            );
+            mail.ack(seq).unwrap();
+        }
+        assert!(log.head_seq() > 60, "and what nobody needs goes");
+    }
+}
+
+/// A deletion that its consumer has not seen is still to be told, whoever compacts.
+#[test]
+fn is_a_deletion_there_until_a_holding_cursor_has_passed_it() {
+    let (_, options) = sim();
+    let how = CompactOptions::new()
+        .tombstone_age_min(Duration::ZERO)
+        .dirty_ratio_min(0.0);
+    for in_background in [false, true] {
+        let path = if in_background {
+            "/background"
+        } else {
+            "/asked"
+        };
+        let options = match in_background {
+            true => options.clone().compaction(how.clone()),
+            false => options.clone(),
+        };
+        let log = options.open(path).unwrap();
+        let holding = ConsumerOptions::new().start(Start::Head).holds(true);
+        let mut mail = log.consumer_with("mail", &holding).unwrap();
+        for record in [NewRecord::keyed("a", "1"), NewRecord::tombstone("a")] {
+            log.append_records(&[record], &AppendOptions::new())
+                .unwrap();
+        }
+        log.rotate().unwrap();
+        let compact = || match in_background {
+            true => maintain(&log),
+            false => _ = log.compact(&how).unwrap(),
+        };
+        compact();
+        let told = mail.try_next().unwrap().expect("it was deleted");
+        assert!(told.is_tombstone());
+        mail.ack(told.seq()).unwrap();
+        fill(&log, 1);
+        log.rotate().unwrap();
+        log.compact(&how).unwrap();
+        assert!(log.get(told.seq()).unwrap().is_none(), "nobody needs it");
+    }
 }

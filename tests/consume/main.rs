@@ -1,7 +1,10 @@
 //! Does a consumer get every record, once it is done never again, and do many workers share one cursor?
 
 mod cursors;
+#[path = "../common/gated.rs"]
+mod gated;
 mod queue;
+mod under_way;
 
 use cairnlog::{Consumer, ErrorKind, Log, Options, Result, vfs::sim::SimFs};
 use std::sync::Arc;

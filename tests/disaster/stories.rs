@@ -7,13 +7,13 @@ use crate::{
     },
 };
 use cairnlog::{
-    ErrorKind,
+    AppendOptions, Durability, ErrorKind, NewRecord,
     vfs::{
         Vfs,
         sim::{Choice, Errno, Fate, Fault, FaultRule, OpKind, SimFs, SyncFailure, Tear},
     },
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 fn run(segment_bytes: u64) -> Run {
     Run::new(SimFs::new(1), &options(segment_bytes))
@@ -237,4 +237,107 @@ fn does_retention_refuse_when_it_is_undecided_where_the_head_is() {
     let nothing_to_drop = cairnlog::Retention::new().seq_min(0);
     let refused = log.retain(&nothing_to_drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Poisoned);
+}
+
+/// The page cache shows what a failed sync left there, and a later sync succeeds without writing it. A
+/// recovery that sealed those records where they stood served them, acknowledged another behind them, and
+/// a power cut took what was in between.
+#[test]
+fn are_records_that_a_failed_sync_left_in_the_cache_written_anew() {
+    let mut first = run(4096);
+    first.steps(&[Open, durable(10)]);
+    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    first.disk.fail(FaultRule::nth(OpKind::Sync, 0, lies));
+    first.step(&durable(20));
+    assert_eq!(
+        first.errors.pop().unwrap().1.kind(),
+        ErrorKind::Indeterminate
+    );
+    first.steps(&[Kill, Open, durable(30)]);
+    assert!(first.errors.is_empty(), "{:?}", first.errors);
+    let shown = first.log.as_ref().unwrap().next_seq();
+    let op = first.disk.op_count();
+    let lost = first.disk.crash_at(op).state(&Choice::lost());
+    let log = first.options.clone().vfs(Arc::new(lost)).open("/log");
+    let log = log.unwrap();
+    for seq in 0..shown {
+        assert!(log.get(seq).unwrap().is_some(), "seq {seq} was served");
+    }
+    assert_eq!(shown, 3);
+}
+
+/// A large append is given to the disk in pieces before its sync, and one piece was refused. That was taken
+/// for a failed write: cut back, told, and gone on with. But it was the only word that earlier records, of
+/// which only a write had been acknowledged, were lost, and the next append was acknowledged above them.
+#[test]
+fn is_the_refusal_of_bytes_given_early_the_end_of_writing() {
+    let disk = SimFs::new(1);
+    let options = options(1 << 20).buffer_bytes(4096);
+    let log = options
+        .clone()
+        .vfs(Arc::new(disk.clone()))
+        .open("/log")
+        .unwrap();
+    log.append("first").unwrap();
+    let how = AppendOptions::new().durability(Durability::Written);
+    log.append_records(&[NewRecord::value("written")], &how)
+        .unwrap();
+    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    disk.fail(FaultRule::nth(OpKind::WriteBack, 0, lies));
+    let refused = log.append(vec![b'x'; 20_000]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Indeterminate);
+    assert_eq!(log.append("third").unwrap_err().kind(), ErrorKind::Poisoned);
+    drop(log);
+    let lost = disk.crash_at(u64::MAX).state(&Choice::lost());
+    let log = options.vfs(Arc::new(lost)).open("/log").unwrap();
+    assert_eq!(log.get(0).unwrap().as_deref(), Some(&b"first"[..]));
+    assert_eq!(log.next_seq(), 1);
+}
+
+/// The same where nobody waits: what was only written is given to the disk when it is much.
+#[test]
+fn is_the_refusal_of_bytes_given_in_the_background_the_end_of_writing() {
+    let disk = SimFs::new(1);
+    let options = options(1 << 20).buffer_bytes(4096);
+    let log = options
+        .clone()
+        .vfs(Arc::new(disk.clone()))
+        .open("/log")
+        .unwrap();
+    log.append("first").unwrap();
+    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    disk.fail(FaultRule::nth(OpKind::WriteBack, 0, lies));
+    let how = AppendOptions::new().durability(Durability::Written);
+    for _ in 0..6 {
+        log.append_records(&[NewRecord::value(&[b'x'; 4000])], &how)
+            .unwrap();
+    }
+    log.maintain().ok();
+    assert!(
+        disk.trace()
+            .iter()
+            .any(|event| event.kind == OpKind::WriteBack)
+    );
+    assert_eq!(log.append("last").unwrap_err().kind(), ErrorKind::Poisoned);
+    drop(log);
+    let lost = disk.crash_at(u64::MAX).state(&Choice::lost());
+    let log = options.vfs(Arc::new(lost)).open("/log").unwrap();
+    assert_eq!((log.next_seq(), log.recovery().torn), (1, None));
+}
+
+/// A write that failed was cut back, and its failure told, before the cut was durable: after a power cut
+/// the record that "will never be in the log" could be there.
+#[test]
+fn is_a_failed_write_cut_back_durably_before_it_is_told() {
+    let mut first = run(4096);
+    first.steps(&[Open, durable(10)]);
+    let (bytes, errno) = (60, Errno::Enospc);
+    let torn = Fault::Torn { bytes, errno };
+    first.disk.fail(FaultRule::nth(OpKind::Write, 0, torn));
+    first.step(&durable(200));
+    assert_eq!(first.errors.pop().unwrap().1.kind(), ErrorKind::NoSpace);
+    let pending = first.disk.crash_at(first.disk.op_count());
+    let pending: Vec<String> = pending.effects().iter().map(ToString::to_string).collect();
+    let of_segments: Vec<_> = pending.iter().filter(|it| it.contains(".seg")).collect();
+    assert!(of_segments.is_empty(), "{of_segments:?}");
 }

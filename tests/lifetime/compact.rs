@@ -331,3 +331,39 @@ fn does_the_worker_compact_when_it_is_due() {
     assert!(log.worker_error().is_none());
     log.close().unwrap();
 }
+
+/// A log whose first segment has something to drop, and several behind it that stay as they are.
+fn compacted_at_its_head(dir: &Path) -> (Log, super::Shown) {
+    let log = open(dir);
+    for round in 0..4 {
+        put(&log, "again", &format!("{round:0200}"));
+    }
+    for number in 0..60 {
+        put(&log, &format!("only {number}"), &format!("{number:0200}"));
+    }
+    log.rotate().unwrap();
+    let wanted = super::expected(&shown(&log), log.next_seq());
+    let report = log.compact(&now()).unwrap();
+    assert_eq!((report.dropped_count, report.segments_before), (3, 1));
+    (log, wanted)
+}
+
+/// The copies of a compaction take the place of what they replace, also where that is not the end: a catalog
+/// that had them behind the others was walked past them, and records that were there were not shown.
+#[test]
+fn does_a_copy_stand_where_what_it_replaced_stood() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, wanted) = compacted_at_its_head(dir.path());
+    assert_eq!(shown(&log), wanted);
+}
+
+#[test]
+fn is_every_record_found_by_its_number_beside_a_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, wanted) = compacted_at_its_head(dir.path());
+    for seq in wanted.keys() {
+        assert!(log.get(*seq).unwrap().is_some(), "{seq}");
+    }
+    let backwards = log.scan(..).unwrap().rev().map(|it| it.unwrap().seq());
+    assert!(backwards.eq(wanted.keys().rev().copied()));
+}

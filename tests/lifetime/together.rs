@@ -2,7 +2,8 @@
 
 use super::{delete, now, open, options, put, shown};
 use cairnlog::{
-    AppendOptions, ConsumerOptions, ErrorKind, Log, NewRecord, Producer, Retention, Start,
+    AppendOptions, ConsumerOptions, ErrorKind, Log, Maintained, NewRecord, Producer, Retention,
+    Start,
 };
 use std::time::{Duration, Instant};
 
@@ -71,6 +72,45 @@ fn does_a_tombstone_wait_for_a_consumer_that_holds() {
     mirror.ack(tombstone).unwrap();
     log.compact(&now()).unwrap();
     assert!(shown(&log).is_empty());
+}
+
+/// Both are waited for by the work in the background, too, which asks for itself who holds what.
+#[test]
+fn does_the_background_work_wait_for_a_consumer_that_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Retention::new().bytes_max(0);
+    let log = options().retention(limits).open(dir.path().join("log"));
+    let log = log.unwrap();
+    let holding = ConsumerOptions::new().start(Start::Head).holds(true);
+    let slow = log.consumer_with("slow", &holding).unwrap();
+    fill(&log, 100);
+    slow.ack(49).unwrap();
+    while log.maintain().unwrap() != Maintained::Nothing {}
+    assert!((30..=50).contains(&log.head_seq()), "{}", log.head_seq());
+    slow.ack(99).unwrap();
+    while log.maintain().unwrap() != Maintained::Nothing {}
+    assert!(log.head_seq() > 80, "{}", log.head_seq());
+}
+
+#[test]
+fn does_a_tombstone_wait_in_the_background_for_a_consumer_that_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let how = now().dirty_ratio_min(0.0);
+    let log = options().compaction(how).open(dir.path().join("log"));
+    let log = log.unwrap();
+    put(&log, "a", "1");
+    let holding = ConsumerOptions::new().holds(true);
+    let mirror = log.consumer_with("mirror", &holding).unwrap();
+    mirror.ack(0).unwrap();
+    let tombstone = delete(&log, "a");
+    log.rotate().unwrap();
+    while log.maintain().unwrap() != Maintained::Nothing {}
+    assert_eq!(shown(&log).into_keys().collect::<Vec<_>>(), [tombstone]);
+    mirror.ack(tombstone).unwrap();
+    put(&log, "b", "1");
+    log.rotate().unwrap();
+    while log.maintain().unwrap() != Maintained::Nothing {}
+    assert_eq!(shown(&log).into_keys().collect::<Vec<_>>(), [tombstone + 1]);
 }
 
 /// What an append was is known after compaction has dropped its record, after retention has dropped its

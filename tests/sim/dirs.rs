@@ -166,3 +166,16 @@ fn libc_emfile() -> i32 {
     use cairnlog::vfs::sim::Errno;
     Errno::Emfile.error().raw_os_error().unwrap()
 }
+
+/// Who holds a directory opens those in it by name: a link would lead out of it.
+#[test]
+fn is_a_link_to_a_directory_no_directory_in_the_one_that_is_held() {
+    let top = tempfile::tempdir().unwrap();
+    std::fs::create_dir(top.path().join("outside")).unwrap();
+    std::fs::create_dir(top.path().join("dir")).unwrap();
+    std::os::unix::fs::symlink("../outside", top.path().join("dir/link")).unwrap();
+    let dir = hold(&RealFs::default(), &top.path().join("dir"));
+    assert!(dir.open_dir("link").is_err());
+    assert!(dir.open("link", Access::Read).is_err());
+    assert!(!dir.create_dir("link").unwrap(), "the name is taken");
+}
