@@ -20,6 +20,8 @@ use std::io;
 pub(super) struct Published {
     file: Option<std::sync::Arc<dyn VfsFile>>,
     told: Option<WatermarkFile>,
+    /// The highest that was told: whoever tells a commit may not have heard of a sync that was told already.
+    durable_seq: Seq,
 }
 
 impl Core {
@@ -37,7 +39,8 @@ impl Core {
         // durable seq before the generation: whatever lies below the one, a manifest of the other or
         // a later one names its segment.
         let mut published = self.published.lock();
-        let durable_seq = self.durable_seq().max(synced_seq);
+        let durable_seq = (self.durable_seq().max(synced_seq)).max(published.durable_seq);
+        published.durable_seq = durable_seq;
         let now = WatermarkFile {
             log_id: self.owner.log_id,
             incarnation: self.owner.incarnation,
