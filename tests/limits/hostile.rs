@@ -16,7 +16,7 @@ use std::{
 const HUGE: u64 = 1 << 40;
 /// Zeros up to where offsets end, in a build without optimization, on a machine that is busy. Without a
 /// bound it would be an hour.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(600);
 
 fn log_of_three(dir: &Path) -> PathBuf {
     let path = path_of(dir);
