@@ -155,7 +155,14 @@ fn makes_room(name: &str, disk: &Path, log_dir: &Path) {
     let end = log.next_seq();
     done("rewind", log.rewind(end - 1));
     let how = CompactOptions::new().rate_bytes_per_s(None);
-    done("compact", log.compact(&how).map(drop));
+    match log.compact(&how) {
+        // The rewind has used the ballast. What the trim dropped is free some time later there, and may be
+        // too little to create a file: then it is told so.
+        Err(error) if name == "xfs" && error.kind() == ErrorKind::NoSpace => {
+            println!("{name}: no room to compact: {error}");
+        }
+        compacted => done("compact", compacted.map(drop)),
+    }
     // Now there is room for records, too.
     done("append", log.append("on and on").map(drop));
     let last = log.scan(..).unwrap().last().unwrap().unwrap();

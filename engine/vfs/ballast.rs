@@ -6,7 +6,7 @@
 //!
 //! Called by manifest, recover and whoever else may need its room; calls `Dir`.
 
-use super::Dir;
+use super::{Access, Dir};
 use crate::sync::Mutex;
 use std::io;
 
@@ -34,10 +34,12 @@ impl Ballast {
         if *held == Some(false) {
             return Ok(false);
         }
-        let given = match self.dir.remove(self.name) {
+        let given = match self.dir.open(self.name, Access::ReadWrite) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            removed => {
-                removed?;
+            opened => {
+                // What is cut is free at once; what is removed, on xfs, some time later.
+                opened?.set_len(0)?;
+                self.dir.remove(self.name)?;
                 // DURABILITY: nothing relies on it; some file systems free what is removed only then.
                 self.dir.sync()?;
                 true
