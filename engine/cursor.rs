@@ -89,14 +89,16 @@ pub(crate) fn standings(
 ) -> Result<Vec<Standing>> {
     let dir = dir.child(names::CURSORS);
     let mut found = Vec::new();
-    let cursor = |entry: &DirEntry| Some((names::parse_cursor(&entry.name)?, entry.is_file));
-    for (id, is_file) in list(&dir, cursor)? {
-        if !is_file {
+    for entry in list(&dir)? {
+        let Some(id) = names::parse_cursor(&entry.name) else {
+            continue;
+        };
+        if !entry.is_file {
             let file = Err(Defect::NotAFile);
             found.push(Standing { id, file });
             continue;
         }
-        let bytes = match dir.read(&names::cursor(id), CursorFile::stated_bytes) {
+        let bytes = match dir.read(&entry.name, CursorFile::stated_bytes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Deleted meanwhile.
             read => read.map_err(at(place(id)))?,
         };
@@ -129,16 +131,15 @@ fn decode(bytes: &[u8], owner: Owner, id: u64) -> std::result::Result<CursorFile
     Ok(file)
 }
 
-/// What the names say that are of a kind; none if there is no such directory.
-fn list<T>(dir: &Dir, of: fn(&DirEntry) -> Option<T>) -> Result<Vec<T>> {
+/// What is in the directory; nothing if there is no such directory.
+fn list(dir: &Dir) -> Result<Vec<DirEntry>> {
     match dir.list() {
         Err(error)
             if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) =>
         {
             Ok(Vec::new())
         }
-        Err(error) => Err(at(Place::file(names::CURSORS))(error)),
-        Ok(listed) => Ok(listed.iter().filter_map(of).collect()),
+        listed => listed.map_err(at(Place::file(names::CURSORS))),
     }
 }
 
@@ -146,25 +147,18 @@ impl Cursors {
     /// Over the directory of a log that is ours, without what an interrupted write left there.
     pub(crate) fn open(dir: &Dir, owner: Owner) -> Result<Self> {
         let dir = dir.child(names::CURSORS);
-        let leftover = |entry: &DirEntry| {
-            let id = names::parse_cursor_new(&entry.name);
-            id.filter(|_| entry.is_file)
-        };
-        for id in list(&dir, leftover)? {
-            let name = names::cursor_new(id);
-            dir.remove_if_there(&name).map_err(at(place(id)))?;
-        }
-        // What a crash left of a cursor that was removed.
-        let cursors = list(&dir, |entry| names::parse_cursor(&entry.name))?;
-        let alternate = |entry: &DirEntry| {
-            let id = names::parse_cursor_alt(&entry.name);
-            id.filter(|_| entry.is_file)
-        };
-        let mut alternates = list(&dir, alternate)?;
-        alternates.retain(|id| !cursors.contains(id));
-        for id in alternates {
-            let name = names::cursor_alt(id);
-            dir.remove_if_there(&name).map_err(at(place(id)))?;
+        let listed = list(&dir)?;
+        let cursors = listed.iter().filter_map(|it| names::parse_cursor(&it.name));
+        let cursors: BTreeSet<u64> = cursors.collect();
+        for entry in listed.iter().filter(|entry| entry.is_file) {
+            // Of a cursor that was removed, a crash may have left the other file.
+            let left = names::parse_cursor_new(&entry.name).or_else(|| {
+                names::parse_cursor_alt(&entry.name).filter(|id| !cursors.contains(id))
+            });
+            if let Some(id) = left {
+                let removed = dir.remove_if_there(&entry.name);
+                removed.map_err(at(place(id)))?;
+            }
         }
         Ok(Self {
             dir,

@@ -96,14 +96,7 @@ impl ManifestStore {
     /// Commits an edited manifest. After an error the old one is in force and all goes on, unless the
     /// store [is undecided](Self::is_undecided): then it refuses every further commit.
     pub(crate) fn commit(&self, op: Op, edit: impl FnOnce(&mut Manifest)) -> Result<()> {
-        let mut state = self.state.lock();
-        state.check(op)?;
-        let mut next = state.manifest.clone();
-        edit(&mut next);
-        if next == state.manifest {
-            return Ok(());
-        }
-        self.put(&mut state, next, op)
+        self.commit_with(op, None, edit)
     }
 
     /// As [`commit`](Self::commit), and before it stores the ledger as of the base of the tail that the

@@ -6,14 +6,12 @@
 //! Called by look.
 
 use crate::{
-    error::{Error, Op, Place, Result},
-    format::{
-        Manifest, Owner, WatermarkFile, cursor::CursorFile, names, watermark::WATERMARK_BYTES,
-    },
+    error::{Defect, Error, Op, Place, Result},
+    format::{Manifest, Owner, WatermarkFile, cursor::CursorFile, names},
     types::Seq,
-    vfs::{Access, Dir, is_out_of_reach, read_full_at},
+    vfs::{Dir, is_out_of_reach},
 };
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 /// What the last writer told readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,60 +56,85 @@ impl WatermarkFact {
     }
 }
 
-pub(super) fn watermark_fact(dir: &Dir, op: Op, listed: bool) -> Result<WatermarkFact> {
-    if !listed {
-        return Ok(WatermarkFact::Missing);
-    }
-    let mut bytes = [0; WATERMARK_BYTES];
-    let read = dir
-        .open(names::WATERMARK, Access::Read)
-        .and_then(|file| read_full_at(&*file, &mut bytes, 0));
-    let read = match read {
-        Err(error) if is_out_of_reach(&error) => return Ok(WatermarkFact::Unheard),
-        read => read.map_err(|error| Error::io(op, error).at(Place::file(names::WATERMARK)))?,
-    };
-    let told = WatermarkFile::decode(bytes.get(..read).unwrap_or_default());
-    Ok(told.map_or(WatermarkFact::Unheard, WatermarkFact::Told))
+/// All that was heard, and what was not.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) watermark: WatermarkFact,
+    /// What the cursors say was durable when they were stored: what they had passed, and as of when.
+    passed: Vec<(Owner, Seq)>,
+    /// What does not verify, for who asks whether a newer program wrote it.
+    pub(super) unheard: Vec<(Place, Defect)>,
 }
 
-/// What the cursors say was durable when they were stored: what they had passed, and as of when.
-#[derive(Debug, Default)]
-pub(super) struct Passed(Vec<(Owner, Seq)>);
+impl Heard {
+    /// Reads those files that are there.
+    pub(super) fn read(dir: &Dir, op: Op, watermark: bool, cursors: bool) -> Result<Self> {
+        let mut heard = Self {
+            watermark: WatermarkFact::Missing,
+            passed: Vec::new(),
+            unheard: Vec::new(),
+        };
+        if watermark {
+            heard.read_watermark(dir, op)?;
+        }
+        if cursors {
+            heard.read_cursors(&dir.child(names::CURSORS), op)?;
+        }
+        Ok(heard)
+    }
 
-impl Passed {
-    /// The seq below which those of an owner say so.
-    pub(super) fn of(&self, owner: Owner) -> Seq {
-        let ours = (self.0.iter()).filter(|(found, _)| owner.check(*found).is_ok());
+    /// The seq below which the cursors of an owner say that all was durable.
+    pub(super) fn passed(&self, owner: Owner) -> Seq {
+        let ours = (self.passed.iter()).filter(|(found, _)| owner.check(*found).is_ok());
         ours.map(|(_, seq)| *seq).max().unwrap_or(0)
     }
+
+    fn read_watermark(&mut self, dir: &Dir, op: Op) -> Result<()> {
+        let place = Place::file(names::WATERMARK);
+        self.watermark = WatermarkFact::Unheard;
+        let read = dir.read(names::WATERMARK, WatermarkFile::stated_bytes);
+        let Some(bytes) = if_within_reach(read, op, &place)? else {
+            return Ok(());
+        };
+        match WatermarkFile::decode(&bytes) {
+            Ok(told) => self.watermark = WatermarkFact::Told(told),
+            Err(defect) => self.unheard.push((place, defect)),
+        }
+        Ok(())
+    }
+
+    fn read_cursors(&mut self, dir: &Dir, op: Op) -> Result<()> {
+        let place = |name: &str| Place::file([names::CURSORS, name].iter().collect::<PathBuf>());
+        let Some(listed) = if_within_reach(dir.list(), op, &place(""))? else {
+            return Ok(());
+        };
+        for entry in listed.iter().filter(|entry| entry.is_file) {
+            let Some(id) = names::parse_cursor(&entry.name) else {
+                continue;
+            };
+            let place = place(&entry.name);
+            let read = dir.read(&entry.name, CursorFile::stated_bytes);
+            let Some(bytes) = if_within_reach(read, op, &place)? else {
+                continue;
+            };
+            match CursorFile::decode(&bytes) {
+                Ok(file) if file.id == id => {
+                    let seq = file.seq.max(file.as_of_seq);
+                    self.passed.push((file.owner(), seq));
+                }
+                Ok(_) => {}
+                Err(defect) => self.unheard.push((place, defect)),
+            }
+        }
+        Ok(())
+    }
 }
 
-pub(super) fn passed(dir: &Dir, op: Op, listed: bool) -> Result<Passed> {
-    let mut passed = Passed::default();
-    if !listed {
-        return Ok(passed);
+/// What was read; `None` if it is gone, or somebody else's.
+fn if_within_reach<T>(read: io::Result<T>, op: Op, place: &Place) -> Result<Option<T>> {
+    match read {
+        Err(error) if is_out_of_reach(&error) => Ok(None),
+        Err(error) => Err(Error::io(op, error).at(place.clone())),
+        Ok(read) => Ok(Some(read)),
     }
-    let dir = dir.child(names::CURSORS);
-    let fail = |name: &str| {
-        let place = Place::file([names::CURSORS, name].iter().collect::<PathBuf>());
-        move |error| Error::io(op, error).at(place)
-    };
-    let listed = match dir.list() {
-        Err(error) if is_out_of_reach(&error) => return Ok(passed),
-        listed => listed.map_err(fail(""))?,
-    };
-    for entry in listed.iter().filter(|entry| entry.is_file) {
-        let Some(id) = names::parse_cursor(&entry.name) else {
-            continue;
-        };
-        let bytes = match dir.read(&entry.name, CursorFile::stated_bytes) {
-            Err(error) if is_out_of_reach(&error) => continue,
-            read => read.map_err(fail(&entry.name))?,
-        };
-        let file = CursorFile::decode(&bytes).ok().filter(|file| file.id == id);
-        passed
-            .0
-            .extend(file.map(|file| (file.owner(), file.seq.max(file.as_of_seq))));
-    }
-    Ok(passed)
 }

@@ -5,7 +5,7 @@ mod segments;
 use segments::{chain, unnamed};
 
 use super::{
-    heard::{WatermarkFact, passed, watermark_fact},
+    heard::{Heard, WatermarkFact},
     newer::newer,
 };
 use crate::{
@@ -150,12 +150,6 @@ pub(crate) fn is_far(id: SegmentId, manifest: &Manifest) -> bool {
 /// Looks at a directory. Whatever says how far the log was durable is read before the log: beside a
 /// writer that is alive it is true of what is read later.
 pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
-    let mut facts = gather(dir, op)?;
-    facts.newer = newer(dir, op, &facts)?;
-    Ok(facts)
-}
-
-fn gather(dir: &Dir, op: Op) -> Result<Facts> {
     let listed = list(dir, op)?;
     // The size of each segment file. There may be very many: their names are let go here.
     let (mut segments, mut occupied_id) = (BTreeMap::new(), None);
@@ -170,8 +164,7 @@ fn gather(dir: &Dir, op: Op) -> Result<Facts> {
     let is_there = |name: &str| others.contains_key(name);
     // A directory or a pipe of such a name is nobody's, and not read.
     let is_file = |name: &str| others.get(name) == Some(&true);
-    let told = watermark_fact(dir, op, is_file(names::WATERMARK))?;
-    let passed = passed(dir, op, is_there(names::CURSORS))?;
+    let heard = Heard::read(dir, op, is_file(names::WATERMARK), is_there(names::CURSORS))?;
     let manifest = manifest_fact(dir, op, is_there(names::MANIFEST))?;
     let mut facts = Facts {
         producers: producers_fact(dir, op, is_there(names::PRODUCERS), &manifest)?,
@@ -187,13 +180,13 @@ fn gather(dir: &Dir, op: Op) -> Result<Facts> {
             .collect(),
         newer: Vec::new(),
         reserve: is_file(names::RESERVE),
-        watermark: told,
+        watermark: heard.watermark,
         cursors_seq: 0,
     };
     let mut named = Vec::new();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
-        facts.watermark = told.heard_by(manifest);
-        facts.cursors_seq = passed.of(manifest.owner());
+        facts.watermark = heard.watermark.heard_by(manifest);
+        facts.cursors_seq = heard.passed(manifest.owner());
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
         let (tail, spare) = chain(dir, op, manifest, &segments)?;
@@ -207,6 +200,7 @@ fn gather(dir: &Dir, op: Op) -> Result<Facts> {
     {
         facts.unnamed.extend(unnamed(dir, op, *id)?);
     }
+    facts.newer = newer(&facts, heard.unheard);
     Ok(facts)
 }
 

@@ -49,10 +49,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     let facts = look(dir, Op::Open)?;
     let plan = decide(&facts, options.on_ambiguous_tail);
     check_again(dir, &facts, &plan)?;
-    let mut manifest = match &facts.manifest {
-        ManifestFact::Valid(manifest) => Some(manifest.as_ref().clone()),
-        _ => None,
-    };
+    let mut manifest = facts.valid_manifest().cloned();
     if let Some(manifest) = &mut manifest {
         manifest.next_segment_id = facts.first_free_id(manifest);
     }
@@ -111,18 +108,12 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
 /// What does not verify is looked at twice before anything is cut for it, or damage is said to be there:
 /// a disk or a memory that gives a wrong bit now and then would else have acknowledged records cut.
 fn check_again(dir: &Dir, facts: &Facts, plan: &Plan) -> Result<()> {
-    let doubted = match plan {
-        Plan::Refuse { damage } => damage.first(),
-        Plan::Carry { carry, .. } => carry.torn.as_ref(),
-        Plan::Create { .. } | Plan::Resume { .. } => None,
-    };
-    let Some(doubted) = doubted else {
-        return Ok(());
-    };
-    if look(dir, Op::Open)? == *facts {
-        return Ok(());
+    match plan.doubted() {
+        Some(doubted) if look(dir, Op::Open)? != *facts => {
+            Err(act::unsteady(doubted.place.clone()))
+        }
+        _ => Ok(()),
     }
-    Err(act::unsteady(doubted.place.clone()))
 }
 
 /// How often a look is repeated before what seems to be torn or damaged is believed: a writer that is
@@ -137,19 +128,14 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
     let mut facts = look(dir, Op::Open)?;
     for _ in 1..LOOKS_MAX {
         let plan = decide(&facts, options.on_ambiguous_tail);
-        let doubtful = match &plan {
-            Plan::Refuse { .. } => true,
-            Plan::Carry { carry, .. } => carry.torn.is_some(),
-            Plan::Create { .. } | Plan::Resume { .. } => false,
-        };
-        let before = facts.clone();
-        if !doubtful {
+        if plan.doubted().is_none() {
             return Ok((facts, plan));
         }
-        facts = look(dir, Op::Open)?;
-        if facts == before {
+        let again = look(dir, Op::Open)?;
+        if again == facts {
             return Ok((facts, plan));
         }
+        facts = again;
     }
     let plan = decide(&facts, options.on_ambiguous_tail);
     Ok((facts, plan))
@@ -170,10 +156,7 @@ pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Seq> {
         manifest.has_ledger = false;
     }
     facts.newer.clear();
-    let attested_seq = match &facts.manifest {
-        ManifestFact::Valid(manifest) => Some(attested(&facts, manifest)),
-        ManifestFact::Missing | ManifestFact::Invalid(_) => None,
-    };
+    let attested_seq = facts.valid_manifest().map(|it| attested(&facts, it));
     match decide(&facts, OnAmbiguousTail::Cut) {
         Plan::Create { .. } => Err(not_found(Op::Open, dir)),
         Plan::Refuse { damage } => {
@@ -309,6 +292,15 @@ impl Plan {
     /// Whether opening would fail with this plan.
     pub(crate) fn refuses(&self) -> bool {
         matches!(self, Self::Refuse { .. })
+    }
+
+    /// What did not verify, if opening would cut or refuse for it.
+    fn doubted(&self) -> Option<&Damage> {
+        match self {
+            Self::Refuse { damage } => damage.first(),
+            Self::Carry { carry, .. } => carry.torn.as_ref(),
+            Self::Create { .. } | Self::Resume { .. } => None,
+        }
     }
 }
 

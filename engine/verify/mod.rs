@@ -20,7 +20,7 @@ pub use report::{Finding, FindingKind, Health, Progress, VerifyReport};
 use crate::{
     error::{Op, Place, Result},
     options::Options,
-    recover::{self, Damage, HeaderFact, ManifestFact, Plan, UnsealedFact},
+    recover::{self, Damage, HeaderFact, Plan, UnsealedFact},
     segment::{Gap, Piece, Range as FrameRange, Source, Window, salvage},
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
@@ -41,7 +41,7 @@ pub(crate) fn verify(
         head_seq: 0,
         next_seq: 0,
     };
-    let ManifestFact::Valid(manifest) = &facts.manifest else {
+    let Some(manifest) = facts.valid_manifest() else {
         if matches!(plan, Plan::Create { .. }) {
             return Err(recover::not_found(Op::Verify, dir));
         }

@@ -8,7 +8,7 @@
 //! That of the directory decides. Where there is no room for the file, or none may be written, it is
 //! enough: whoever opens the log takes both, and this one first.
 
-use super::{LockAttempt, VfsLock, at};
+use super::{LockAttempt, VfsLock, at, is_full};
 use std::{
     fs::{File, TryLockError},
     io,
@@ -70,11 +70,6 @@ fn lock(file: &File) -> io::Result<bool> {
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    kinds.contains(&error.kind())
 }
 
 /// The number at the beginning; an older holder may have left more behind it.

@@ -207,15 +207,8 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     [Some(libc::EMFILE), Some(libc::ENFILE)].contains(&error.raw_os_error())
 }
 
-/// Whether an error says that what has the name is not a file that this process may read: a directory,
-/// a link, a pipe, a device, or somebody else's. It will say the same tomorrow.
-pub(crate) fn is_no_file_of_ours(error: &io::Error) -> bool {
-    [io::ErrorKind::InvalidInput, io::ErrorKind::PermissionDenied].contains(&error.kind())
-        || [Some(libc::ELOOP), Some(libc::ENXIO)].contains(&error.raw_os_error())
-}
-
-/// Whether a file that cannot be opened may as well not be there: it was removed since, is somebody else's, or no file at
-/// all but a directory, a link or a pipe.
+/// Whether a file that cannot be read may as well not be there: it was removed since, is somebody else's,
+/// or no file at all but a directory, a link, a pipe or a device. It will be so tomorrow.
 pub(crate) fn is_out_of_reach(error: &io::Error) -> bool {
     let no_file = [libc::ELOOP, libc::ENXIO, libc::ENODEV];
     let kinds = [

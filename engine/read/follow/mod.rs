@@ -24,7 +24,7 @@ use crate::{
     segment::Tail,
     sync::{Arc, Mutex},
     types::Seq,
-    vfs::{Dir, is_no_file_of_ours},
+    vfs::{Dir, is_out_of_reach},
 };
 use chain::Chain;
 use std::io;
@@ -151,13 +151,10 @@ impl Follower {
     /// The watermark file, if there is one that verifies and is of this log.
     fn told(&self, manifest: &Manifest) -> Result<Option<WatermarkFile>> {
         for _ in 0..READS_MAX {
-            let is_none = |error: &io::Error| {
-                error.kind() == io::ErrorKind::NotFound || is_no_file_of_ours(error)
-            };
             let bytes = match self.dir.read(names::WATERMARK, WatermarkFile::stated_bytes) {
                 Ok(bytes) => bytes,
                 // Something else has its name: then the log is one without it, which is whole.
-                Err(error) if is_none(&error) => return Ok(None),
+                Err(error) if is_out_of_reach(&error) => return Ok(None),
                 Err(error) => {
                     return Err(Error::io(Op::Read, error).at(Place::file(names::WATERMARK)));
                 }
