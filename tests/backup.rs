@@ -2,11 +2,13 @@
 
 #[path = "common/gated.rs"]
 mod gated;
+#[path = "common/unchanged.rs"]
+mod unchanged;
 
 use cairnlog::{
     AppendOptions, BackupOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Seq,
     vfs::{
-        Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile,
+        RealFs, Vfs,
         sim::{OpKind, SimFs},
     },
 };
@@ -14,7 +16,6 @@ use gated::Gated;
 use std::{
     fs, io,
     os::unix::fs::MetadataExt,
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -22,6 +23,7 @@ use std::{
     thread,
     time::Duration,
 };
+use unchanged::unchanged;
 
 fn payload(seq: Seq) -> Vec<u8> {
     format!("{seq} ")
@@ -293,42 +295,8 @@ fn can_what_is_not_in_a_backup_beside_a_rotation_be_appended_to_it() {
 struct Plain(RealFs);
 
 impl Vfs for Plain {
-    fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        self.0.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.0.list(path)
-    }
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.0.create_new(path)
-    }
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        self.0.open(path, access)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.sync_dir(path)
-    }
-    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.0.try_lock(dir)
-    }
-    fn unix_time_ms(&self) -> i64 {
-        self.0.unix_time_ms()
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-    fn sleep(&self, time: Duration) {
-        self.0.sleep(time);
-    }
-    fn random(&self) -> u64 {
-        self.0.random()
-    }
+    unchanged!(0: create_dir, list, create_new, open, rename, remove, sync_dir, try_lock);
+    unchanged!(0: unix_time_ms, monotonic, sleep, random);
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Do tasks wait without blocking a thread, and is nothing lost or leaked when they stop waiting?
 #![cfg(feature = "async")]
 
+#[path = "common/unchanged.rs"]
+mod unchanged;
+
 use cairnlog::{
     AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Reader,
     vfs::{
-        Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile, Watch,
+        Access, RealFs, Vfs, VfsFile,
         sim::{Errno, Fault, FaultRule, OpKind, SimFs},
     },
 };
@@ -18,6 +21,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use unchanged::unchanged;
 
 /// The real file system with syncs that take a while, and that no thread of the executor may wait for.
 #[derive(Debug, Default)]
@@ -39,12 +43,8 @@ fn slow_sync(syncs: &AtomicU64) {
 }
 
 impl Vfs for Slow {
-    fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        self.real.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.real.list(path)
-    }
+    unchanged!(real: create_dir, list, rename, remove, try_lock, watch);
+    unchanged!(real: unix_time_ms, monotonic, sleep, random);
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         let file = self.real.create_new(path)?;
         Ok(Arc::new(SlowFile(file, self.syncs.clone())))
@@ -53,49 +53,14 @@ impl Vfs for Slow {
         let file = self.real.open(path, access)?;
         Ok(Arc::new(SlowFile(file, self.syncs.clone())))
     }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.real.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.real.remove(path)
-    }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         slow_sync(&self.syncs);
         self.real.sync_dir(path)
     }
-    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.real.try_lock(dir)
-    }
-    fn watch(&self, path: &Path) -> io::Result<Option<Box<dyn Watch>>> {
-        self.real.watch(path)
-    }
-    fn unix_time_ms(&self) -> i64 {
-        self.real.unix_time_ms()
-    }
-    fn monotonic(&self) -> Duration {
-        self.real.monotonic()
-    }
-    fn sleep(&self, time: Duration) {
-        self.real.sleep(time);
-    }
-    fn random(&self) -> u64 {
-        self.real.random()
-    }
 }
 
 impl VfsFile for SlowFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
+    unchanged!(0: read_at, write_at, len, set_len);
     fn sync(&self) -> io::Result<()> {
         slow_sync(&self.1);
         self.0.sync()

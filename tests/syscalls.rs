@@ -1,9 +1,12 @@
 //! What does a durable append cost the kernel? One positional write and one `fdatasync`, and one more
 //! small write to tell readers in other processes, unless that is turned off; nothing else. Counted at the engine's door, and, where strace is installed, by the kernel's own account.
 
+#[path = "common/unchanged.rs"]
+mod unchanged;
+
 use cairnlog::{
     Durability, Log, Options,
-    vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
+    vfs::{Access, DirEntry, RealFs, Vfs, VfsFile},
 };
 use std::{
     collections::BTreeMap,
@@ -16,6 +19,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use unchanged::unchanged;
 
 /// The real file system, counting what goes to files.
 #[derive(Debug, Default)]
@@ -49,9 +53,7 @@ enum Way {
 }
 
 impl Vfs for Counting {
-    fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        self.real.create_dir(path)
-    }
+    unchanged!(real: create_dir, try_lock, unix_time_ms, sleep, random);
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.counts.others.fetch_add(1, Ordering::Relaxed);
         self.real.list(path)
@@ -89,23 +91,11 @@ impl Vfs for Counting {
         self.counts.others.fetch_add(1, Ordering::Relaxed);
         self.real.sync_dir(path)
     }
-    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.real.try_lock(dir)
-    }
-    fn unix_time_ms(&self) -> i64 {
-        self.real.unix_time_ms()
-    }
     fn monotonic(&self) -> Duration {
         if std::thread::current().name() == Some("cairn-worker") {
             self.counts.worker_looks.fetch_add(1, Ordering::Relaxed);
         }
         self.real.monotonic()
-    }
-    fn sleep(&self, time: Duration) {
-        self.real.sleep(time);
-    }
-    fn random(&self) -> u64 {
-        self.real.random()
     }
 }
 

@@ -8,6 +8,8 @@ mod producers;
 mod reopen;
 mod threads;
 mod trim_rewind;
+#[path = "../common/unchanged.rs"]
+mod unchanged;
 mod under_way;
 
 use cairnlog::{Log, Options, vfs::sim::SimFs};

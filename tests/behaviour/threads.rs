@@ -1,9 +1,10 @@
 //! Does the background worker do its work without doing harm?
 
+use crate::unchanged::unchanged;
 use cairnlog::{
     AppendOptions, Durability, ErrorKind, Log, NewRecord,
     vfs::{
-        Access, DirEntry, LockAttempt, Vfs, VfsFile,
+        Access, Vfs, VfsFile,
         sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs, SyncFailure},
     },
 };
@@ -43,21 +44,13 @@ impl BadFill {
 }
 
 impl VfsFile for BadFillFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
+    unchanged!(file: read_at, len, set_len);
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         // A new segment is filled from its start; only a fill ahead begins further on.
         if offset > 0 && buf.len() >= 4096 && buf.iter().all(|byte| *byte == 0) {
             self.filled.store(true, Ordering::SeqCst);
         }
         self.file.write_at(buf, offset)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
     }
     fn sync(&self) -> io::Result<()> {
         if !self.filled.swap(false, Ordering::SeqCst) {
@@ -76,41 +69,13 @@ impl VfsFile for BadFillFile {
 }
 
 impl Vfs for BadFill {
-    fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
-    }
+    unchanged!(disk: create_dir, list, rename, remove, sync_dir, try_lock);
+    unchanged!(disk: unix_time_ms, monotonic, sleep, random);
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         Ok(self.wrap(self.disk.create_new(path)?))
     }
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         Ok(self.wrap(self.disk.open(path, access)?))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_dir(path)
-    }
-    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.disk.try_lock(dir)
-    }
-    fn unix_time_ms(&self) -> i64 {
-        self.disk.unix_time_ms()
-    }
-    fn monotonic(&self) -> Duration {
-        self.disk.monotonic()
-    }
-    fn sleep(&self, time: Duration) {
-        self.disk.sleep(time);
-    }
-    fn random(&self) -> u64 {
-        self.disk.random()
     }
 }
 

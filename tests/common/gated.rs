@@ -3,8 +3,9 @@
 //! It goes by paths, and is the disk itself but for the calls that are held. Nobody waits for ever: a call
 //! that does not come, or is not let go, is a panic with a reason.
 
+use crate::unchanged::unchanged;
 use cairnlog::vfs::{
-    Access, DirEntry, LockAttempt, Vfs, VfsFile,
+    Access, Vfs, VfsFile,
     sim::{OpKind, SimFs},
 };
 use std::{
@@ -100,6 +101,7 @@ struct GatedFile {
 }
 
 impl VfsFile for GatedFile {
+    unchanged!(file: len, set_len);
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.gate.pass(OpKind::Read, &self.path);
         self.file.read_at(buf, offset)
@@ -112,12 +114,6 @@ impl VfsFile for GatedFile {
         self.gate.pass(OpKind::Write, &self.path);
         self.file.write_at(buf, offset)
     }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
     fn sync(&self) -> io::Result<()> {
         self.gate.pass(OpKind::Sync, &self.path);
         self.file.sync()
@@ -125,12 +121,7 @@ impl VfsFile for GatedFile {
 }
 
 impl Vfs for Gated {
-    fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
-    }
+    unchanged!(disk: create_dir, list, try_lock, unix_time_ms, monotonic, sleep, random);
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
         Ok(self.file(path, self.disk.create_new(path)?))
     }
@@ -149,20 +140,5 @@ impl Vfs for Gated {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.gate.pass(OpKind::SyncDir, path);
         self.disk.sync_dir(path)
-    }
-    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.disk.try_lock(dir)
-    }
-    fn unix_time_ms(&self) -> i64 {
-        self.disk.unix_time_ms()
-    }
-    fn monotonic(&self) -> Duration {
-        self.disk.monotonic()
-    }
-    fn sleep(&self, time: Duration) {
-        self.disk.sleep(time);
-    }
-    fn random(&self) -> u64 {
-        self.disk.random()
     }
 }

@@ -4,6 +4,8 @@ mod cursors;
 #[path = "../common/gated.rs"]
 mod gated;
 mod queue;
+#[path = "../common/unchanged.rs"]
+mod unchanged;
 mod under_way;
 
 use cairnlog::{Consumer, ErrorKind, Log, Options, Result, vfs::sim::SimFs};

@@ -65,7 +65,7 @@ fn every_bit_of_a_compacted_log_is_guarded_or_harmless() {
     for round in 0..12 {
         steps.extend([keyed(round % 3, 30), durable(20), keyed(9 + round, 10)]);
     }
-    steps.extend([Compact, durable(25)]);
+    steps.extend([Compact, durable(25), durable(25)]);
     let mut subject = subject(&steps, true);
     // Compaction put them into other batches, but a bit costs no more than one record.
     subject.batches = subject

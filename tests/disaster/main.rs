@@ -26,6 +26,8 @@ mod stuck;
 mod subject;
 mod threads;
 mod told;
+#[path = "../common/unchanged.rs"]
+mod unchanged;
 mod unsteady;
 mod world;
 

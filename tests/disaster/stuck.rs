@@ -4,10 +4,11 @@
 //! system tells a lost write once: the sync of a commit that came later returned success, and the commit
 //! could be undone by a power cut after it had been told as done.
 
+use crate::unchanged::unchanged;
 use cairnlog::{
     AppendOptions, CompactOptions, ErrorKind, Log, Maintained, NewRecord, Options,
     vfs::{
-        Access, DirEntry, LockAttempt, Vfs, VfsFile,
+        Vfs,
         sim::{Choice, Errno, Fault, FaultRule, OpKind, Outcome, SimFs, SyncFailure},
     },
 };
@@ -132,18 +133,8 @@ impl fmt::Debug for Meets {
 }
 
 impl Vfs for Meets {
-    fn create_dir(&self, path: &Path) -> io::Result<bool> {
-        self.disk.create_dir(path)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.disk.list(path)
-    }
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
-        self.disk.create_new(path)
-    }
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
-        self.disk.open(path, access)
-    }
+    unchanged!(disk: create_dir, list, create_new, open, remove, sync_dir, try_lock);
+    unchanged!(disk: unix_time_ms, monotonic, sleep, random);
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let renamed = self.disk.rename(from, to);
         if to.ends_with("MANIFEST")
@@ -152,27 +143,6 @@ impl Vfs for Meets {
             hook();
         }
         renamed
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.disk.remove(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_dir(path)
-    }
-    fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        self.disk.try_lock(dir)
-    }
-    fn unix_time_ms(&self) -> i64 {
-        self.disk.unix_time_ms()
-    }
-    fn monotonic(&self) -> Duration {
-        self.disk.monotonic()
-    }
-    fn sleep(&self, time: Duration) {
-        self.disk.sleep(time);
-    }
-    fn random(&self) -> u64 {
-        self.disk.random()
     }
 }
 
