@@ -545,3 +545,42 @@ fn longer_entries_are_read_as_far_as_they_are_known() {
     let repeat = log.append_records(&[NewRecord::value(&[b'v'; 100])], &how);
     assert_eq!(repeat.expect("a repeat"), 23..24);
 }
+
+/// A later version may say more in a header than this one knows, and set optional features: a log goes on
+/// from it, after a kill too, and readers in other processes follow it into the segment behind. (Summed with
+/// its own checksum at its end, any header gives the same, so that what vouches for a segment need not know
+/// what else is in it.)
+#[test]
+fn a_header_that_says_more_is_gone_on_from() {
+    let disk = SimFs::new(7);
+    let log = options(&disk).open(DIR).expect("a log");
+    log.append("known").expect("appended");
+    log.close().expect("closed");
+    drop(log);
+    let tail = segment(manifest(&disk).tail.id.0);
+    edit(&disk, &tail, SEGMENT, |bytes| {
+        bytes[16] = 4; // an optional feature
+        bytes[120] = 9; // reserved
+    });
+
+    let log = options(&disk).open(DIR).expect("opened");
+    let reader = options(&disk).open_reader(DIR).expect("a reader");
+    log.append("behind").expect("appended");
+    let killed = disk.snapshot();
+    let mut end = 1;
+    while spare_is_blank(&disk) {
+        end = log.append([b'w'; 100]).expect("appended");
+    }
+    let found = reader.get(end).expect("readable");
+    assert_eq!(found.as_deref(), Some(&[b'w'; 100][..]));
+    std::mem::forget(log);
+
+    for (killed, end) in [(killed, 1), (disk.snapshot(), end)] {
+        let log = options(&killed).open(DIR).expect("recovered");
+        assert_eq!(log.next_seq(), end + 1);
+        assert!(log.scan(..).expect("a scan").all(|it| it.is_ok()));
+        log.close().expect("closed");
+        let report = options(&killed).verify(DIR).expect("a report");
+        assert_eq!(report.health(), Health::Clean, "{:?}", report.findings);
+    }
+}

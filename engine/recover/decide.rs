@@ -167,12 +167,22 @@ fn damaged_files(facts: &Facts, manifest: &Manifest) -> Vec<Damage> {
         ProducersFact::Missing => manifest.has_ledger.then_some(Defect::MissingFile),
         // It is stored before each commit of another tail.
         ProducersFact::Valid(file) => {
-            let old = manifest.has_ledger && file.as_of_seq < manifest.tail.base_seq;
-            old.then_some(Defect::WrongIdentity {
+            let (tail, spare) = (manifest.tail, manifest.spare);
+            let old_seq = (file.as_of_seq < tail.base_seq).then_some(Defect::WrongIdentity {
                 field: "seq that the ledger is as of",
-                expected: manifest.tail.base_seq,
+                expected: tail.base_seq,
                 found: file.as_of_seq,
-            })
+            });
+            // A rewind begins a tail at the same seq, and voids what the ledger before it says. One that is
+            // for a later tail was stored before a commit that did not happen.
+            let is_next = spare.is_some_and(|spare| spare.id == file.tail_id);
+            let of_old_tail = file.tail_id < tail.id && !is_next;
+            let old_tail = of_old_tail.then_some(Defect::WrongIdentity {
+                field: "tail of the ledger",
+                expected: tail.id.0,
+                found: file.tail_id.0,
+            });
+            old_seq.or(old_tail).filter(|_| manifest.has_ledger)
         }
     };
     let ledger = ledger.map(|defect| file_damage(names::PRODUCERS, defect));

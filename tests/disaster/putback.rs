@@ -164,8 +164,6 @@ enum Outcome {
     Told,
     /// A cursor stands where it stood: its consumer is given records again.
     CursorOfThen,
-    /// What a rewind made void is known again: its repeats are refused or told as done. None is done twice.
-    LedgerOfThen,
     /// With every witness put back as well, or none ever there, the end of the tail is what it was.
     Unattested,
     /// With no word of a newer one, the manifest is what it was: the head, or what a compaction dropped.
@@ -231,21 +229,11 @@ impl Past {
         if is_back("cursors") {
             // Where it was then, which is ahead of now if it was moved back since; never beyond the end.
             for cursor in log.cursors().unwrap() {
-                let end_seq = self.end_seq().max(self.shadow.next_min);
-                assert!(cursor.seq <= end_seq, "{cursor:?}");
+                assert!(cursor.seq <= log.next_seq(), "{cursor:?}");
             }
             shadow.recall(Told::forget_cursors);
             if shadow.check(log).is_ok() {
                 return Outcome::CursorOfThen;
-            }
-        }
-        if is_back("PRODUCERS") {
-            for told in &shadow.told {
-                told.check_none_is_new(log).unwrap();
-            }
-            shadow.recall(Told::forget_producers);
-            if shadow.check(log).is_ok() {
-                return Outcome::LedgerOfThen;
             }
         }
         let what = shadow.check(log).unwrap_err();
@@ -261,8 +249,9 @@ impl Past {
         let lost = kept.find(|rec| !whole(rec));
         match lost {
             Some(rec) => {
-                // The very end, and nothing that is not put back says that it was there.
-                assert!(is_back(".seg"), "{what}");
+                // The very end, and nothing that is not put back says that it was there. With a manifest of
+                // before a recovery that may be what the recovery had carried, until the next append.
+                assert!(is_back(".seg") || is_back("MANIFEST"), "{what}");
                 let attested_seq = self.attested(is_back);
                 assert!(
                     rec.seq >= attested_seq,

@@ -176,27 +176,6 @@ impl Told {
         self.cursors.clear();
     }
 
-    pub fn forget_producers(&mut self) {
-        self.producers.clear();
-    }
-
-    /// Whether an open log would take an append for new that it has.
-    pub fn check_none_is_new(&self, log: &Log) -> Result<(), String> {
-        for (id, epochs) in &self.producers {
-            for (epoch, known) in epochs {
-                let there = known.appends.iter();
-                for (number, seqs) in there.filter(|(_, seqs)| seqs.start < log.next_seq()) {
-                    let (id, epoch, number) = (*id, *epoch, *number);
-                    let by = Producer { id, epoch, number };
-                    if ask(log, by, seqs.end - seqs.start) == Some(Answer::New) {
-                        return Err(format!("{by:?} at {seqs:?} would be done twice"));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Compares where an open log says that its cursors are.
     pub fn check_cursors(&self, log: &Log) -> Result<(), String> {
         if self.cursors.is_empty() {

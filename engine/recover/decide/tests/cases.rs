@@ -221,6 +221,20 @@ fn the_ledger_of_producers() {
         &flagged(ledger(BASE - 1)),
         "refuse PRODUCERS 0..0",
     );
+    let of_tail = |tail_id| match ledger(BASE) {
+        ProducersFact::Valid(mut file) => {
+            file.tail_id = tail_id;
+            flagged(ProducersFact::Valid(file))
+        }
+        other => flagged(other),
+    };
+    decides(
+        "it is of before a rewind",
+        &of_tail(SegmentId(4)),
+        "refuse PRODUCERS 0..0",
+    );
+    decides("a seal was under way", &of_tail(SPARE), "carry 109..110");
+    decides("a rewind was under way", &of_tail(NEXT), "carry 109..110");
     decides(
         "it does not verify",
         &with(ProducersFact::Invalid(BAD)),
