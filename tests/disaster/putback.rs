@@ -5,7 +5,7 @@
 //! it is damaged, and where, and changes nothing. What else may be is listed in `Outcome`.
 //!
 //! `CAIRN_PUT_BACK=1000000 CAIRN_SEED=1 cargo test --release --test disaster put_back -- --nocapture` tries that
-//! many, of histories that the seed gives; without it a slice.
+//! many, of histories that the seed gives, from the one that `CAIRN_FIRST` numbers; without it a slice.
 
 use crate::{
     campaign::history,
@@ -194,15 +194,10 @@ impl Past {
                 return Outcome::Told;
             }
         };
-        // A sealed segment is read when it is first needed, and told then.
-        if options.verify(DIR).unwrap().health() == Health::Damaged {
-            // What is hidden below the head need not be read.
-            let found = read_all(&log);
-            let kept = self.shadow.certain.iter();
-            let mut kept = kept.filter(|rec| rec.seq >= log.head_seq());
-            let is_right =
-                |found: &Vec<cairnlog::Record>| kept.all(|rec| found.iter().any(|it| rec.is(it)));
-            assert!(found.is_err() || found.as_ref().is_ok_and(is_right));
+        // A sealed segment is read when it is first needed, and told then. What is hidden below the head
+        // need not be read: then the rest is as ever.
+        let is_told = options.verify(DIR).unwrap().health() == Health::Damaged;
+        if is_told && read_all(&log).is_err() {
             return Outcome::Told;
         }
         let outcome = self.judge(&log, &|name| {
@@ -308,10 +303,12 @@ impl Past {
 fn is_a_log_whose_files_are_put_back_what_it_was_or_told_as_damaged() {
     let (wanted, seed) = (number("CAIRN_PUT_BACK", STATES), number("CAIRN_SEED", 1));
     let mut outcomes: BTreeMap<Outcome, usize> = BTreeMap::new();
-    pasts().iter().for_each(|past| past.try_all(&mut outcomes));
-    let mut nth = 0;
+    let mut nth = number("CAIRN_FIRST", 0);
+    if nth == 0 {
+        pasts().iter().for_each(|past| past.try_all(&mut outcomes));
+    }
     while outcomes.values().sum::<usize>() < wanted {
-        let (disk, options, mut steps) = history(seed as u64, nth);
+        let (disk, options, mut steps) = history(seed as u64, nth as u64);
         steps.insert(0, Step::Open);
         let end = if nth % 3 == 0 { Close } else { Kill };
         let name = format!("history {nth}");
