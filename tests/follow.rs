@@ -184,8 +184,8 @@ fn look_around(reader: &Reader, seq: Seq) {
         Ok(None) => {} // Rewound, or compacted away.
         Err(error) => assert_eq!(error.kind(), ErrorKind::Trimmed, "{error}"),
     }
-    let mut above = Seq::MAX;
-    for record in reader.scan(..).unwrap().rev() {
+    let (mut above, end) = (Seq::MAX, reader.end_seq());
+    for record in reader.scan(..end).unwrap().rev() {
         match record {
             Ok(record) => {
                 assert!(record.seq() < above);

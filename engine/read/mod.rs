@@ -26,7 +26,7 @@ pub use tail::TailReader;
 
 use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
-    error::{Error, Op, Result},
+    error::{Error, ErrorKind, Op, Result},
     segment::{Loaded, Sealed, View, find},
     sync::Arc,
     types::Seq,
@@ -135,8 +135,9 @@ impl Reader {
         Ok((end.max(catalog.durable_seq), catalog))
     }
 
-    fn walk(&self, catalog: Arc<Catalog>, first: Seq, next: Seq, open_end: bool) -> Scan {
-        Scan::new(catalog, self.follower.clone(), first, next, open_end)
+    /// A walk over a part of a set, which goes up to `limit` if a newer set has to be taken.
+    fn walk(&self, catalog: Arc<Catalog>, part: (Seq, Seq), limit: Seq) -> Scan {
+        Scan::new(catalog, self.follower.clone(), part, limit)
     }
 
     /// The record with this number; `None` if it is not yet there, or was compacted or rewound away.
@@ -160,17 +161,10 @@ impl Reader {
     /// `Trimmed` if the range starts, by name, below the head.
     pub fn scan(&self, range: impl RangeBounds<Seq>) -> Result<Scan> {
         let (end, catalog) = self.snapshot()?;
-        let open_end = range.end_bound() == Bound::Unbounded;
-        let passes_end = match range.end_bound() {
-            Bound::Included(seq) => *seq >= end,
-            Bound::Excluded(seq) => *seq > end,
-            Bound::Unbounded => true,
-        };
-        let beyond = catalog.beyond.clone().filter(|_| passes_end);
-        let (first, next) = resolve(range, catalog.head_seq, end)?;
-        Ok(self
-            .walk(catalog, first, next, open_end)
-            .followed_by(beyond))
+        let (first, limit) = resolve(range, catalog.head_seq)?;
+        let beyond = catalog.beyond.clone().filter(|_| limit > end);
+        let walk = self.walk(catalog, (first, limit.min(end)), limit);
+        Ok(walk.followed_by(beyond))
     }
 
     /// The records from `from` on, and those to come: the iterator waits for more.
@@ -184,8 +178,18 @@ impl Reader {
     /// Segments that end earlier are skipped without being read.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get), but not `Trimmed`.
     pub fn seek_time(&self, timestamp_ms: i64) -> Result<Seq> {
+        loop {
+            match self.seek_in_snapshot(timestamp_ms) {
+                // The head has passed the walk: then it begins there.
+                Err(error) if error.kind() == ErrorKind::Trimmed => {}
+                found => return found,
+            }
+        }
+    }
+
+    fn seek_in_snapshot(&self, timestamp_ms: i64) -> Result<Seq> {
         let (end, catalog) = self.snapshot()?;
         let late_enough = catalog
             .sealed
@@ -199,7 +203,7 @@ impl Reader {
             .unwrap_or(end);
         let first = first.max(catalog.head_seq);
         let beyond = catalog.beyond.clone();
-        let mut scan = self.walk(catalog, first, end, false);
+        let mut scan = self.walk(catalog, (first, end), end);
         while let Some(record) = scan.next_ref() {
             let record = record?;
             if record.timestamp_ms >= timestamp_ms {
@@ -209,18 +213,23 @@ impl Reader {
         beyond.map_or(Ok(end), Err)
     }
 
-    /// The newest record of a key inside a range: its latest value or tombstone.
+    /// The newest record of a key inside a range: its latest value or tombstone. It walks backwards from
+    /// the end, so it takes the longer the longer ago that was.
     ///
     /// # Errors
     /// As [`scan`](Self::scan).
     pub fn latest(&self, key: &[u8], range: impl RangeBounds<Seq>) -> Result<Option<Record>> {
-        self.scan(range)?
-            .rev()
-            .find(|found| match found {
-                Ok(record) => record.key() == Some(key),
-                Err(_) => true,
-            })
-            .transpose()
+        let open_start = range.start_bound() == Bound::Unbounded;
+        for found in self.scan(range)?.rev() {
+            match found {
+                Ok(record) if record.key() == Some(key) => return Ok(Some(record)),
+                Ok(_) => {}
+                // The head has risen under the walk, which has come to it.
+                Err(error) if open_start && error.kind() == ErrorKind::Trimmed => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -274,7 +283,7 @@ fn sealed_at(catalog: &Catalog, seq: Seq) -> Option<&Arc<Sealed>> {
 }
 
 /// The bounds of a range as first and one-past-last seq. An open start begins at the head.
-fn resolve(range: impl RangeBounds<Seq>, head: Seq, end: Seq) -> Result<(Seq, Seq)> {
+fn resolve(range: impl RangeBounds<Seq>, head: Seq) -> Result<(Seq, Seq)> {
     let first = match range.start_bound() {
         Bound::Included(seq) => *seq,
         Bound::Excluded(seq) => seq.saturating_add(1),
@@ -283,12 +292,12 @@ fn resolve(range: impl RangeBounds<Seq>, head: Seq, end: Seq) -> Result<(Seq, Se
     let next = match range.end_bound() {
         Bound::Included(seq) => seq.saturating_add(1),
         Bound::Excluded(seq) => *seq,
-        Bound::Unbounded => end,
+        Bound::Unbounded => Seq::MAX,
     };
     if first < head && first < next {
         return Err(Error::trimmed(Op::Read, first, head));
     }
-    Ok((first, next.min(end)))
+    Ok((first, next))
 }
 
 /// The segment in which the first record at or above `seq` would be.

@@ -1,4 +1,11 @@
 //! A walk over a range of the log, in either direction, over one snapshot of the catalog.
+//!
+//! Where another process writes, its compaction or trim may take files away under a walk. Then it goes
+//! on over the newer set, which lacks records for the sake of newer ones behind the end that the walk had.
+//!
+//! INVARIANT: so whatever a set shows above what the walk was to show, and that its range includes, is
+//! added to what is left when the set is taken over, in whichever direction it goes: of each key the walk
+//! shows the newest record that one of the sets has.
 
 use super::{Record, follow::Follower, newer, part_at, reverse::Reverse};
 use crate::{
@@ -17,6 +24,11 @@ use std::{fmt, iter::FusedIterator};
 /// As an `Iterator` it gives records that own a reference to their bytes, from either end;
 /// [`next_ref`](Self::next_ref) lends them instead, which is faster. After an error it ends.
 ///
+/// It shows the log as of one moment. In another process than the writer's, compaction may take files
+/// away under a walk; then it goes on in the new ones. If its range is open, it also shows what was
+/// appended up to that moment, so that no key is without its value: backwards, such newer records come
+/// before the walk goes on below, which is the one case in which a record comes after an older one.
+///
 /// ```
 /// use cairnlog::Log;
 /// # let dir = tempfile::tempdir().unwrap();
@@ -30,11 +42,14 @@ pub struct Scan {
     catalog: Arc<Catalog>,
     /// Set if another process writes, which may take segments away under the walk.
     follower: Option<Arc<Follower>>,
-    /// What is left: from the first to before the next.
+    /// What is left, or the lowest part of it: from the first to before the next.
     first: Seq,
     next: Seq,
-    /// Whether the range ends where the log did, and was not yet walked from there.
-    open_end: bool,
+    /// What newer sets added to that and a walk backwards left a gap before, lowest first.
+    above: Vec<(Seq, Seq)>,
+    /// The end of all that was to be shown so far, and the end of the range that was asked for.
+    end: Seq,
+    limit: Seq,
     forward: Option<Forward>,
     backward: Option<Reverse>,
     /// What a walk to the end of the range ends with, as that lies where only a newer program can read.
@@ -76,16 +91,17 @@ impl Scan {
     pub(super) fn new(
         catalog: Arc<Catalog>,
         follower: Option<Arc<Follower>>,
-        first: Seq,
-        next: Seq,
-        open_end: bool,
+        (first, next): (Seq, Seq),
+        limit: Seq,
     ) -> Self {
         Self {
             catalog,
             follower,
             first,
             next,
-            open_end,
+            above: Vec::new(),
+            end: next,
+            limit,
             forward: None,
             backward: None,
             beyond: None,
@@ -101,7 +117,8 @@ impl Scan {
     /// The range of seqs that is left to be read.
     #[must_use]
     pub fn remaining(&self) -> std::ops::Range<Seq> {
-        self.first..self.next.max(self.first)
+        let next = self.above.last().map_or(self.next, |(_, next)| *next);
+        self.first..next.max(self.first)
     }
 
     /// Lends the next record; it lives until the next call.
@@ -130,6 +147,7 @@ impl Scan {
             Ok(None) => None,
             Err(fault) => {
                 (self.first, self.beyond) = (self.next, None);
+                self.above.clear();
                 Some(Err(fault.into_error(Op::Read, forward.segment)))
             }
         }
@@ -141,6 +159,7 @@ impl Scan {
         if self.first < self.next
             && let Some(forward) = &self.forward
             && forward.frames.is_in_batch()
+            && self.above.is_empty()
         {
             return Ok(true);
         }
@@ -153,7 +172,11 @@ impl Scan {
     #[cold]
     fn go_on_after(&mut self, mut error: Error) -> Result<bool> {
         loop {
-            self.start_over(error)?;
+            self.take_newer(error)?;
+            let head_seq = self.catalog.head_seq;
+            if self.first < head_seq {
+                return Err(Error::trimmed(Op::Read, self.first, head_seq));
+            }
             match self.advance() {
                 Err(next) => error = next,
                 found => return found,
@@ -163,23 +186,40 @@ impl Scan {
 
     /// Goes on at the same record in the segments that there are by now: seqs are never reused, so no
     /// record comes twice, and none is left out that is still in the log.
-    fn start_over(&mut self, error: Error) -> Result<()> {
+    fn take_newer(&mut self, error: Error) -> Result<()> {
         self.catalog = newer(self.follower.as_ref(), &self.catalog, error)?;
-        self.forward = None;
-        if self.open_end {
-            // Compaction may have dropped records for newer ones behind the end: so those are shown.
-            self.next = self.next.max(self.catalog.durable_seq);
-        }
-        let head_seq = self.catalog.head_seq;
-        if self.first < head_seq {
-            return Err(Error::trimmed(Op::Read, self.first, head_seq));
+        (self.forward, self.backward) = (None, None);
+        let start = self.end.max(self.catalog.head_seq);
+        let end = self.catalog.durable_seq.min(self.limit);
+        if start < end {
+            match self.above.last_mut() {
+                None if self.next == self.end => self.next = end,
+                Some((_, next)) if *next == self.end => *next = end,
+                _ => self.above.push((start, end)),
+            }
+            self.end = end;
+            self.beyond = self.catalog.beyond.clone();
         }
         Ok(())
     }
 
-    /// Brings the forward walk in front of the next record, if the range may have one; false at its end.
+    /// Brings the forward walk in front of the next record, if there is one left; false at the end.
     #[inline(never)]
     fn advance(&mut self) -> Result<bool> {
+        loop {
+            if self.advance_below_next()? {
+                return Ok(true);
+            }
+            if self.above.is_empty() {
+                return Ok(false);
+            }
+            (self.first, self.next) = self.above.remove(0);
+            self.forward = None;
+        }
+    }
+
+    /// The same as far as the lowest part of what is left goes.
+    fn advance_below_next(&mut self) -> Result<bool> {
         while self.first < self.next {
             if self.forward.is_none() {
                 let Some(mut forward) = Forward::starting_at(&self.catalog, self.first)? else {
@@ -196,12 +236,14 @@ impl Scan {
             let Some(forward) = self.forward.as_mut() else {
                 return Ok(false);
             };
-            if forward
-                .frames
-                .go_on(forward.limit)
-                .map_err(|fault| fault.into_error(Op::Read, forward.segment))?
-            {
-                return Ok(true);
+            let (limit, segment) = (forward.limit, forward.segment);
+            let fault = |fault: Fault| fault.into_error(Op::Read, segment);
+            if forward.frames.go_on(limit).map_err(fault)? {
+                if self.above.is_empty() {
+                    return Ok(true); // Whether it is behind the end shows when it is read.
+                }
+                let seq = forward.frames.peek_seq(limit).map_err(fault)?;
+                return Ok(seq.is_some_and(|seq| seq < self.next));
             }
             // The segment has no more. Seqs up to its end are gone, whatever they were.
             let Some(next_seq) = forward.next_seq else {
@@ -216,16 +258,12 @@ impl Scan {
     /// As [`step_back`](Self::step_back), over a newer catalog if another process has changed the
     /// segments.
     fn next_back_record(&mut self) -> Result<Option<Record>> {
-        if let Some(error) = self.beyond.take() {
-            return Err(error);
-        }
-        self.open_end = false;
         loop {
+            if let Some(error) = self.beyond.take() {
+                return Err(error);
+            }
             match self.step_back() {
-                Err(error) => {
-                    self.catalog = newer(self.follower.as_ref(), &self.catalog, error)?;
-                    self.backward = None;
-                }
+                Err(error) => self.take_newer(error)?,
                 found => return found,
             }
         }
@@ -233,35 +271,49 @@ impl Scan {
 
     fn step_back(&mut self) -> Result<Option<Record>> {
         let head_seq = self.catalog.head_seq;
-        while self.first < self.next {
+        loop {
+            let (first, next) = match self.above.last_mut() {
+                Some((first, next)) => (*first, next),
+                None => (self.first, &mut self.next),
+            };
+            if first >= *next {
+                self.backward = None;
+                match self.above.pop() {
+                    Some(_) => continue,
+                    None => return Ok(None),
+                }
+            }
             if self.backward.is_none() {
-                self.backward = Reverse::before(&self.catalog, self.first, self.next)?;
+                self.backward = Reverse::before(&self.catalog, first, *next)?;
             }
             let Some(reverse) = self.backward.as_mut() else {
                 // The head may have passed the walk.
-                let trimmed = || Error::trimmed(Op::Read, self.first, head_seq);
-                return (self.first >= head_seq).then_some(None).ok_or_else(trimmed);
+                if first < head_seq {
+                    return Err(Error::trimmed(Op::Read, first, head_seq));
+                }
+                *next = first;
+                continue;
             };
             match reverse.next()? {
-                Some(record) if record.seq() < head_seq && self.first < head_seq => {
+                Some(record) if record.seq() < head_seq && first < head_seq => {
                     // And a part of what is below it may still be there.
-                    return Err(Error::trimmed(Op::Read, self.first, head_seq));
+                    return Err(Error::trimmed(Op::Read, first, head_seq));
                 }
                 Some(record) => {
-                    self.next = record.seq();
-                    return Ok((record.seq() >= self.first).then_some(record));
+                    *next = record.seq();
+                    return Ok(Some(record));
                 }
                 None => {
-                    self.next = self.next.min(reverse.base_seq());
+                    *next = (*next).min(reverse.base_seq());
                     self.backward = None;
                 }
             }
         }
-        Ok(None)
     }
 
     fn end(&mut self) {
         (self.first, self.beyond) = (self.next, None);
+        self.above.clear();
     }
 }
 

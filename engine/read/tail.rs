@@ -117,7 +117,8 @@ impl TailReader {
             if self.next_seq < catalog.head_seq {
                 return Err(Error::trimmed(Op::Read, self.next_seq, catalog.head_seq));
             }
-            self.scan = Some((self.reader.walk(catalog, self.next_seq, end, false), end));
+            let walk = self.reader.walk(catalog, (self.next_seq, end), end);
+            self.scan = Some((walk, end));
         }
         Ok(None)
     }

@@ -1,5 +1,6 @@
 //! What an application may rely on, question by question, mostly on the real file system.
 
+mod beside;
 mod errors;
 mod full;
 #[path = "../common/gated.rs"]

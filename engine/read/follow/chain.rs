@@ -52,6 +52,12 @@ impl Chain {
         last.map_or(self.base_seq, |link| link.summary.next_seq)
     }
 
+    /// Whether a place lies in what was scanned: then it does not change.
+    pub(super) fn holds(&self, id: SegmentId, offset: u64) -> bool {
+        let mut links = self.links.iter();
+        links.any(|link| link.tail.id == id && offset < link.summary.end)
+    }
+
     pub(super) fn beyond(&self) -> Option<&Error> {
         self.beyond.as_ref()
     }

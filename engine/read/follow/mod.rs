@@ -106,18 +106,37 @@ impl Follower {
         self.look(false)
     }
 
-    /// After an error of a walk over this snapshot: the catalog to go on with, if the segments have
-    /// changed under the walk; else it is the error.
+    /// After an error of a walk over this snapshot: the catalog to go on with, if the file has left it
+    /// under the walk; else it is the error.
     pub(super) fn newer_than(&self, walked: &Arc<Catalog>, error: Error) -> Result<Arc<Catalog>> {
         if error.kind() != ErrorKind::Damaged {
             return Err(error);
         }
         self.look(true)?;
         let catalog = self.catalog.load();
-        if Arc::ptr_eq(&catalog, walked) {
+        if Arc::ptr_eq(&catalog, walked) || self.is_still_true(walked, &catalog, error.place()) {
             return Err(error);
         }
         Ok(catalog)
+    }
+
+    /// Whether what a set says of a place is true of the newer one as well. That the sets differ says
+    /// nothing: beside a busy writer they always do, and a walk over damage would never end.
+    fn is_still_true(&self, walked: &Catalog, newer: &Catalog, place: &Place) -> bool {
+        let Some(id) = place.segment else {
+            return false;
+        };
+        let sealed = |set: &Catalog| set.sealed.iter().find(|it| it.entry.id == id).cloned();
+        if let Some(segment) = sealed(walked) {
+            return sealed(newer).is_some_and(|it| it.entry == segment.entry);
+        }
+        let salt = |set: &Catalog| {
+            let tail = set.tails.iter().find(|tail| tail.id == id);
+            tail.map(|tail| tail.context.salt)
+        };
+        // What is only written may be cut back and written anew, and what is durable not.
+        let is_fixed = |offset| self.known.lock().chain.holds(id, offset);
+        salt(walked).is_some() && salt(walked) == salt(newer) && place.offset.is_some_and(is_fixed)
     }
 
     /// Whether the watermark file does not tell all that this reader wants to know.
