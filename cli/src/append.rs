@@ -6,6 +6,7 @@ use crate::{
     open::{self, WriterArgs},
     output,
     pipeline::Pipeline,
+    stream,
 };
 use cairnlog::{Durability, Log, NewRecord};
 use clap::{Args, ValueEnum};
@@ -124,10 +125,16 @@ pub fn run(args: &AppendArgs) -> Outcome {
                     --durability durable or written";
         return Err(Failure::Usage(text.to_owned()));
     }
+    let framing = if args.length_prefixed {
+        Framing::LengthPrefixed
+    } else {
+        Framing::Lines
+    };
+    let mut input = Input::new(&args.files, framing)?;
     let options = cairnlog::Options::new()
         .durability(args.durability.into())
         .segment_bytes(args.segment_bytes);
-    let log = args.writer.open(options)?;
+    let log = args.writer.open_or_begin(options)?;
     let started = Instant::now();
     let mut pipeline = Pipeline::start(
         &log,
@@ -135,7 +142,7 @@ pub fn run(args: &AppendArgs) -> Outcome {
         args.durability.into(),
         args.acks,
     )?;
-    let fed = feed(args, &mut pipeline);
+    let fed = feed(args, &mut input, &mut pipeline);
     let (mut settled, waited) = pipeline.finish();
     let closed = log.close().in_log(&args.writer.dir);
 
@@ -144,7 +151,7 @@ pub fn run(args: &AppendArgs) -> Outcome {
     if outcome.is_err() {
         let Range { start, end } = settled.acknowledged;
         let done = output::counted(end - start, "record");
-        crate::output::note!("cairn: acknowledged before that: {done}, seq {start}..{end}");
+        crate::stream::say!("cairn: acknowledged before that: {done}, seq {start}..{end}");
     } else if let Some(error) = settled.untold.take() {
         return Err(match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::Code(exit::PIPE),
@@ -157,13 +164,7 @@ pub fn run(args: &AppendArgs) -> Outcome {
 }
 
 /// Reads the input into the pipeline, until either ends.
-fn feed(args: &AppendArgs, pipeline: &mut Pipeline) -> Outcome {
-    let framing = if args.length_prefixed {
-        Framing::LengthPrefixed
-    } else {
-        Framing::Lines
-    };
-    let mut input = Input::new(&args.files, framing);
+fn feed(args: &AppendArgs, input: &mut Input, pipeline: &mut Pipeline) -> Outcome {
     let progress = output::progress("append", Input::total_bytes(&args.files));
     let mut batch = Batch::new(args);
     loop {
@@ -174,7 +175,7 @@ fn feed(args: &AppendArgs, pipeline: &mut Pipeline) -> Outcome {
         }
         if batch.is_full(args) || (!more && !batch.ends.is_empty()) {
             let submitted = batch.submit(pipeline, &progress);
-            if !submitted.map_err(|failure| at_place(failure, &input))? {
+            if !submitted.map_err(|failure| at_place(failure, input))? {
                 return Ok(());
             }
         } else if batch.bytes.len() as u64 > args.segment_bytes {
@@ -196,7 +197,7 @@ fn feed(args: &AppendArgs, pipeline: &mut Pipeline) -> Outcome {
 fn at_place(failure: Failure, input: &Input) -> Failure {
     match failure {
         Failure::Engine(error, dir) if error.kind() == cairnlog::ErrorKind::TooLarge => {
-            crate::output::note!("cairn: at {}:", input.place());
+            crate::stream::say!("cairn: at {}:", input.place());
             Failure::Engine(error, dir)
         }
         other => other,
@@ -260,8 +261,8 @@ impl<'a> Batch<'a> {
 /// What was done, in a line.
 fn tell(args: &AppendArgs, log: &Log, seqs: Range<u64>, started: Instant) -> Outcome {
     let (stats, elapsed) = (log.stats(), started.elapsed());
-    if args.json {
-        output::json(&serde_json::json!({
+    let as_json = args.json.then(|| {
+        serde_json::json!({
             "first_seq": seqs.start,
             "next_seq": seqs.end,
             "record_count": stats.appended_records,
@@ -269,21 +270,19 @@ fn tell(args: &AppendArgs, log: &Log, seqs: Range<u64>, started: Instant) -> Out
             "written_bytes": stats.written_bytes,
             "sync_count": stats.sync_count,
             "elapsed_ms": elapsed.as_millis() as u64,
-        }))?;
-        return Ok(());
-    }
+        })
+    });
     let records = output::counted(stats.appended_records, "record");
     let size = output::bytes(stats.appended_bytes);
     let syncs = output::counted(stats.sync_count, "sync");
     let time = output::duration(elapsed);
-    let mut out = output::raw();
-    use std::io::Write;
-    writeln!(
-        out,
-        "appended {records}, seq {}..{}, {size} in {time}, {syncs}",
-        seqs.start, seqs.end
-    )?;
-    Ok(out.flush()?)
+    stream::report(as_json, |out| {
+        writeln!(
+            out,
+            "appended {records}, seq {}..{}, {size} in {time}, {syncs}",
+            seqs.start, seqs.end
+        )
+    })
 }
 
 #[cfg(test)]

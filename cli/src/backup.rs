@@ -3,12 +3,12 @@
 use crate::{
     exit::{In, Outcome},
     open::{self, WriterArgs},
-    output,
+    output, stream,
 };
 use cairnlog::BackupOptions;
 use clap::Args;
 use serde_json::json;
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 pub const EXAMPLES: &str = "\
 The backup is a log with the same id, seqs and cursors, and was read and verified in full before
@@ -44,24 +44,24 @@ pub fn run(args: &BackupArgs) -> Outcome {
     progress.finish_and_clear();
     let report = report.in_log(dir)?;
     log.close().in_log(dir)?;
-    if args.json {
-        return Ok(output::json(&json!({
+    let as_json = args.json.then(|| {
+        json!({
             "head_seq": report.head_seq,
             "next_seq": report.next_seq,
             "linked_count": report.linked_count,
             "copied_count": report.copied_count,
             "frame_bytes": report.frame_bytes,
-        }))?);
-    }
-    let mut out = output::raw();
-    writeln!(
-        out,
-        "backed up seq {}..{}, {}, verified: {} shared, {} copied",
-        report.head_seq,
-        report.next_seq,
-        output::bytes(report.frame_bytes),
-        output::counted(report.linked_count, "segment"),
-        output::count(report.copied_count)
-    )?;
-    Ok(out.flush()?)
+        })
+    });
+    stream::report(as_json, |out| {
+        writeln!(
+            out,
+            "backed up seq {}..{}, {}, verified: {} shared, {} copied",
+            report.head_seq,
+            report.next_seq,
+            output::bytes(report.frame_bytes),
+            output::counted(report.linked_count, "segment"),
+            output::count(report.copied_count)
+        )
+    })
 }

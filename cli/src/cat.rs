@@ -4,6 +4,7 @@ use crate::{
     exit::{Failure, In, Outcome},
     open, output,
     show::{self, EndArgs, ShowArgs},
+    stream,
 };
 use cairnlog::{Reader, Seq};
 use clap::Args;
@@ -50,7 +51,7 @@ pub fn run(args: &CatArgs) -> Outcome {
         .reader(open::read_only(&args.dir)?, args.to.is_some());
     let range = range(args, &reader)?;
     let mut scan = reader.scan(range).in_log(&args.dir)?;
-    let mut out = output::raw();
+    let mut out = stream::raw();
     let left = scan.remaining();
     let progress = output::record_progress("cat", left.end - left.start);
     let mut shown = 0u64;

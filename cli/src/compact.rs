@@ -3,13 +3,12 @@
 use crate::{
     exit::{In, Outcome},
     open::{self, WriterArgs},
-    output,
+    output, stream,
 };
 use cairnlog::{CompactOptions, CompactReport, KeyMatch, Stats};
 use clap::Args;
 use serde_json::json;
 use std::{
-    io::Write,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
@@ -98,8 +97,8 @@ pub fn run(args: &CompactArgs) -> Outcome {
 }
 
 fn tell(args: &CompactArgs, report: &CompactReport, stats: &Stats, elapsed: Duration) -> Outcome {
-    if args.json {
-        return Ok(output::json(&json!({
+    let as_json = args.json.then(|| {
+        json!({
             "segments_before": report.segments_before,
             "segments_after": report.segments_after,
             "bytes_before": report.bytes_before,
@@ -110,31 +109,31 @@ fn tell(args: &CompactArgs, report: &CompactReport, stats: &Stats, elapsed: Dura
             "written_bytes": report.progress.written_bytes,
             "pass_count": report.progress.pass_count,
             "elapsed_ms": elapsed.as_millis() as u64,
-        }))?);
-    }
-    let mut out = output::raw();
+        })
+    });
     let time = output::duration(elapsed);
-    if report.segments_before > 0 {
-        writeln!(
-            out,
-            "compacted {} into {}, {} into {}: dropped {}, kept {}, in {time}",
-            output::counted(report.segments_before, "segment"),
-            output::count(report.segments_after),
-            output::bytes(report.bytes_before),
-            output::bytes(report.bytes_after),
-            output::counted(report.dropped_count, "record"),
-            output::count(report.kept_count)
-        )?;
-    } else if stats.sealed_bytes == 0 {
-        writeln!(
-            out,
-            "compact: no segment is sealed yet; --rotate seals the one that is being written"
-        )?;
-    } else {
-        let sealed = output::bytes(stats.sealed_bytes);
-        writeln!(out, "compact: nothing to drop in {sealed}, in {time}")?;
-    }
-    Ok(out.flush()?)
+    stream::report(as_json, |out| {
+        if report.segments_before > 0 {
+            writeln!(
+                out,
+                "compacted {} into {}, {} into {}: dropped {}, kept {}, in {time}",
+                output::counted(report.segments_before, "segment"),
+                output::count(report.segments_after),
+                output::bytes(report.bytes_before),
+                output::bytes(report.bytes_after),
+                output::counted(report.dropped_count, "record"),
+                output::count(report.kept_count)
+            )
+        } else if stats.sealed_bytes == 0 {
+            writeln!(
+                out,
+                "compact: no segment is sealed yet; --rotate seals the one that is being written"
+            )
+        } else {
+            let sealed = output::bytes(stats.sealed_bytes);
+            writeln!(out, "compact: nothing to drop in {sealed}, in {time}")
+        }
+    })
 }
 
 #[cfg(test)]

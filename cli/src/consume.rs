@@ -5,9 +5,8 @@
 use crate::{
     exit::{Failure, In, Outcome},
     open::{self, WriterArgs},
-    output,
     show::{self, Show, ShowArgs},
-    tail,
+    stream, tail,
 };
 use cairnlog::{Consumer, Seq};
 use clap::Args;
@@ -62,14 +61,15 @@ pub fn run(args: &ConsumeArgs) -> Outcome {
     if args.no_ack {
         return look(args, &mut show);
     }
-    if output::is_closed() {
-        let text = "consume: standard output is closed, and what nobody gets is not acknowledged";
-        return Err(Failure::Said(text.to_owned()));
-    }
     let dir = &args.writer.dir;
     let log = args.writer.open(open::existing())?;
+    let known = log.cursors().in_log(dir)?;
     let mut consumer = log.consumer(&args.name).in_log(dir)?;
-    let mut out = output::raw();
+    if !known.iter().any(|cursor| cursor.name == args.name) {
+        let (name, seq) = (&args.name, consumer.seq());
+        stream::note!("cairn: no cursor `{name}` yet: begins one at seq {seq}");
+    }
+    let mut out = stream::raw();
     let mut left = args.max;
     loop {
         let (last, failed) = portion(args, &mut consumer, &mut show, &mut out, &mut left)?;
@@ -119,12 +119,12 @@ fn look(args: &ConsumeArgs, show: &mut Show<'_>) -> Outcome {
     let cursors = open::cursors(dir)?;
     let known =
         |cursor: &&cairnlog::CursorInfo| cursor.defect.is_none() && cursor.name == args.name;
-    let mut out = output::raw();
+    let mut out = stream::raw();
     let first = match cursors.iter().find(known) {
         Some(cursor) => cursor.seq,
         None => {
             let name = &args.name;
-            crate::output::note!("cairn: no cursor `{name}` yet: from the oldest record kept");
+            crate::stream::note!("cairn: no cursor `{name}` yet: from the oldest record kept");
             reader.head_seq()
         }
     };

@@ -3,7 +3,7 @@
 use crate::{
     exit::{self, Failure, In, Outcome},
     open::{self, WriterArgs},
-    output,
+    output, stream,
 };
 use cairnlog::{CursorInfo, Defect, Log, Seq};
 use clap::{Args, Subcommand};
@@ -97,14 +97,12 @@ fn change(
     let log = writer.open(open::existing())?;
     change(&log).in_log(&writer.dir)?;
     log.close().in_log(&writer.dir)?;
-    let mut out = output::raw();
-    writeln!(out, "{done}")?;
-    Ok(out.flush()?)
+    stream::report(None, |out| writeln!(out, "{done}"))
 }
 
 fn list(args: &ListArgs) -> Outcome {
     let cursors = open::cursors(&args.dir)?;
-    let mut out = output::pretty();
+    let mut out = stream::pretty();
     if args.json {
         for cursor in &cursors {
             writeln!(out, "{}", cursor_json(cursor))?;

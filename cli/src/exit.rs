@@ -143,7 +143,9 @@ impl Failure {
             ErrorKind::NotFound if error.op() == Op::Consume => {
                 format!("`cairn cursor list {dir}` shows which there are")
             }
-            ErrorKind::NotFound => format!("`cairn append {dir}` creates a log there"),
+            ErrorKind::NotFound if is_free(path) => {
+                format!("`cairn append {dir}` creates a log there")
+            }
             ErrorKind::NoSpace => full_disk(error, path)?,
             ErrorKind::Poisoned | ErrorKind::Indeterminate => format!(
                 "the disk failed a sync; `cairn stat {dir}` shows up to which seq the log is whole"
@@ -164,13 +166,19 @@ pub fn report(outcome: Outcome) -> ExitCode {
         return ExitCode::from(OK);
     };
     match &failure {
-        Failure::Engine(error, _) => crate::output::note!("cairn: {error}"),
-        Failure::Io(what, error) => crate::output::note!("cairn: {what}: {error}"),
-        Failure::Said(text) | Failure::Usage(text) => crate::output::note!("cairn: {text}"),
+        Failure::Engine(error, dir) => {
+            let (text, dir) = (error.to_string(), dir.display().to_string());
+            match text.contains(&dir) {
+                true => crate::stream::say!("cairn: {text}"),
+                false => crate::stream::say!("cairn: {dir}: {text}"),
+            }
+        }
+        Failure::Io(what, error) => crate::stream::say!("cairn: {what}: {error}"),
+        Failure::Said(text) | Failure::Usage(text) => crate::stream::say!("cairn: {text}"),
         Failure::PipeClosed | Failure::Newer | Failure::Code(_) => {}
     }
     if let Some(hint) = failure.hint() {
-        crate::output::note!("  hint: {hint}");
+        crate::stream::say!("  hint: {hint}");
     }
     ExitCode::from(failure.code())
 }
@@ -207,8 +215,16 @@ fn is_of_cursor(error: &Error) -> bool {
     path.is_some_and(|path| path.starts_with(names::CURSORS))
 }
 
+/// Whether a log could be made there: nothing is, or an empty directory.
+fn is_free(path: &Path) -> bool {
+    match path.read_dir() {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// A path as it can be pasted into a shell.
-fn quoted(path: &Path) -> String {
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+@:,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

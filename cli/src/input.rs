@@ -1,6 +1,9 @@
 //! Records out of files: a line each, or with a length in front. Memory holds one record.
 
-use crate::exit::{About, Failure, Outcome};
+use crate::{
+    exit::{About, Failure, Outcome},
+    stream,
+};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
@@ -32,19 +35,22 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads these files, `-` being standard input; without any, standard input alone.
-    pub fn new(files: &[PathBuf], framing: Framing) -> Self {
+    /// Reads these files, `-` being standard input; without any, standard input alone. The first is
+    /// opened at once, so that nothing is begun for an input that is not there.
+    pub fn new(files: &[PathBuf], framing: Framing) -> Outcome<Self> {
         let files = if files.is_empty() {
             vec![PathBuf::from("-")]
         } else {
             files.to_vec()
         };
-        Self {
+        let mut waiting = files.into_iter();
+        let current = waiting.next().map(|path| open(&path)).transpose()?;
+        Ok(Self {
             framing,
-            waiting: files.into_iter(),
-            current: None,
+            waiting,
+            current,
             number: 0,
-        }
+        })
     }
 
     /// How many bytes there are to read, if all of it is in files.
@@ -108,7 +114,7 @@ impl Input {
 
 fn open(path: &Path) -> Outcome<(String, Box<dyn BufRead + Send>)> {
     if path.as_os_str() == "-" {
-        let reader = BufReader::with_capacity(256 << 10, io::stdin());
+        let reader = BufReader::with_capacity(256 << 10, stream::input()?);
         return Ok(("standard input".to_owned(), Box::new(reader)));
     }
     let name = path.display().to_string();
@@ -148,9 +154,13 @@ mod tests {
     use super::*;
 
     fn all(framing: Framing, bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
-        let mut input = Input::new(&[], framing);
-        input.waiting = Vec::new().into_iter();
-        input.current = Some(("test".into(), Box::new(io::Cursor::new(bytes.to_vec()))));
+        let reader: Box<dyn BufRead + Send> = Box::new(io::Cursor::new(bytes.to_vec()));
+        let mut input = Input {
+            framing,
+            waiting: Vec::new().into_iter(),
+            current: Some(("test".into(), reader)),
+            number: 0,
+        };
         let mut found = Vec::new();
         loop {
             let mut record = Vec::new();

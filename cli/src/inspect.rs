@@ -1,8 +1,8 @@
 //! `cairn inspect`: a segment file, frame by frame.
 
 use crate::{
-    exit::{In, Outcome},
-    output,
+    exit::{self, About, Failure, In, Outcome},
+    output, stream,
 };
 use cairnlog::{
     Inspected, Options, SegmentId,
@@ -18,6 +18,7 @@ use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
 use std::{
+    fs,
     io::{self, Write},
     path::PathBuf,
 };
@@ -65,7 +66,21 @@ struct Line {
 }
 
 pub fn run(args: &InspectArgs) -> Outcome {
-    let mut out = output::pretty();
+    // Before anything of a table is shown.
+    let path = args.dir.join(names::segment(args.segment));
+    match fs::File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let dir = exit::quoted(&args.dir);
+            let which = format!("`cairn stat {dir}` lists those of a log");
+            let text = format!(
+                "inspect: there is no segment {} in {dir}; {which}",
+                args.segment
+            );
+            return Err(Failure::Said(text));
+        }
+        opened => drop(opened.about(path.display())?),
+    }
+    let mut out = stream::pretty();
     let mut told: io::Result<()> = Ok(());
     let mut pending: Option<Line> = None;
     let mut batch_end = 0;

@@ -14,22 +14,31 @@ mod inspect;
 mod open;
 mod output;
 mod pipeline;
+mod process;
 mod repair;
 mod replay;
 mod retain;
 mod show;
 mod stat;
+mod stream;
 mod tail;
 mod trim;
 mod verify;
 
 use clap::{Parser, Subcommand};
+use exit::{Failure, Outcome};
 use std::process::ExitCode;
 
 /// Append-only logs: append, read, consume, verify, repair and keep in shape.
 #[derive(Debug, Parser)]
 #[command(name = "cairn", version, after_long_help = exit::HELP, max_term_width = 100)]
 struct Cli {
+    /// When output for people has colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = stream::Color::Auto)]
+    color: stream::Color,
+    /// Say errors only: no notes, no progress, no line about what was done
+    #[arg(short, long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -99,17 +108,24 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::OK
-            };
-            // Nothing is left to be told if even this cannot be printed.
-            error.print().ok();
-            return ExitCode::from(code);
+            let usage = error.use_stderr();
+            let printed = error.print();
+            return exit::report(match usage {
+                // Nothing is left to be told if even this could not be printed.
+                true => Err(Failure::Code(exit::USAGE)),
+                false => stream::check_output().and(printed.map_err(Failure::from)),
+            });
         }
     };
-    exit::report(match cli.command {
+    stream::settle(cli.color, cli.quiet);
+    exit::report(run(cli))
+}
+
+fn run(cli: Cli) -> Outcome {
+    if !cli.quiet {
+        stream::check_output()?;
+    }
+    match cli.command {
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Tail(args) => tail::run(&args),
@@ -129,5 +145,5 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::DemoWriter(args) => demo::run_writer(&args),
-    })
+    }
 }

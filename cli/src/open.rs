@@ -1,9 +1,10 @@
 //! Opening logs: what is the same for every command, the note about recovery included.
 
-use crate::exit::{In, Outcome};
-use cairnlog::{CursorInfo, Log, Options, ReadMode, Reader, Verdict};
+use crate::exit::{Failure, In, Outcome};
+use cairnlog::{CursorInfo, Log, Options, ReadMode, Reader, Verdict, format::names};
 use clap::Args;
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -31,9 +32,34 @@ impl WriterArgs {
         let log = self.open_quietly(options)?;
         let recovery = log.recovery();
         if !matches!(recovery.verdict, Verdict::Created | Verdict::Clean) {
-            crate::output::note!("cairn: recovered: {recovery}");
+            crate::stream::note!("cairn: recovered: {recovery}");
         }
         Ok(log)
+    }
+
+    /// Opens the log for writing, or begins one: never among files of something else.
+    pub fn open_or_begin(&self, options: Options) -> Outcome<Log> {
+        self.check_place()?;
+        self.open(options)
+    }
+
+    /// Whether a log is there, or could begin there.
+    pub fn check_place(&self) -> Outcome {
+        let Ok(entries) = fs::read_dir(&self.dir) else {
+            return Ok(()); // What is wrong with it, opening says.
+        };
+        let names = entries.flatten().map(|entry| entry.file_name());
+        let names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
+        if names.iter().any(|name| name == names::MANIFEST) {
+            return Ok(());
+        }
+        match names.iter().find(|name| !is_of_a_log(name)) {
+            None => Ok(()),
+            Some(other) => Err(Failure::Said(format!(
+                "{} is no log, and none is begun in it: it holds something else, such as {other}",
+                self.dir.display()
+            ))),
+        }
     }
 
     /// Opens the log for writing.
@@ -41,6 +67,25 @@ impl WriterArgs {
         let options = options.lock_timeout(self.wait.wait);
         options.open(&self.dir).in_log(&self.dir)
     }
+}
+
+/// Whether a log has a file of this name. One that was being created when the power went may have no
+/// manifest yet.
+fn is_of_a_log(name: &str) -> bool {
+    let own = [
+        names::MANIFEST_NEW,
+        names::MANIFEST_ALT,
+        names::LOCK,
+        names::RESERVE,
+        names::WATERMARK,
+        names::BACKUP,
+        names::PRODUCERS,
+        names::PRODUCERS_NEW,
+        names::PRODUCERS_ALT,
+        names::QUARANTINE,
+        names::CURSORS,
+    ];
+    own.contains(&name) || names::parse_segment(name).is_some()
 }
 
 /// How to open a log that has to be there, to look after it.

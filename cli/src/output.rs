@@ -1,53 +1,13 @@
-//! What the commands share when they show something: numbers for people, JSON, progress, the pipe.
+//! What the commands share when they show something: numbers and times for people, progress.
 
+use crate::stream;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
-use serde_json::Value;
 use std::{
-    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
-    path::Path,
+    io::{self, IsTerminal},
+    thread,
     time::Duration,
 };
-
-/// Standard output for bytes: buffered, and never stripped of anything.
-pub fn raw() -> BufWriter<StdoutLock<'static>> {
-    BufWriter::with_capacity(256 << 10, io::stdout().lock())
-}
-
-/// Standard output for people: colours only where they are seen and wanted (`NO_COLOR`).
-pub fn pretty() -> BufWriter<anstream::AutoStream<StdoutLock<'static>>> {
-    BufWriter::new(anstream::stdout().lock())
-}
-
-/// Says something on standard error. If that cannot be written, it is lost, and nothing else: what is
-/// being done does not depend on it.
-macro_rules! note {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        writeln!(anstream::stderr(), $($text)*).ok();
-    }};
-}
-pub(crate) use note;
-
-/// Whether standard output was closed when the tool was started. The runtime then puts `/dev/null` there,
-/// for reading too, as no redirection does, and every write succeeds.
-pub fn is_closed() -> bool {
-    let is_null =
-        std::fs::read_link("/proc/self/fd/1").is_ok_and(|to| to == Path::new("/dev/null"));
-    let info = std::fs::read_to_string("/proc/self/fdinfo/1").unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
-    let reads_and_writes = flags.is_some_and(|flags| flags & 3 == 2);
-    is_null && reads_and_writes
-}
-
-/// One JSON value on a line of its own.
-pub fn json(value: &Value) -> io::Result<()> {
-    let mut out = raw();
-    serde_json::to_writer(&mut out, value)?;
-    out.write_all(b"\n")?;
-    out.flush()
-}
 
 /// Two digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
@@ -134,6 +94,7 @@ pub fn per_second(amount: u64, time: Duration) -> u64 {
 /// there is.
 pub fn progress(what: &'static str, total_bytes: Option<u64>) -> ProgressBar {
     let bar = match total_bytes {
+        _ if stream::is_quiet() => ProgressBar::hidden(),
         Some(total) => ProgressBar::new(total),
         None => ProgressBar::new_spinner(),
     };
@@ -151,7 +112,7 @@ pub fn progress(what: &'static str, total_bytes: Option<u64>) -> ProgressBar {
 /// A bar over records, for output that goes into a file or a pipe: on a terminal the records
 /// themselves show how far it is.
 pub fn record_progress(what: &'static str, total: u64) -> ProgressBar {
-    if io::stdout().is_terminal() {
+    if io::stdout().is_terminal() || stream::is_quiet() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(total);
@@ -165,13 +126,24 @@ pub fn record_progress(what: &'static str, total: u64) -> ProgressBar {
 
 /// Something that turns while nobody knows how far it is.
 pub fn turning(what: &'static str) -> ProgressBar {
+    if stream::is_quiet() {
+        return ProgressBar::hidden();
+    }
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{msg} {spinner} {elapsed}") {
         bar.set_style(style);
     }
     bar.set_message(what);
     if !bar.is_hidden() {
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let turned = bar.clone();
+        let turn = move || {
+            while !turned.is_finished() {
+                turned.tick();
+                thread::sleep(Duration::from_millis(100));
+            }
+        };
+        // Where no thread is to be had it stands still; the bar's own way of turning would panic.
+        thread::Builder::new().spawn(turn).ok();
     }
     bar
 }

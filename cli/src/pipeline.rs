@@ -8,7 +8,7 @@
 
 use crate::{
     exit::{About, In, Outcome},
-    output,
+    stream,
 };
 use cairnlog::{AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Seq, Ticket};
 use std::{
@@ -105,7 +105,7 @@ struct Waiter {
 impl Waiter {
     fn run(mut self, tickets: &Receiver<Ticket>, acks: bool) -> Settled {
         let told = if acks {
-            self.wait_for_all(tickets, &mut output::raw())
+            self.wait_for_all(tickets, &mut stream::raw())
         } else {
             self.wait_for_all(tickets, &mut io::sink())
         };

@@ -3,7 +3,7 @@
 use crate::{
     exit::{self, Failure, In, Outcome},
     open::WaitArgs,
-    output,
+    output, stream,
     verify::{finding_json, tell_finding},
 };
 use cairnlog::{ErrorKind, FindingKind, Options, RepairOptions, RepairReport};
@@ -58,15 +58,16 @@ pub fn repair(args: &RepairArgs) -> Outcome {
     let report = options.repair(&args.dir, how);
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
+    if report.applied {
+        let as_json = args.json.then(|| repair_json(&report));
+        return stream::report(as_json, |out| tell(out, args, &report));
+    }
     if args.json {
-        output::json(&repair_json(&report))?;
+        stream::json(&repair_json(&report))?;
     } else {
-        let mut out = output::pretty();
+        let mut out = stream::pretty();
         tell(&mut out, args, &report)?;
         out.flush()?;
-    }
-    if report.applied {
-        return Ok(());
     }
     match report.findings.iter().map(|finding| finding.kind).max() {
         None | Some(FindingKind::Stray | FindingKind::Derived) => Ok(()),
@@ -95,7 +96,11 @@ fn repair_json(report: &RepairReport) -> Value {
     })
 }
 
-fn tell(out: &mut impl Write, args: &RepairArgs, report: &RepairReport) -> io::Result<()> {
+fn tell(
+    out: &mut (impl Write + ?Sized),
+    args: &RepairArgs,
+    report: &RepairReport,
+) -> io::Result<()> {
     for finding in &report.findings {
         tell_finding(out, finding)?;
     }
@@ -185,16 +190,16 @@ pub fn salvage(args: &SalvageArgs) -> Outcome {
     let report = Options::new().salvage(&args.dir, &args.out);
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
-    if args.json {
-        output::json(&json!({
+    let as_json = args.json.then(|| {
+        json!({
             "record_count": report.record_count,
             "next_seq": report.next_seq,
             "gaps": report.gaps.iter().map(finding_json).collect::<Vec<_>>(),
-        }))?;
-    } else {
-        let mut out = output::pretty();
+        })
+    });
+    stream::report(as_json, |out| {
         for gap in &report.gaps {
-            tell_finding(&mut out, gap)?;
+            tell_finding(out, gap)?;
         }
         let records = output::counted(report.record_count, "record");
         let gaps = output::counted(report.gaps.len() as u64, "gap");
@@ -203,9 +208,8 @@ pub fn salvage(args: &SalvageArgs) -> Outcome {
             out,
             "salvaged {records} into {to}, {gaps}, next seq {}",
             report.next_seq
-        )?;
-        out.flush()?;
-    }
+        )
+    })?;
     if report.gaps.is_empty() {
         Ok(())
     } else {

@@ -3,12 +3,15 @@
 use crate::{
     exit::{In, Outcome},
     open::{self, WriterArgs},
-    output,
+    output, stream,
 };
-use cairnlog::{Retention, Seq, StoppedBy};
+use cairnlog::{RetainReport, Retention, Seq, StoppedBy};
 use clap::{ArgGroup, Args};
 use serde_json::json;
-use std::{io::Write, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 pub const EXAMPLES: &str = "\
 Drops sealed segments from the head, whole ones only, as long as one of the limits is passed. What a
@@ -70,10 +73,10 @@ pub fn run(args: &RetainArgs) -> Outcome {
             "{} does not verify, and so holds nothing back",
             path.display()
         );
-        output::note!("cairn: retain: {text}");
+        crate::stream::note!("cairn: retain: {text}");
     }
-    if args.json {
-        return Ok(output::json(&json!({
+    let as_json = args.json.then(|| {
+        json!({
             "segment_count": report.segment_count,
             "record_count": report.record_count,
             "frame_bytes": report.frame_bytes,
@@ -84,25 +87,26 @@ pub fn run(args: &RetainArgs) -> Outcome {
                 _ => "limits",
             },
             "damaged_cursors": report.damaged_cursors,
-        }))?);
-    }
-    let mut out = output::raw();
+        })
+    });
+    stream::report(as_json, |out| tell(out, &report))
+}
+
+fn tell(out: &mut dyn Write, report: &RetainReport) -> io::Result<()> {
     if report.segment_count == 0 {
         let why = match report.stopped_by {
             StoppedBy::Cursor => "a cursor holds the oldest segment back",
             StoppedBy::Tail => "all that there is lies in the tail, which is never dropped",
             _ => "the oldest segment passes no limit",
         };
-        writeln!(out, "retain: dropped nothing: {why}")?;
-    } else {
-        writeln!(
-            out,
-            "retain: dropped {} with {}, {}; the log begins at seq {}",
-            output::counted(report.segment_count, "segment"),
-            output::counted(report.record_count, "record"),
-            output::bytes(report.frame_bytes),
-            report.head_seq
-        )?;
+        return writeln!(out, "retain: dropped nothing: {why}");
     }
-    Ok(out.flush()?)
+    writeln!(
+        out,
+        "retain: dropped {} with {}, {}; the log begins at seq {}",
+        output::counted(report.segment_count, "segment"),
+        output::counted(report.record_count, "record"),
+        output::bytes(report.frame_bytes),
+        report.head_seq
+    )
 }

@@ -83,7 +83,7 @@ impl EndArgs {
         let hidden = whole.end_seq().saturating_sub(reader.end_seq());
         if hidden > 0 && !quiet {
             let records = output::counted(hidden, "record");
-            crate::output::note!(
+            crate::stream::note!(
                 "cairn: left out: {records} at the end, not proven durable by anything on disk \
                  (--unproven shows them)"
             );

@@ -2,8 +2,9 @@
 
 use crate::{
     exit::{In, Outcome},
-    open, output,
+    open,
     show::{self, EndArgs, Show, ShowArgs},
+    stream,
 };
 use cairnlog::{Reader, Seq, TailReader};
 use clap::Args;
@@ -40,7 +41,7 @@ pub struct TailArgs {
 pub fn run(args: &TailArgs) -> Outcome {
     let mut show = args.show.start()?;
     let reader = args.end.reader(open::read_only(&args.dir)?, args.follow);
-    let mut out = output::raw();
+    let mut out = stream::raw();
     let first = last(args, &reader)?;
     if args.follow {
         return follow(&args.dir, &mut show, &mut out, reader.tail(first), u64::MAX);

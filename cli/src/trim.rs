@@ -3,12 +3,11 @@
 use crate::{
     exit::{In, Outcome},
     open::{self, WriterArgs},
-    output,
+    stream,
 };
 use cairnlog::{Log, Seq};
 use clap::Args;
 use serde_json::json;
-use std::io::Write;
 
 pub const TRIM_EXAMPLES: &str = "\
 Drops every record below SEQ, for good. Segments that hold nothing else go at once; what shares a
@@ -72,23 +71,20 @@ fn run(
     };
     let first = dropped.start.clamp(head_seq, next_seq);
     let end = dropped.end.clamp(first, next_seq);
-    if args.json {
-        return Ok(output::json(&json!({
+    let as_json = args.json.then(|| {
+        json!({
             "applied": !args.dry_run,
             "first_seq": first,
             "next_seq": end,
-        }))?);
-    }
-    let mut out = output::raw();
+        })
+    });
     let would = if args.dry_run {
         "would drop"
     } else {
         "dropped"
     };
-    if first == end {
-        writeln!(out, "{verb}: {would} nothing")?;
-    } else {
-        writeln!(out, "{verb}: {would} seq {first}..{end}")?;
-    }
-    Ok(out.flush()?)
+    stream::report(as_json, |out| match first == end {
+        true => writeln!(out, "{verb}: {would} nothing"),
+        false => writeln!(out, "{verb}: {would} seq {first}..{end}"),
+    })
 }

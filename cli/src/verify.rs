@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{self, Failure, In, Outcome},
-    output,
+    output, stream,
 };
 use cairnlog::{Finding, FindingKind, Health, Options, VerifyReport};
 use clap::Args;
@@ -54,9 +54,9 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     let report = report.in_log(&args.dir)?;
     let health = report.health();
     if args.json {
-        output::json(&verify_json(&report))?;
+        stream::json(&verify_json(&report))?;
     } else {
-        let mut out = output::pretty();
+        let mut out = stream::pretty();
         tell(&mut out, &report)?;
         out.flush()?;
     }
@@ -107,7 +107,7 @@ fn tell(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
 }
 
 /// A finding as a line.
-pub fn tell_finding(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
+pub fn tell_finding(out: &mut (impl Write + ?Sized), finding: &Finding) -> io::Result<()> {
     let text = finding.to_string();
     let (kind, rest) = text.split_once(':').unwrap_or(("", &text));
     let kind = match finding.kind {
@@ -163,7 +163,7 @@ pub fn plan(args: &VerifyArgs) -> Outcome {
     };
     if args.json {
         let cut = |piece: &cairnlog::CutBytes| json!({ "segment": piece.segment.0, "offset": piece.offset, "bytes": piece.bytes });
-        output::json(&json!({
+        stream::json(&json!({
             "refuses": plan.refuses,
             "health": word(health),
             "verdict": plan.verdict.to_string(),
@@ -174,7 +174,7 @@ pub fn plan(args: &VerifyArgs) -> Outcome {
             "orphans": plan.orphans.iter().map(|id| id.0).collect::<Vec<_>>(),
         }))?;
     } else {
-        let mut out = output::pretty();
+        let mut out = stream::pretty();
         writeln!(out, "{plan}")?;
         out.flush()?;
     }

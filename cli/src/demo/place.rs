@@ -36,7 +36,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.temporary && fs::remove_dir_all(&self.path).is_err() {
-            crate::output::note!("cairn: could not remove {}", self.path.display());
+            crate::stream::note!("cairn: could not remove {}", self.path.display());
         }
     }
 }

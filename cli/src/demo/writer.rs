@@ -2,8 +2,9 @@
 //! of every record once it is durable.
 
 use crate::{
-    exit::{Failure, In, Outcome},
+    exit::{About, Failure, In, Outcome},
     input::{Framing, Input},
+    stream,
 };
 use cairnlog::{AppendOptions, Log, NewRecord, Ticket};
 use clap::Args;
@@ -34,18 +35,22 @@ struct Shared {
 
 pub fn run(args: &WriterArgs) -> Outcome {
     let log = Log::open(&args.dir).in_log(&args.dir)?;
-    let input = Input::new(std::slice::from_ref(&args.file), Framing::Lines);
+    let input = Input::new(std::slice::from_ref(&args.file), Framing::Lines)?;
     let shared = Mutex::new(Shared {
         input,
         ended: false,
     });
     thread::scope(|scope| {
         let work = || work(args, &log, &shared);
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        let joined = threads.into_iter().map(|thread| {
-            let panicked = |_| Failure::Said("demo: a thread panicked".to_owned());
-            thread.join().map_err(panicked)?
-        });
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work);
+        let threads: io::Result<Vec<_>> = (0..THREADS).map(spawn).collect();
+        let joined = threads
+            .about("demo: a thread that appends")?
+            .into_iter()
+            .map(|thread| {
+                let panicked = |_| Failure::Said("demo: a thread panicked".to_owned());
+                thread.join().map_err(panicked)?
+            });
         joined.collect::<Outcome<()>>()
     })?;
     log.close().in_log(&args.dir)
@@ -60,7 +65,7 @@ fn work(args: &WriterArgs, log: &Log, shared: &Mutex<Shared>) -> Outcome {
         for ticket in tickets {
             let seqs = ticket.wait().in_log(&args.dir)?;
             // DURABILITY: a seq is printed only now. The parent holds us to it.
-            let mut out = io::stdout().lock();
+            let mut out = stream::raw();
             for seq in seqs {
                 writeln!(out, "{seq}")?;
             }

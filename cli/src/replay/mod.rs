@@ -9,6 +9,7 @@ mod history;
 use crate::{
     exit::{self, About, Failure, In, Outcome},
     open::{self, WriterArgs},
+    stream,
 };
 use cairnlog::{AppendOptions, Durability, ErrorKind, Log, Maintained, NewRecord, Options, Seq};
 use clap::Args;
@@ -56,7 +57,7 @@ pub fn run(args: &ReplayArgs) -> Outcome {
     let from_pipe = args.history.as_os_str() == "-";
     let text = if from_pipe {
         let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
+        stream::input()?.read_to_string(&mut text).map(|_| text)
     } else {
         fs::read_to_string(&args.history)
     };
@@ -66,6 +67,7 @@ pub fn run(args: &ReplayArgs) -> Outcome {
         let text = "a history with a crash in it has to be in a file, to be read on behind it";
         return Err(Failure::Usage(text.to_owned()));
     }
+    args.writer.check_place()?;
     let mut replay = Replay { args, log: None };
     let opened = replay.open()?;
     if let Some(line) = args.resume_after {
@@ -81,7 +83,7 @@ pub fn run(args: &ReplayArgs) -> Outcome {
 
 /// Says what became true, at once: whoever reads it may rely on it.
 fn tell(number: usize, text: &str, what: &str) -> Outcome {
-    let mut out = io::stdout().lock();
+    let mut out = stream::raw();
     let told = writeln!(out, "{number}: {text}: {what}").and_then(|()| out.flush());
     match told {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Code(exit::PIPE)),
@@ -95,7 +97,7 @@ fn failed(line: &Line, failure: Failure) -> Failure {
             Failure::Said(format!("line {}: `{}`: {text}", line.number, line.text))
         }
         other => {
-            crate::output::note!("cairn: line {}: `{}` failed", line.number, line.text);
+            crate::stream::say!("cairn: line {}: `{}` failed", line.number, line.text);
             other
         }
     }

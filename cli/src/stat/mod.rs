@@ -5,7 +5,7 @@ mod draw;
 use crate::{
     cursor,
     exit::{About, Failure, In, Outcome},
-    open, output,
+    open, stream,
 };
 use cairnlog::{
     CursorInfo, Inspected, Options, SegmentId, Seq,
@@ -68,9 +68,9 @@ struct Picture {
 pub fn run(args: &StatArgs) -> Outcome {
     let picture = look(&args.dir)?;
     if args.json {
-        return Ok(output::json(&picture.json())?);
+        return Ok(stream::json(&picture.json())?);
     }
-    let mut out = output::pretty();
+    let mut out = stream::pretty();
     picture.draw(&mut out, args)?;
     Ok(out.flush()?)
 }

@@ -1,0 +1,144 @@
+//! What the system may refuse: descriptors, threads, memory, writing, reading.
+
+use super::{
+    common::{CAIRN, Scratch},
+    verbs::VERBS,
+    world::{World, is_root},
+};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+
+/// Any error of the system will do as its place: which call meets the limit is chance.
+const ANY: &[&str] = &["cairn: "];
+
+#[test]
+fn does_every_verb_bear_a_want_of_descriptors() {
+    for count in [4, 5, 6, 8, 10, 14] {
+        let shell = format!(r#"ulimit -n {count}; exec "$@""#);
+        World {
+            name: &format!("{count} descriptors"),
+            shell: &shell,
+            places: ANY,
+            ..World::default()
+        }
+        .try_all(VERBS);
+    }
+}
+
+/// The process ended with SIGABRT, as if the tool were wrong.
+#[test]
+fn does_every_verb_bear_a_want_of_memory() {
+    // What a process needs at least is the loader's business.
+    let scratch = Scratch::new();
+    let starts = |kib: &u64| {
+        let line = format!("ulimit -v {kib}; cairn --version");
+        scratch.shell(&line).code() == 0
+    };
+    let least = (2000..40_000).step_by(500).find(starts).expect("a limit");
+    for more in [0, 500, 2_000, 5_000, 10_000, 70_000] {
+        let shell = format!(r#"ulimit -v {}; exec "$@""#, least + more);
+        World {
+            name: &format!("{least} + {more} KiB"),
+            shell: &shell,
+            places: ANY,
+            ..World::default()
+        }
+        .try_all(VERBS);
+    }
+}
+
+/// Runs as a user with no other process, to whom nothing here belongs.
+const SOMEBODY: &str = "setpriv --reuid 54321 --regid 54321 --clear-groups";
+
+/// Whether another user can run the tool at all.
+fn somebody_can() -> bool {
+    let line = format!("exec {SOMEBODY} {CAIRN} --version");
+    let output = Command::new("sh").args(["-c", &line]).output();
+    is_root() && output.is_ok_and(|output| output.status.success())
+}
+
+fn give_away(scratch: &Scratch) {
+    let line = format!("chown -R 54321:54321 {}", scratch.path.display());
+    scratch.shell(&line).ok();
+}
+
+#[test]
+fn does_every_verb_bear_a_want_of_threads() {
+    if !somebody_can() {
+        eprintln!("left out: only root can become a user without other processes");
+        return;
+    }
+    for count in 1..4 {
+        // One at a time: what another process of this user has counts too.
+        let shell =
+            format!(r#"exec flock /tmp/cairn-test-nobody {SOMEBODY} prlimit --nproc={count} "$@""#);
+        World {
+            name: &format!("{count} threads"),
+            shell: &shell,
+            places: ANY,
+            prepare: &give_away,
+            ..World::default()
+        }
+        .try_all(VERBS);
+    }
+}
+
+#[test]
+fn does_every_verb_bear_another_users_log() {
+    if !somebody_can() {
+        eprintln!("left out: only root can become another user");
+        return;
+    }
+    let shell = format!(r#"exec {SOMEBODY} "$@""#);
+    for mode in [0o700, 0o755] {
+        World {
+            name: &format!("another's log with {mode:o}"),
+            shell: &shell,
+            places: &["log", "out"],
+            prepare: &|scratch| {
+                let dir = scratch.path.join("log");
+                fs::set_permissions(dir, fs::Permissions::from_mode(mode)).expect("its own");
+                if mode == 0o755 {
+                    scratch.shell("chmod -R a+rX log").ok();
+                }
+            },
+            then: &|_, verb, ended| {
+                let demo = verb.line.starts_with("demo");
+                if verb.writes || mode == 0o700 || demo || verb.line.ends_with(" out") {
+                    assert_eq!(ended.status.code(), Some(1), "{}", ended.out);
+                }
+            },
+            ..World::default()
+        }
+        .try_all(VERBS);
+    }
+}
+
+#[test]
+fn does_every_verb_bear_a_disk_that_is_read_only() {
+    let mounts = Command::new("unshare").args(["-m", "true"]).output();
+    if !is_root() || !mounts.is_ok_and(|output| output.status.success()) {
+        eprintln!("left out: only root may mount");
+        return;
+    }
+    // A mount of the place over itself, which ends with the process.
+    let shell = r#"exec unshare -m sh -c 'mount --bind . . && mount -o remount,bind,ro . &&
+        cd "$PWD" && exec "$@"' sh "$@""#;
+    World {
+        name: "a read-only disk",
+        shell,
+        places: &["log", "out"],
+        then: &|_, verb, ended| {
+            let copies = verb.line.ends_with(" out") || verb.line.contains("--dir out");
+            let code = if verb.writes || copies { 1 } else { 0 };
+            assert_eq!(
+                ended.status.code(),
+                Some(code),
+                "{}{}",
+                ended.out,
+                ended.err
+            );
+        },
+        ..World::default()
+    }
+    .try_all(VERBS);
+}

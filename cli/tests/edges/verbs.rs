@@ -1,0 +1,96 @@
+//! Every verb of the tool, once or in a few forms, and what it leaves of the log.
+
+use std::ops::Range;
+
+/// Records in the log that each verb is tried on.
+pub const RECORDS: u64 = 1000;
+/// Where its cursor `mailer` stands.
+pub const CURSOR: u64 = 10;
+
+/// One form of a verb.
+#[derive(Clone, Copy)]
+pub struct Verb {
+    /// The command line, words between blanks.
+    pub line: &'static str,
+    /// What it reads from standard input, if it does.
+    pub input: Option<&'static str>,
+    /// The records that are still there, whatever becomes of it.
+    pub keeps: (u64, u64),
+    /// Whether it opens the log for writing.
+    pub writes: bool,
+    /// Whether it makes the log if there is none, or needs none.
+    pub begins: bool,
+}
+
+impl Verb {
+    pub fn keeps(&self) -> Range<u64> {
+        self.keeps.0..self.keeps.1
+    }
+}
+
+const fn reads(line: &'static str) -> Verb {
+    Verb {
+        line,
+        input: None,
+        keeps: (0, RECORDS),
+        writes: false,
+        begins: false,
+    }
+}
+
+const fn writes(line: &'static str, first: u64, end: u64) -> Verb {
+    Verb {
+        keeps: (first, end),
+        writes: true,
+        ..reads(line)
+    }
+}
+
+const fn begins(line: &'static str) -> Verb {
+    Verb {
+        begins: true,
+        ..writes(line, 0, RECORDS)
+    }
+}
+
+const fn fed(verb: Verb, input: &'static str) -> Verb {
+    Verb {
+        input: Some(input),
+        ..verb
+    }
+}
+
+pub const VERBS: &[Verb] = &[
+    fed(begins("append log"), "one\ntwo\nthree\n"),
+    fed(begins("append log --acks"), "one\ntwo\nthree\n"),
+    fed(begins("append log --quiet"), "one\ntwo\nthree\n"),
+    begins("append log input.txt --json"),
+    reads("cat log"),
+    reads("cat log --json"),
+    reads("cat log --reverse --format hex"),
+    reads("tail log"),
+    reads("stat log"),
+    reads("stat log --json"),
+    reads("inspect log 1"),
+    reads("verify log"),
+    reads("verify log --json"),
+    reads("plan log"),
+    reads("repair log"),
+    writes("repair log --apply", 0, RECORDS),
+    reads("salvage log out"),
+    writes("trim log 100", 100, RECORDS),
+    reads("trim log 100 --dry-run"),
+    writes("rewind log 900", 0, 900),
+    writes("compact log --rotate", 0, RECORDS),
+    writes("retain log --seq 500", 500, RECORDS),
+    writes("backup log out", 0, RECORDS),
+    reads("cursor list log"),
+    writes("cursor set log mailer 5", 0, RECORDS),
+    writes("cursor delete log mailer", 0, RECORDS),
+    writes("consume log mailer", 0, RECORDS),
+    writes("consume log fresh --json", 0, RECORDS),
+    reads("consume log mailer --no-ack"),
+    begins("replay log history.txt"),
+    fed(begins("replay log -"), "append 10 1\nsync\n"),
+    begins("demo input.txt --dir out --records 20"),
+];
