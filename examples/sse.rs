@@ -51,7 +51,7 @@ async fn answer(log: Log, request: Request<Incoming>) -> Result<Response<Body>, 
         (&Method::GET, "/events") => {
             let last = request.headers().get("last-event-id");
             let last = last.and_then(|seq| seq.to_str().ok()?.parse::<u64>().ok());
-            let from = last.map_or(log.head_seq(), |seq| seq + 1);
+            let from = last.map_or(log.head_seq(), |seq| seq.saturating_add(1));
             Ok(Response::builder()
                 .header("content-type", "text/event-stream")
                 .body(events(&log, from))?)
@@ -73,8 +73,8 @@ async fn answer(log: Log, request: Request<Incoming>) -> Result<Response<Body>, 
 fn events(log: &Log, from: u64) -> Body {
     let event = |record: Result<cairnlog::Record, cairnlog::Error>| match record {
         Ok(record) => {
-            let text = String::from_utf8_lossy(&record).replace('\n', "\ndata: ");
-            format!("id: {}\ndata: {text}\n\n", record.seq())
+            let text = String::from_utf8_lossy(&record);
+            format!("id: {}\n{}\n", record.seq(), data(&text))
         }
         Err(error) => match error.resume_seq() {
             Some(seq) if seq > 0 => format!("id: {}\nevent: trimmed\ndata: {seq}\n\n", seq - 1),
@@ -86,6 +86,14 @@ fn events(log: &Log, from: u64) -> Body {
     let text = hello.chain(log.tail(from).into_stream().map(event));
     let frames = text.map(|text| Ok::<_, Failure>(Frame::data(Bytes::from(text))));
     BodyExt::boxed_unsync(StreamBody::new(frames.into_stream()))
+}
+
+/// A text as lines of data. In this protocol a line ends with a line feed, a carriage return or both, so
+/// the client gets each of them as a line feed.
+fn data(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = text.split('\n').map(|line| format!("data: {line}\n"));
+    lines.collect()
 }
 
 fn whole(text: impl Into<Bytes>) -> Body {

@@ -169,18 +169,55 @@ mod browser {
             answer.lines().last().unwrap().parse().unwrap()
         }
 
-        /// Events from behind the last that was seen.
+        /// Events from behind the last that was seen: number and text.
         pub fn events(&self, last: Option<u64>) -> impl Iterator<Item = (u64, String)> + use<> {
             let last = last.map_or(String::new(), |last| format!("Last-Event-ID: {last}\r\n"));
-            let reader = self.ask(&format!(
+            let mut reader = self.ask(&format!(
                 "GET /events HTTP/1.1\r\nHost: cairn\r\n{last}\r\n"
             ));
-            let mut lines = reader.lines().map(Result::unwrap);
+            let mut head = String::new();
+            while head != "\r\n" {
+                head.clear();
+                assert!(reader.read_line(&mut head).unwrap() > 0, "no answer");
+            }
+            let mut stream = String::new();
             std::iter::from_fn(move || {
-                let id = lines.find_map(|line| line.strip_prefix("id: ")?.parse().ok())?;
-                let data = lines.find_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))?;
-                Some((id, data))
+                loop {
+                    if let Some(event) = next_event(&mut stream) {
+                        return Some(event);
+                    }
+                    stream.push_str(&next_chunk(&mut reader)?);
+                }
             })
+        }
+    }
+
+    /// A piece of the body; nothing when the connection is cut off.
+    fn next_chunk(reader: &mut BufReader<TcpStream>) -> Option<String> {
+        let mut length = String::new();
+        reader.read_line(&mut length).ok()?;
+        let length = usize::from_str_radix(length.trim(), 16).ok()?;
+        let mut chunk = vec![0; length + 2]; // With the line end behind it.
+        reader.read_exact(&mut chunk).ok()?;
+        chunk.truncate(length);
+        Some(String::from_utf8(chunk).unwrap())
+    }
+
+    /// What the standard says that a browser makes of the stream: a line ends with CR, LF or both, an
+    /// empty one ends an event, unknown fields are passed over, lines of data are joined by LF.
+    fn next_event(stream: &mut String) -> Option<(u64, String)> {
+        loop {
+            let text = stream.replace("\r\n", "\n").replace('\r', "\n");
+            let (event, rest) = text.split_once("\n\n")?;
+            let of = |name: &str| -> Vec<String> {
+                let values = event.lines().filter_map(|line| line.strip_prefix(name));
+                values.map(str::to_owned).collect()
+            };
+            let (ids, data) = (of("id: "), of("data: "));
+            *stream = rest.to_owned();
+            if !data.is_empty() {
+                return Some((ids.last()?.parse().unwrap(), data.join("\n")));
+            }
         }
     }
 
@@ -218,4 +255,35 @@ fn does_a_browser_see_what_is_appended_and_miss_nothing() {
         since,
         [(2, "event 2".to_owned()), (3, "event 3".to_owned())]
     );
+}
+
+/// A lone carriage return ends a line of server-sent events. The example broke lines at line feeds
+/// alone, so what stood behind a carriage return became a field of its own: it was lost, or ended the
+/// event, or moved the number that the browser comes back with.
+#[cfg(feature = "async")]
+#[test]
+fn is_a_record_with_any_line_ends_one_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(example("sse"));
+    command.arg(dir.path().join("log"));
+    let server = browser::Server::start(command);
+    let cases = [
+        ("a\rb", "a\nb"),
+        ("a\r\rid: 77\rdata: c", "a\n\nid: 77\ndata: c"),
+        ("a\r\nb\nc\r", "a\nb\nc\n"),
+        ("", ""),
+        ("\r\n\r\n", "\n\n"),
+    ];
+    for (number, (record, _)) in cases.iter().enumerate() {
+        assert_eq!(server.post(record), number as u64);
+    }
+    let seen: Vec<_> = server.events(None).take(cases.len()).collect();
+    for (number, (record, shown)) in cases.iter().enumerate() {
+        assert_eq!(
+            seen[number],
+            (number as u64, (*shown).to_owned()),
+            "{record:?}"
+        );
+    }
+    drop(server.events(Some(u64::MAX))); // A number beyond all is answered as well.
 }
