@@ -101,3 +101,26 @@ pub use verify::{Finding, FindingKind, Health, Inspected, Progress, RecoveryPlan
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// So do the blocks of the guide, page by page.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../docs/guide/src/first-hour.md")]
+    struct FirstHour;
+    #[doc = include_str!("../docs/guide/src/durability.md")]
+    struct Durability;
+    #[doc = include_str!("../docs/guide/src/reading.md")]
+    struct Reading;
+    #[doc = include_str!("../docs/guide/src/consuming.md")]
+    struct Consuming;
+    #[doc = include_str!("../docs/guide/src/compaction.md")]
+    struct Compaction;
+    #[doc = include_str!("../docs/guide/src/processes.md")]
+    struct Processes;
+    #[doc = include_str!("../docs/guide/src/backup.md")]
+    struct Backup;
+    #[doc = include_str!("../docs/guide/src/operating.md")]
+    struct Operating;
+    #[doc = include_str!("../docs/guide/src/testing.md")]
+    struct Testing;
+}

@@ -287,3 +287,20 @@ fn is_a_record_with_any_line_ends_one_event() {
     }
     drop(server.events(Some(u64::MAX))); // A number beyond all is answered as well.
 }
+
+/// The program of the guide's first hour, run twice as the guide says, prints what the guide shows.
+#[test]
+fn does_the_program_of_the_first_hour_print_what_the_guide_shows() {
+    let guide = include_str!("../docs/guide/src/first-hour.md");
+    let program = include_str!("../examples/first_hour.rs");
+    let program = program.split_once("\n\n").unwrap().1;
+    assert!(guide.contains(program), "the guide shows another program");
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut command = Command::new(example("first_hour"));
+        let output = command.current_dir(dir.path()).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        let output = String::from_utf8(output.stdout).unwrap();
+        assert!(guide.contains(&output), "the guide does not show\n{output}");
+    }
+}
