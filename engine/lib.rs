@@ -117,6 +117,9 @@ mod guide {
     struct Compaction;
     #[doc = include_str!("../docs/guide/src/processes.md")]
     struct Processes;
+    #[cfg(all(feature = "async", feature = "typed"))]
+    #[doc = include_str!("../docs/guide/src/tasks.md")]
+    struct Tasks;
     #[doc = include_str!("../docs/guide/src/backup.md")]
     struct Backup;
     #[doc = include_str!("../docs/guide/src/operating.md")]
