@@ -19,12 +19,13 @@
 //!   waits for what was [submitted](Log::submit).
 //! * [`Consumer`] reads on where it was acknowledged last, [`Queue`] deals records out to many workers.
 //! * [`CompactOptions`] and [`Retention`] keep a log from growing for ever; [`Log::backup`] copies it.
-//! * [`Consumer`] reads with a named, durable position; [`Queue`] deals its records out to workers.
 //! * [`Recovery`] is what opening found and did.
 //! * [`vfs::sim`] is a disk that loses power, for testing this library and your application.
 //! * Features: `async` brings streams, a sink and appends that await; `typed` values instead of bytes;
 //!   `tracing` events.
 //! * [`mod@format`] reads the stored structures, for tools that look at bytes.
+//!
+//! The guide, from the first hour to a failing disk, is in `docs/guide` of the repository.
 #![deny(missing_docs)]
 #![warn(missing_debug_implementations)]
 #![deny(
