@@ -108,7 +108,7 @@ pub fn separator(text: &str) -> Result<Separator, String> {
 
 impl Separator {
     /// Where key ends and value begins, if it occurs.
-    fn find(&self, record: &[u8]) -> Option<(usize, usize)> {
+    pub fn find(&self, record: &[u8]) -> Option<(usize, usize)> {
         let start = match self.0.as_slice() {
             [byte] => record.iter().position(|other| other == byte),
             separator => record
@@ -130,7 +130,7 @@ pub fn run(args: &AppendArgs) -> Outcome {
     } else {
         Framing::Lines
     };
-    let mut input = Input::new(&args.files, framing)?;
+    let mut input = Input::new("append", &args.files, framing)?;
     let options = cairnlog::Options::new()
         .durability(args.durability.into())
         .segment_bytes(args.segment_bytes);
@@ -228,12 +228,12 @@ impl<'a> Batch<'a> {
 
     fn submit(&mut self, pipeline: &mut Pipeline, progress: &ProgressBar) -> Outcome<bool> {
         let wanted = if let [end] = *self.ends {
-            pipeline.submit(&[self.record(0..end)])?
+            pipeline.submit(&[self.record(0..end)], None)?
         } else {
             let starts = std::iter::once(&0).chain(&self.ends);
             let ranges = starts.zip(&self.ends).map(|(start, end)| *start..*end);
             let records: Vec<NewRecord<'_>> = ranges.map(|range| self.record(range)).collect();
-            pipeline.submit(&records)?
+            pipeline.submit(&records, None)?
         };
         // A bar takes a lock and looks at the clock: not for every line.
         self.unreported_bytes += self.bytes.len() as u64 + self.ends.len() as u64;

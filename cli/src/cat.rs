@@ -1,25 +1,28 @@
-//! `cairn cat`: the records of a range.
+//! `cairn cat`: the records of a range, or those of them that are looked for.
 
 use crate::{
     exit::{Failure, In, Outcome},
     open, output,
     show::{self, EndArgs, ShowArgs},
     stream,
+    time::moment,
 };
-use cairnlog::{Reader, Seq};
+use cairnlog::{Reader, Seq, format::RecordRef};
 use clap::Args;
-use jiff::{Timestamp, civil};
 use std::{io::Write, ops::Bound, path::PathBuf};
 
 pub const EXAMPLES: &str = "\
 Takes no lock and writes nothing; a writer may be at work. What is shown was verified, and is proven
-durable unless --unproven is given.
+durable unless --unproven is given. Where something does not verify, all before it is shown, and it
+ends with 3.
 
 Examples:
   cairn cat orders.log
   cairn cat orders.log --from 990 --format hex
-  cairn cat orders.log --reverse | head -n 1
-  cairn cat orders.log --since 2024-06-01T12:00:00Z --json
+  cairn cat orders.log --reverse --limit 1
+  cairn cat orders.log --since 1h --until 2100-01-01 --json
+  cairn cat orders.log --grep 'record 99' --limit 3
+  cairn cat orders.log --key apples --reverse --limit 1
   cairn cat orders.log --length-prefixed | cairn append copy.log --length-prefixed";
 
 #[derive(Args, Debug)]
@@ -35,13 +38,37 @@ pub struct CatArgs {
     /// Newest first
     #[arg(long)]
     reverse: bool,
-    /// From the first record of this time on: RFC 3339, a date (UTC), or milliseconds since 1970
-    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
+    /// From the first record of this time on: RFC 3339, a date (UTC), milliseconds since 1970, or how
+    /// long ago, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     since: Option<i64>,
+    /// Up to the first record of this time
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    until: Option<i64>,
+    /// Stop after so many records
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    limit: u64,
+    /// Only the records of this key, tombstones included
+    #[arg(long)]
+    key: Option<String>,
+    /// Only the records whose value contains this text
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
     #[command(flatten)]
     show: ShowArgs,
     #[command(flatten)]
     end: EndArgs,
+}
+
+impl CatArgs {
+    fn wants(&self, record: &RecordRef<'_>) -> bool {
+        let contains = |text: &String| {
+            let value = record.value.unwrap_or_default();
+            text.is_empty() || value.windows(text.len()).any(|it| it == text.as_bytes())
+        };
+        (self.key.as_ref()).is_none_or(|key| record.key == Some(key.as_bytes()))
+            && self.grep.as_ref().is_none_or(contains)
+    }
 }
 
 pub fn run(args: &CatArgs) -> Outcome {
@@ -52,25 +79,33 @@ pub fn run(args: &CatArgs) -> Outcome {
     let range = range(args, &reader)?;
     let mut scan = reader.scan(range).in_log(&args.dir)?;
     let mut out = stream::raw();
-    let left = scan.remaining();
-    let progress = output::record_progress("cat", left.end - left.start);
-    let mut shown = 0u64;
-    // A bar takes a lock and looks at the clock: not for every record.
-    let mut count = || {
-        shown += 1;
-        if shown.is_multiple_of(8192) {
-            progress.set_position(shown);
+    let all = scan.remaining();
+    let progress = output::record_progress("cat", all.end - all.start);
+    let (mut seen, mut left) = (0u64, args.limit);
+    let mut each = |record: &RecordRef<'_>, left: &mut u64| {
+        seen += 1;
+        // A bar takes a lock and looks at the clock: not for every record.
+        if seen.is_multiple_of(8192) {
+            progress.set_position(seen);
         }
+        if !args.wants(record) {
+            return Ok(());
+        }
+        *left -= 1;
+        show.record(&mut out, record)
     };
     if args.reverse {
-        for record in scan.rev() {
-            show.record(&mut out, &show::lend(&record.in_log(&args.dir)?))?;
-            count();
+        let mut records = scan.rev();
+        while left > 0
+            && let Some(record) = records.next()
+        {
+            each(&show::lend(&record.in_log(&args.dir)?), &mut left)?;
         }
     } else {
-        while let Some(record) = scan.next_ref() {
-            show.record(&mut out, &record.in_log(&args.dir)?)?;
-            count();
+        while left > 0
+            && let Some(record) = scan.next_ref()
+        {
+            each(&record.in_log(&args.dir)?, &mut left)?;
         }
     }
     progress.finish_and_clear();
@@ -81,46 +116,19 @@ type Range = (Bound<Seq>, Bound<Seq>);
 
 /// Without a start it is open: the head may move until the walk begins.
 fn range(args: &CatArgs, reader: &Reader) -> Outcome<Range> {
+    let seek = |time_ms: i64| reader.seek_time(time_ms).in_log(&args.dir);
     let mut first = args.from;
     if let Some(since_ms) = args.since {
-        first = first.max(Some(reader.seek_time(since_ms).in_log(&args.dir)?));
+        first = first.max(Some(seek(since_ms)?));
     }
-    let end = args.to.unwrap_or(Seq::MAX);
+    let mut end = args.to.unwrap_or(Seq::MAX);
     if let Some(from) = args.from.filter(|from| *from > end) {
         let text = format!("--from {from} lies behind --to {end}");
         return Err(Failure::Usage(text));
     }
+    if let Some(until_ms) = args.until {
+        end = end.min(seek(until_ms)?);
+    }
     let start = first.map_or(Bound::Unbounded, Bound::Included);
     Ok((start, Bound::Excluded(end.max(first.unwrap_or(0)))))
-}
-
-fn time(text: &str) -> Result<i64, String> {
-    if let Ok(unix_ms) = text.parse::<i64>() {
-        return Ok(unix_ms);
-    }
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time.as_millisecond());
-    }
-    let midnight = text.parse::<civil::Date>().ok().and_then(|date| {
-        let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-        Some(midnight.timestamp().as_millisecond())
-    });
-    midnight.ok_or_else(|| {
-        "a time such as 2024-06-01T12:00:00Z, 2024-06-01 or 1717243200000 was expected".to_owned()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time;
-
-    #[test]
-    fn times() {
-        assert_eq!(time("1700000000123"), Ok(1_700_000_000_123));
-        assert_eq!(time("-5"), Ok(-5));
-        assert_eq!(time("2023-11-14T22:13:20.123Z"), Ok(1_700_000_000_123));
-        assert_eq!(time("2023-11-15T00:13:20.123+02:00"), Ok(1_700_000_000_123));
-        assert_eq!(time("1970-01-02"), Ok(86_400_000));
-        assert!(time("yesterday").is_err());
-    }
 }

@@ -15,6 +15,10 @@ use std::{
 pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// Room beyond it, so that the engine and not this module says what is too large.
 const SLACK_BYTES: usize = 64 << 10;
+/// The most bytes of a line.
+const LINE_BYTES_MAX: usize = RECORD_BYTES_MAX + SLACK_BYTES;
+/// A byte takes six in JSON at most: `\u0000`.
+const OBJECT_FACTOR: usize = 6;
 
 /// How records follow each other in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +27,13 @@ pub enum Framing {
     Lines,
     /// Each has its length in front: 4 bytes, little-endian.
     LengthPrefixed,
+    /// Each is a line of JSON, which may be several times as long as what it holds.
+    Objects,
 }
 
 /// The records of several files, one after the other.
 pub struct Input {
+    verb: &'static str,
     framing: Framing,
     waiting: std::vec::IntoIter<PathBuf>,
     current: Option<(String, Box<dyn BufRead + Send>)>,
@@ -37,7 +44,7 @@ pub struct Input {
 impl Input {
     /// Reads these files, `-` being standard input; without any, standard input alone. The first is
     /// opened at once, so that nothing is begun for an input that is not there.
-    pub fn new(files: &[PathBuf], framing: Framing) -> Outcome<Self> {
+    pub fn new(verb: &'static str, files: &[PathBuf], framing: Framing) -> Outcome<Self> {
         let files = if files.is_empty() {
             vec![PathBuf::from("-")]
         } else {
@@ -46,6 +53,7 @@ impl Input {
         let mut waiting = files.into_iter();
         let current = waiting.next().map(|path| open(&path)).transpose()?;
         Ok(Self {
+            verb,
             framing,
             waiting,
             current,
@@ -69,7 +77,7 @@ impl Input {
     pub fn place(&self) -> String {
         let name = self.current.as_ref().map_or("input", |(name, _)| name);
         let noun = match self.framing {
-            Framing::Lines => "line",
+            Framing::Lines | Framing::Objects => "line",
             Framing::LengthPrefixed => "record",
         };
         format!("{name}, {noun} {}", self.number)
@@ -87,7 +95,8 @@ impl Input {
                 continue;
             };
             let found = match self.framing {
-                Framing::Lines => read_line(reader, into),
+                Framing::Lines => read_line(reader, into, LINE_BYTES_MAX),
+                Framing::Objects => read_line(reader, into, LINE_BYTES_MAX * OBJECT_FACTOR),
                 Framing::LengthPrefixed => read_prefixed(reader, into),
             };
             self.number += 1;
@@ -96,13 +105,15 @@ impl Input {
                 Ok(false) => self.current = None,
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     return Err(Failure::Said(format!(
-                        "append: {}: longer than {RECORD_BYTES_MAX} bytes, the most of one record",
+                        "{}: {}: longer than {RECORD_BYTES_MAX} bytes, the most of one record",
+                        self.verb,
                         self.place()
                     )));
                 }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(Failure::Said(format!(
-                        "append: {}: the input ends inside the record",
+                        "{}: {}: the input ends inside the record",
+                        self.verb,
                         self.place()
                     )));
                 }
@@ -122,8 +133,7 @@ fn open(path: &Path) -> Outcome<(String, Box<dyn BufRead + Send>)> {
     Ok((name, Box::new(BufReader::with_capacity(256 << 10, file))))
 }
 
-fn read_line(reader: &mut dyn BufRead, into: &mut Vec<u8>) -> io::Result<bool> {
-    let limit = RECORD_BYTES_MAX + SLACK_BYTES;
+fn read_line(reader: &mut dyn BufRead, into: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
     let read = reader.take(limit as u64 + 1).read_until(b'\n', into)?;
     if into.last() == Some(&b'\n') && read > 0 {
         into.pop();
@@ -140,7 +150,7 @@ fn read_prefixed(reader: &mut dyn BufRead, into: &mut Vec<u8>) -> io::Result<boo
     let mut length = [0; 4];
     reader.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length) as usize;
-    if length > RECORD_BYTES_MAX + SLACK_BYTES {
+    if length > LINE_BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     if reader.take(length as u64).read_to_end(into)? < length {
@@ -156,6 +166,7 @@ mod tests {
     fn all(framing: Framing, bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
         let reader: Box<dyn BufRead + Send> = Box::new(io::Cursor::new(bytes.to_vec()));
         let mut input = Input {
+            verb: "append",
             framing,
             waiting: Vec::new().into_iter(),
             current: Some(("test".into(), reader)),
@@ -197,8 +208,8 @@ mod tests {
     fn a_line_without_end_is_not_read_into_memory() {
         let mut reader: Box<dyn BufRead> = Box::new(BufReader::new(io::repeat(b'x')));
         let mut line = Vec::new();
-        let error = read_line(&mut *reader, &mut line).expect_err("too long");
+        let error = read_line(&mut *reader, &mut line, LINE_BYTES_MAX).expect_err("too long");
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-        assert!(line.len() <= RECORD_BYTES_MAX + SLACK_BYTES + 1);
+        assert!(line.len() <= LINE_BYTES_MAX + 1);
     }
 }

@@ -9,8 +9,13 @@ mod consume;
 mod cursor;
 mod demo;
 mod exit;
+mod export;
+mod get;
+mod import;
 mod input;
 mod inspect;
+mod json;
+mod manual;
 mod open;
 mod output;
 mod pipeline;
@@ -22,10 +27,11 @@ mod show;
 mod stat;
 mod stream;
 mod tail;
+mod time;
 mod trim;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use exit::{Failure, Outcome};
 use std::process::ExitCode;
 
@@ -51,6 +57,9 @@ enum Command {
     /// Print the records of a range
     #[command(after_long_help = cat::EXAMPLES)]
     Cat(cat::CatArgs),
+    /// Print single records
+    #[command(after_long_help = get::EXAMPLES)]
+    Get(get::GetArgs),
     /// Print the last records, and follow
     #[command(after_long_help = tail::EXAMPLES)]
     Tail(tail::TailArgs),
@@ -93,12 +102,24 @@ enum Command {
     /// Print the records from a cursor on, and acknowledge them
     #[command(after_long_help = consume::EXAMPLES)]
     Consume(consume::ConsumeArgs),
+    /// Print records with all that they have, as JSON lines
+    #[command(after_long_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
+    /// Append what was exported
+    #[command(after_long_help = import::EXAMPLES)]
+    Import(import::ImportArgs),
     /// Run a history of operations from a text file
     #[command(after_long_help = format!("{}\n\n{}", replay::GRAMMAR, replay::EXAMPLES))]
     Replay(replay::ReplayArgs),
     /// Append a real file, be killed in the middle, recover, and prove that all is there
     #[command(after_long_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
+    /// Print what a shell needs to complete commands
+    #[command(after_long_help = manual::COMPLETIONS_EXAMPLES)]
+    Completions(manual::CompletionsArgs),
+    /// Print a manual page, or write all of them
+    #[command(after_long_help = manual::MAN_EXAMPLES)]
+    Man(manual::ManArgs),
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter(demo::WriterArgs),
@@ -128,6 +149,7 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
+        Command::Get(args) => get::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Stat(args) => stat::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -142,8 +164,12 @@ fn run(cli: Cli) -> Outcome {
         Command::Backup(args) => backup::run(&args),
         Command::Cursor(args) => cursor::run(&args),
         Command::Consume(args) => consume::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::man(&args, Cli::command()),
         Command::DemoWriter(args) => demo::run_writer(&args),
     }
 }

@@ -10,7 +10,9 @@ use crate::{
     exit::{About, In, Outcome},
     stream,
 };
-use cairnlog::{AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Seq, Ticket};
+use cairnlog::{
+    AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Producer, Seq, Ticket,
+};
 use std::{
     io::{self, Write},
     ops::Range,
@@ -69,14 +71,27 @@ impl Pipeline {
         })
     }
 
-    /// Submits records that enter together. False: no more is wanted, `finish` tells why.
-    pub fn submit(&mut self, records: &[NewRecord<'_>]) -> Outcome<bool> {
-        let how = AppendOptions::new()
+    /// The number that the next record gets.
+    pub fn next_seq(&self) -> Seq {
+        self.next_seq
+    }
+
+    /// Submits records that enter together, unless this producer's append is there already. False: no
+    /// more is wanted, `finish` tells why.
+    pub fn submit(
+        &mut self,
+        records: &[NewRecord<'_>],
+        producer: Option<Producer>,
+    ) -> Outcome<bool> {
+        let mut how = AppendOptions::new()
             .durability(self.level)
             .expected_seq(self.next_seq);
+        if let Some(producer) = producer {
+            how = how.producer(producer);
+        }
         match self.log.submit(records, &how) {
             Ok(ticket) => {
-                self.next_seq = ticket.seqs().end;
+                self.next_seq = self.next_seq.max(ticket.seqs().end);
                 Ok(self.tickets.send(ticket).is_ok())
             }
             // One before it failed: its ticket has the reason.
@@ -132,7 +147,8 @@ impl Waiter {
             }
             match ticket.wait() {
                 Ok(seqs) => {
-                    self.settled.acknowledged.end = seqs.end;
+                    let end = &mut self.settled.acknowledged.end;
+                    *end = seqs.end.max(*end);
                     for seq in seqs {
                         writeln!(out, "{seq}")?;
                     }

@@ -25,7 +25,7 @@ pub struct ShowArgs {
     #[arg(long, value_name = "SEP", value_parser = separator)]
     key_separator: Option<Separator>,
     /// Put its length in front of each record, in 4 bytes, little-endian, instead of a line feed
-    /// behind it (raw only): exact, whatever the record holds
+    /// behind it (raw only): exact for values, and an error at a record that has more than that
     #[arg(long)]
     length_prefixed: bool,
 }
@@ -94,12 +94,32 @@ impl EndArgs {
 
 impl Show<'_> {
     /// Shows a record.
-    pub fn record(&mut self, out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
-        match self.format {
+    pub fn record(&mut self, out: &mut impl Write, record: &RecordRef<'_>) -> Outcome {
+        if self.args.length_prefixed {
+            self.check_exact(record)?;
+        }
+        Ok(match self.format {
             Format::Raw => self.raw(out, record),
             Format::Json => self.json(out, record),
             Format::Hex => self.hex(out, record),
-        }
+        }?)
+    }
+
+    /// Whether the record could be told from its bytes behind a length alone.
+    fn check_exact(&self, record: &RecordRef<'_>) -> Outcome {
+        let separator = self.args.key_separator.as_ref();
+        let holds = |bytes: &[u8]| separator.is_some_and(|it| it.find(bytes).is_some());
+        let why = match (record.key, record.value) {
+            (_, None) => "is a tombstone",
+            (Some(_), _) if separator.is_none() => "has a key",
+            (Some(key), _) if holds(key) => "has a key with the separator in it",
+            (None, Some(value)) if holds(value) => "has no key and the separator in its value",
+            _ => return Ok(()),
+        };
+        Err(Failure::Said(format!(
+            "seq {} {why}, which --length-prefixed cannot carry; `cairn export` carries everything",
+            record.seq
+        )))
     }
 
     fn raw(&self, out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {

@@ -215,7 +215,7 @@ impl Demo {
     /// Compares what is there with the start of the file; gives the rest of it.
     fn check_survivors(&self, log: &Log, acknowledged: &[Seq]) -> Outcome<Rest> {
         step("3  What it acknowledged is there, and nothing that was not in the file")?;
-        let mut input = Input::new(std::slice::from_ref(&self.input), Framing::Lines)?;
+        let mut input = Input::new("demo", std::slice::from_ref(&self.input), Framing::Lines)?;
         let count = self.compare(&mut log.scan(..).in_log(&self.dir)?, &mut input)?;
         if count != log.next_seq() {
             let next_seq = log.next_seq();
@@ -303,7 +303,7 @@ impl Demo {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if !rest.input.read(&mut line)? || !pipeline.submit(&[NewRecord::value(&line)])? {
+            if !rest.input.read(&mut line)? || !pipeline.submit(&[NewRecord::value(&line)], None)? {
                 break;
             }
         }
@@ -324,7 +324,7 @@ impl Demo {
         step("5  All is read back and compared with the file")?;
         let started = Instant::now();
         let reader = open::read_only(&self.dir)?;
-        let mut input = Input::new(std::slice::from_ref(&self.input), Framing::Lines)?;
+        let mut input = Input::new("demo", std::slice::from_ref(&self.input), Framing::Lines)?;
         let count = self.compare(&mut reader.scan(..).in_log(&self.dir)?, &mut input)?;
         let (elapsed, lines) = (started.elapsed(), self.source.line_count);
         if count != lines {

@@ -35,7 +35,7 @@ struct Shared {
 
 pub fn run(args: &WriterArgs) -> Outcome {
     let log = Log::open(&args.dir).in_log(&args.dir)?;
-    let input = Input::new(std::slice::from_ref(&args.file), Framing::Lines)?;
+    let input = Input::new("demo", std::slice::from_ref(&args.file), Framing::Lines)?;
     let shared = Mutex::new(Shared {
         input,
         ended: false,

@@ -21,9 +21,7 @@ fn does_every_verb_bear_a_log_that_another_process_writes() {
         shell,
         places: &["held by process"],
         then: &|_, verb, ended| {
-            // The demo has a log of its own.
-            let needs_it = verb.writes && !verb.line.starts_with("demo");
-            let codes: &[i32] = if needs_it { &[1] } else { &[0] };
+            let codes: &[i32] = if verb.writes { &[1] } else { &[0] };
             assert!(codes.contains(&code(ended)), "{}{}", ended.out, ended.err);
         },
         ..World::default()
@@ -102,9 +100,7 @@ fn does_every_verb_leave_a_log_of_a_newer_program_alone() {
         is_whole: false,
         then: &|scratch, verb, ended| {
             // It shows the bytes of a file, whoever wrote the rest.
-            let needs_none = ["demo", "inspect"]
-                .iter()
-                .any(|word| verb.line.starts_with(word));
+            let needs_none = !verb.needs_log || verb.line.starts_with("inspect");
             assert!(
                 [1, 3, 4].contains(&code(ended)) || needs_none,
                 "{}",
@@ -146,7 +142,7 @@ fn does_every_verb_bear_that_there_is_no_log() {
             is_whole: false,
             then: &|scratch: &Scratch, verb: &Verb, ended: &Ended| {
                 let may_begin = verb.begins && ["gone", "empty"].contains(&name);
-                let demo = verb.line.starts_with("demo");
+                let demo = !verb.needs_log;
                 let wanted = if may_begin || demo { 0 } else { 1 };
                 assert_eq!(code(ended), wanted, "{}{}", ended.out, ended.err);
                 assert_eq!(

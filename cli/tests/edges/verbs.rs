@@ -18,8 +18,10 @@ pub struct Verb {
     pub keeps: (u64, u64),
     /// Whether it opens the log for writing.
     pub writes: bool,
-    /// Whether it makes the log if there is none, or needs none.
+    /// Whether it makes the log if there is none.
     pub begins: bool,
+    /// Whether it has anything to do with the log.
+    pub needs_log: bool,
 }
 
 impl Verb {
@@ -35,6 +37,7 @@ const fn reads(line: &'static str) -> Verb {
         keeps: (0, RECORDS),
         writes: false,
         begins: false,
+        needs_log: true,
     }
 }
 
@@ -53,6 +56,13 @@ const fn begins(line: &'static str) -> Verb {
     }
 }
 
+const fn needs_none(line: &'static str) -> Verb {
+    Verb {
+        needs_log: false,
+        ..reads(line)
+    }
+}
+
 const fn fed(verb: Verb, input: &'static str) -> Verb {
     Verb {
         input: Some(input),
@@ -68,6 +78,8 @@ pub const VERBS: &[Verb] = &[
     reads("cat log"),
     reads("cat log --json"),
     reads("cat log --reverse --format hex"),
+    reads("cat log --grep 9 --limit 3"),
+    reads("get log 7 5"),
     reads("tail log"),
     reads("stat log"),
     reads("stat log --json"),
@@ -92,5 +104,13 @@ pub const VERBS: &[Verb] = &[
     reads("consume log mailer --no-ack"),
     begins("replay log history.txt"),
     fed(begins("replay log -"), "append 10 1\nsync\n"),
-    begins("demo input.txt --dir out --records 20"),
+    reads("export log"),
+    fed(
+        begins("import log"),
+        "{\"value\":\"a\"}\n{\"key\":\"k\",\"tombstone\":true}\n",
+    ),
+    needs_none("completions bash"),
+    needs_none("man cat"),
+    needs_none("man --dir out"),
+    needs_none("demo input.txt --dir out --records 20"),
 ];
