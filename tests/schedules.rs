@@ -128,6 +128,34 @@ fn a_waiting_tail_is_woken_for_every_record() {
     });
 }
 
+/// Tasks are woken by a thread of their own, which comes with the first and goes with the last of them.
+#[cfg(feature = "async")]
+#[test]
+fn a_waiting_task_is_woken_for_every_record_and_by_the_end() {
+    use futures_util::StreamExt;
+    explore(|| {
+        let disk = SimFs::new(3);
+        let log = options(&disk).open("log").unwrap();
+        let tails: Vec<_> = (0..2)
+            .map(|_| {
+                let tail = log.tail(0).into_stream();
+                thread::spawn(|| {
+                    let seqs = tail.map(|record| record.unwrap().seq()).collect();
+                    shuttle::future::block_on::<std::pin::Pin<Box<dyn Future<Output = Vec<u64>>>>>(
+                        Box::pin(seqs),
+                    )
+                })
+            })
+            .collect();
+        let threads: Vec<_> = (0..2).map(|name| appender(&log, name, 1)).collect();
+        threads.into_iter().for_each(|t| drop(t.join().unwrap()));
+        log.close().unwrap();
+        for tail in tails {
+            assert_eq!(tail.join().unwrap(), [0, 1]);
+        }
+    });
+}
+
 #[test]
 fn closing_lets_a_waiting_tail_go_and_loses_no_acknowledged_record() {
     explore(|| {

@@ -6,8 +6,13 @@
 //!
 //! Called by the journeys; calls segment.
 
+#[cfg(feature = "async")]
+mod tasks;
 mod times;
 mod watermark;
+
+#[cfg(feature = "async")]
+pub(crate) use tasks::Seat;
 
 pub(crate) use times::times;
 pub(crate) use watermark::{Level, Wait, Watermark};

@@ -2,8 +2,10 @@
 //!
 //! INVARIANTS: neither watermark goes down; `durable` names only what a sync has confirmed. Waiting
 //! never polls: a waiter counts itself before it looks, the writer looks for waiters after it
-//! raises, so one of the two always sees the other.
+//! raises, so one of the two always sees the other. Threads wait here, tasks in `tasks`.
 
+#[cfg(feature = "async")]
+use super::tasks::Tasks;
 use crate::{
     error::Error,
     sync::{
@@ -13,7 +15,7 @@ use crate::{
     types::Seq,
 };
 use crossbeam_utils::CachePadded;
-use std::{task::Waker, time::Duration};
+use std::time::Duration;
 
 /// Which of the two watermarks bounds a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +46,11 @@ pub(crate) struct Watermark {
     ended: AtomicBool,
     /// Why it ended, if not in order.
     failure: Mutex<Option<Error>>,
-    /// Held to wait, and to wake; the tasks that wait without a thread.
-    waiting: Mutex<Vec<Waker>>,
+    /// Held to wait, and to wake.
+    waiting: Mutex<()>,
     raised: Condvar,
+    #[cfg(feature = "async")]
+    pub(super) tasks: Tasks,
 }
 
 impl Watermark {
@@ -57,8 +61,10 @@ impl Watermark {
             waiter_count: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             failure: Mutex::new(None),
-            waiting: Mutex::new(Vec::new()),
+            waiting: Mutex::new(()),
             raised: Condvar::new(),
+            #[cfg(feature = "async")]
+            tasks: Tasks::new(),
         }
     }
 
@@ -76,12 +82,21 @@ impl Watermark {
             Level::Durable => self.durable.fetch_max(seq, Ordering::SeqCst),
         };
         self.wake();
+        #[cfg(feature = "async")]
+        self.tasks.raised(level, seq);
     }
 
     /// Lets every waiter go: nothing more will come.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.wake();
+        self.call_tasks();
+    }
+
+    /// Lets every task that waits look again.
+    pub(crate) fn call_tasks(&self) {
+        #[cfg(feature = "async")]
+        self.tasks.call_all();
     }
 
     /// As [`end`](Self::end), because of an error.
@@ -95,40 +110,17 @@ impl Watermark {
         self.failure.lock().clone()
     }
 
-    /// Lets every waiter look again: after what it may be called for has changed.
+    /// Lets every thread that waits look again: after what it may be called for has changed.
     pub(crate) fn wake(&self) {
         if self.waiter_count.load(Ordering::SeqCst) == 0 {
             return;
         }
         // Whoever counted itself and has looked is waiting by the time this lock is ours.
-        let wakers = std::mem::take(&mut *self.waiting.lock());
+        drop(self.waiting.lock());
         self.raised.notify_all();
-        if !wakers.is_empty() {
-            self.waiter_count.fetch_sub(1, Ordering::SeqCst);
-            wakers.into_iter().for_each(Waker::wake);
-        }
     }
 
-    /// Looks whether the watermark is beyond `seq`; if not, the waker is woken when it is raised next.
-    #[cfg(feature = "async")]
-    pub(crate) fn poll_beyond(&self, level: Level, seq: Seq, waker: &Waker) -> Option<Wait> {
-        if let Some(wait) = self.look(level, seq) {
-            return Some(wait);
-        }
-        {
-            let mut wakers = self.waiting.lock();
-            if wakers.is_empty() {
-                // All of them count as one.
-                self.waiter_count.fetch_add(1, Ordering::SeqCst);
-            }
-            if !wakers.iter().any(|known| known.will_wake(waker)) {
-                wakers.push(waker.clone());
-            }
-        }
-        self.look(level, seq)
-    }
-
-    fn look(&self, level: Level, seq: Seq) -> Option<Wait> {
+    pub(super) fn look(&self, level: Level, seq: Seq) -> Option<Wait> {
         // Ended is read first: what was raised before the end is still to be seen.
         let ended = self.ended.load(Ordering::SeqCst);
         if self.get(level) > seq {
@@ -157,6 +149,9 @@ impl Watermark {
         };
         if let Some(wait) = look() {
             return wait;
+        }
+        if timeout == Some(Duration::ZERO) {
+            return Wait::TimedOut; // And nobody who raises it has anything to do with us.
         }
         let deadline = timeout.map(Deadline::after);
         self.waiter_count.fetch_add(1, Ordering::SeqCst);

@@ -1,29 +1,24 @@
 //! Reading as streams, for tasks that must not block a thread while they wait.
 //!
-//! Waiting needs no thread in the writer's process: the watermark wakes the task. In another process
+//! Waiting needs no thread in the writer's process: the watermark has the task woken. In another process
 //! one thread, shared by all tails of a reader, waits for the files to change.
 //!
-//! INVARIANT: dropping a stream loses nothing, since reading moves nothing; the thread ends within
-//! [`LOOK_UP`] of the last of them.
+//! INVARIANTS: dropping a stream loses nothing, since reading moves nothing, and leaves nothing behind. A
+//! poll looks at what is there, arranges to be woken, looks once more, and returns: it never goes round.
 
-use super::{Record, Scan, TailReader, follow::Follower};
+use super::{Record, Scan, TailReader, follow::Lookout};
 use crate::{
-    catalog::Wait,
+    catalog::{Seat, Wait},
     error::{Error, Op, Result},
-    sync::{self, Mutex},
 };
 use futures_core::Stream;
 use std::{
     pin::Pin,
-    sync::{Arc, Weak},
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// After so many records in a row that were there at once, others get their turn.
 const TURN_RECORDS: u32 = 128;
-/// How often the thread that waits for another process looks whether it is still needed.
-const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// Gives way after a number of records: a stream that is always ready would keep its thread.
 #[derive(Debug, Default)]
@@ -78,8 +73,10 @@ impl Stream for ScanStream {
 pub struct TailStream {
     tail: TailReader,
     turn: Turn,
+    /// Its place among those who wait for the watermark.
+    seat: Option<Seat>,
     /// Keeps the thread that waits for another process.
-    lookout: Option<Arc<()>>,
+    lookout: Option<Lookout>,
 }
 
 impl TailReader {
@@ -101,6 +98,7 @@ impl TailReader {
         TailStream {
             tail: self,
             turn: Turn::default(),
+            seat: None,
             lookout: None,
         }
     }
@@ -113,24 +111,34 @@ impl TailStream {
         self.tail.next_seq()
     }
 
-    /// Arranges to be woken when there may be more; `Ready` if that is so already.
-    fn poll_more(&mut self, context: &Context<'_>) -> Poll<Result<()>> {
+    /// Arranges to be woken when there may be more; true if that is so already.
+    fn wait(&mut self, context: &Context<'_>) -> Result<bool> {
         let reader = self.tail.reader();
         if let (Some(follower), None) = (&reader.follower, &self.lookout) {
-            match follower.keep_lookout() {
-                Ok(lookout) => self.lookout = Some(lookout),
-                Err(error) => return Poll::Ready(Err(error)),
+            self.lookout = Some(follower.keep_lookout()?);
+        }
+        let awaited = (reader.level, self.tail.next_seq());
+        let waited = (reader.watermark)
+            .poll_beyond(&mut self.seat, awaited, context.waker())
+            .map_err(|error| Error::io(Op::Read, error))?;
+        Ok(matches!(waited, Some(Wait::Reached | Wait::Ended)))
+    }
+
+    fn step(&mut self, context: &Context<'_>) -> Result<Poll<Option<Record>>> {
+        for _ in 0..2 {
+            if let Some(record) = self.tail.try_next()? {
+                return Ok(Poll::Ready(Some(record)));
+            }
+            if self.tail.is_finished() {
+                return Ok(Poll::Ready(None));
+            }
+            if !self.wait(context)? {
+                return Ok(Poll::Pending);
             }
         }
-        let reader = self.tail.reader();
-        let seq = self.tail.next_seq();
-        match reader
-            .watermark
-            .poll_beyond(reader.level, seq, context.waker())
-        {
-            None | Some(Wait::TimedOut | Wait::Called) => Poll::Pending,
-            Some(Wait::Reached | Wait::Ended) => Poll::Ready(Ok(())),
-        }
+        // It came, and was rewound at once: others have their turn first.
+        context.waker().wake_by_ref();
+        Ok(Poll::Pending)
     }
 }
 
@@ -141,45 +149,14 @@ impl Stream for TailStream {
         if self.turn.is_over(context) {
             return Poll::Pending;
         }
-        loop {
-            match self.tail.try_next().transpose() {
-                Some(record) => return Poll::Ready(Some(record)),
-                None if self.tail.is_finished() => return Poll::Ready(None),
-                None => {}
-            }
-            match self.poll_more(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Poll::Pending => return Poll::Pending,
-            }
+        let polled = self.step(context);
+        if self.tail.is_finished() {
+            (self.seat, self.lookout) = (None, None);
         }
-    }
-}
-
-/// Whoever holds one keeps the thread of a follower.
-pub(super) type Lookout = Mutex<Weak<()>>;
-
-impl Follower {
-    /// Has a thread wait for what another process writes, for as long as the token is kept.
-    fn keep_lookout(self: &crate::sync::Arc<Self>) -> Result<Arc<()>> {
-        let mut lookout = self.lookout.lock();
-        if let Some(kept) = lookout.upgrade() {
-            return Ok(kept);
+        match polled {
+            Ok(Poll::Ready(record)) => Poll::Ready(record.map(Ok)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(error) => Poll::Ready(Some(Err(error))),
         }
-        let token = Arc::new(());
-        let (follower, watched) = (self.clone(), Arc::downgrade(&token));
-        let run = move || {
-            let mut alarm = super::follow::Alarm::default();
-            while watched.upgrade().is_some() {
-                let seen = follower.watermark.get(follower.level);
-                // What it sees raises the watermark, and that wakes the tasks.
-                if let Err(error) = follower.wait_beyond(&mut alarm, seen, Some(LOOK_UP)) {
-                    return follower.watermark.fail(error);
-                }
-            }
-        };
-        sync::spawn("cairn-lookout", run).map_err(|error| Error::io(Op::Read, error))?;
-        *lookout = Arc::downgrade(&token);
-        Ok(token)
     }
 }

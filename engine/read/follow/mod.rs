@@ -8,12 +8,17 @@
 //! that does not verify. Where the files say two things, the newer manifest is right: a file that is
 //! not there, or not what it was, is damage only if the manifest is still the same after that.
 //!
-//! Rooms: `chain` the unsealed segments, `wait` waiting for the other process.
+//! Rooms: `chain` the unsealed segments, `wait` waiting for the other process, `lookout` for tasks.
 //!
 //! Called by `Reader` and its walks; calls catalog, segment.
 
 mod chain;
+#[cfg(feature = "async")]
+mod lookout;
 mod wait;
+
+#[cfg(feature = "async")]
+pub(super) use lookout::Lookout;
 
 pub(super) use wait::Alarm;
 
@@ -42,9 +47,9 @@ pub(crate) struct Follower {
     pub(super) catalog: Arc<CatalogCell>,
     pub(super) watermark: Arc<Watermark>,
     known: Mutex<Known>,
-    /// Keeps the thread that waits for streams.
+    /// The thread that waits for streams.
     #[cfg(feature = "async")]
-    pub(super) lookout: super::stream::Lookout,
+    lookout: lookout::Kept,
 }
 
 #[derive(Debug)]
@@ -75,7 +80,7 @@ impl Follower {
                 shown: None,
             }),
             #[cfg(feature = "async")]
-            lookout: super::stream::Lookout::default(),
+            lookout: lookout::Kept::default(),
             dir,
         };
         follower.look(true)?;
@@ -97,7 +102,7 @@ impl Follower {
                 ..*known
             }),
             #[cfg(feature = "async")]
-            lookout: super::stream::Lookout::default(),
+            lookout: lookout::Kept::default(),
         }
     }
 
