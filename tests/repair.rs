@@ -449,3 +449,67 @@ fn is_every_file_that_a_repair_takes_out_kept() {
     }
     assert_eq!(gone, 2, "the damaged one, and the tail");
 }
+
+/// Of a log that had lost its manifest and its last segments, the ledger and the cursors still said how far
+/// it had gone. Nobody heard them: what was lost was not told, its numbers were given again, and a ledger of
+/// seqs that were now beyond the end made the repaired log one that nobody could open.
+#[test]
+fn what_outlives_the_last_segments_says_how_far_a_log_without_a_manifest_went() {
+    for (kept, moved_to) in [("PRODUCERS", 0), ("cursors", 100)] {
+        let disk = SimFs::new(13);
+        let log = tools(&disk).open("log").unwrap();
+        for number in 0..120 {
+            let by = cairnlog::Producer {
+                id: 3,
+                epoch: 0,
+                number,
+            };
+            let how = cairnlog::AppendOptions::new().producer(by);
+            let value = value(number);
+            let record = [cairnlog::NewRecord::value(&value)];
+            log.append_records(&record, &how).unwrap();
+        }
+        log.consumer("mail").unwrap().ack(moved_to).unwrap();
+        log.rotate().unwrap();
+        log.close().unwrap();
+        drop(log);
+        let disk = disk.kill();
+        let segment = |id| PathBuf::from(format!("log/{id:020}.seg"));
+        let mut segments = (1..)
+            .map(segment)
+            .take_while(|path| disk.read_file(path).is_some());
+        assert!(segments.next().is_some());
+        let later: Vec<_> = segments.collect();
+        assert!(later.len() > 2);
+        later
+            .iter()
+            .for_each(|path| assert!(disk.remove_file(path)));
+        for name in [
+            "MANIFEST",
+            "MANIFEST.alt",
+            "WATERMARK",
+            "PRODUCERS",
+            "PRODUCERS.alt",
+        ] {
+            if name != kept {
+                disk.remove_file(&Path::new("log").join(name));
+            }
+        }
+
+        let ends_min = if kept == "PRODUCERS" {
+            50
+        } else {
+            moved_to + 1
+        };
+        let how = RepairOptions::new().apply(true).accept_loss(true);
+        let report = tools(&disk).repair("log", how).unwrap();
+        let lost = report.lost.last().expect("a loss is told");
+        assert!(lost.end >= ends_min, "{kept}: {:?}", report.lost);
+        let log = tools(&disk).open("log").expect("a repaired log opens");
+        assert_eq!(log.next_seq(), lost.end, "{kept}");
+        let mut consumer = log.consumer("mail").unwrap();
+        assert!(consumer.seq() <= log.next_seq(), "{kept}");
+        consumer.seek(log.head_seq()).unwrap();
+        assert_eq!(consumer.next().unwrap().unwrap().seq(), log.head_seq());
+    }
+}

@@ -4,8 +4,7 @@ mod end;
 mod witness;
 
 use end::{End, find_end};
-pub(crate) use witness::attested;
-pub(crate) use witness::strays;
+pub(crate) use witness::{attested, strays, told};
 use witness::{is_older, judge_unnamed, strongest};
 
 use super::{

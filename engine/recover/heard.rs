@@ -89,6 +89,13 @@ impl Heard {
         ours.map(|(_, seq)| *seq).max().unwrap_or(0)
     }
 
+    /// Whose the cursors are, if they agree.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        let (first, _) = self.passed.first()?;
+        let agree = self.passed.iter().all(|(owner, _)| owner == first);
+        agree.then_some(*first)
+    }
+
     fn read_watermark(&mut self, dir: &Dir, op: Op) -> Result<()> {
         let place = Place::file(names::WATERMARK);
         self.watermark = WatermarkFact::Unheard;

@@ -42,6 +42,14 @@ impl ProducersFact {
             Self::Missing | Self::Invalid(_) => None,
         }
     }
+
+    /// The seq below which all was durable when it was stored: it tells of nothing else.
+    pub(crate) fn as_of_seq(&self) -> Seq {
+        match self {
+            Self::Valid(file) => file.as_of_seq,
+            Self::Missing | Self::Invalid(_) => 0,
+        }
+    }
 }
 
 /// The header region of an unsealed segment file.
@@ -98,6 +106,8 @@ pub(crate) struct Facts {
     pub(crate) watermark: WatermarkFact,
     /// The highest seq that a cursor says was durable: what it has passed, and as of when.
     pub(crate) cursors_seq: Seq,
+    /// Whose all this is: as the manifest says, or without one the first that says it.
+    pub(crate) owner: Option<Owner>,
 }
 
 impl Facts {
@@ -182,11 +192,18 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         reserve: is_file(names::RESERVE),
         watermark: heard.watermark,
         cursors_seq: 0,
+        owner: None,
     };
     let mut named = Vec::new();
+    let owners = [
+        facts.watermark.owner(),
+        facts.producers.owner(),
+        heard.owner(),
+    ];
+    facts.owner = owners.into_iter().flatten().next();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
+        facts.owner = Some(manifest.owner());
         facts.watermark = heard.watermark.heard_by(manifest);
-        facts.cursors_seq = heard.passed(manifest.owner());
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
         let (tail, spare) = chain(dir, op, manifest, &segments)?;
@@ -200,6 +217,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     {
         facts.unnamed.extend(unnamed(dir, op, *id)?);
     }
+    facts.cursors_seq = facts.owner.map_or(0, |owner| heard.passed(owner));
     facts.newer = newer(&facts, heard.unheard);
     Ok(facts)
 }

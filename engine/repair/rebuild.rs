@@ -8,6 +8,7 @@
 
 use super::{Salvaged, dedup, merge, read_salvage, salvage::New, writer::Copies};
 use crate::{
+    append::Ledger,
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Owner, names},
     options::Options,
@@ -55,14 +56,16 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
     let kept = keep_originals(dir, facts)?;
     let ids = facts.unnamed.iter().map(|fact| fact.id.0);
     let next_id = SegmentId(ids.max().unwrap_or(0).saturating_add(1));
-    let ledger = facts.ledger(SegmentId(u64::MAX));
     // Cursors and the ledger go on as they are, if anything says whose they are.
-    let known = [facts.watermark.owner(), facts.producers.owner()];
-    let known = known.into_iter().flatten().find(|it| it.log_id == log_id);
+    let known = facts.owner.filter(|it| it.log_id == log_id);
     let owner = known.unwrap_or_else(|| Owner {
         log_id,
         incarnation: new_incarnation(dir),
     });
+    let ledger = match facts.producers.owner() == known {
+        true => facts.ledger(SegmentId(u64::MAX)),
+        false => Ledger::default(),
+    };
     let mut copies = Copies::new(dir, options, owner, next_id, ledger);
     let mut outcome = Ok(());
     let used_seq = read_salvage(dir, |item| {

@@ -13,7 +13,7 @@ use crate::{
         header::{HEADER_BYTES, Origin},
         names,
     },
-    recover::{self, Facts, HeaderFact, ManifestFact, UnsealedFact, WatermarkFact},
+    recover::{self, Facts, HeaderFact, ManifestFact, UnsealedFact},
     segment::{Fault, Found, Identity, Range, Source, Window, mend_header, open_damaged, witness},
     types::{LogId, SegmentId, Seq},
     verify::{Finding, FindingKind},
@@ -284,10 +284,8 @@ fn unnamed(dir: &Dir, facts: &Facts) -> Result<Survey> {
         logs.push(header.log_id);
         survey.parts.push(part.0);
     }
-    if let WatermarkFact::Told(told) = &facts.watermark
-        && logs.contains(&told.log_id)
-    {
-        attested_seq = attested_seq.max(told.durable_seq);
+    if (facts.owner).is_some_and(|owner| logs.contains(&owner.log_id)) {
+        attested_seq = attested_seq.max(recover::told(facts));
     }
     survey.used_seq = survey.used_seq.max(attested_seq);
     let by_seq = |part: &Part| (part.range.first_seq, std::cmp::Reverse(part.id));
@@ -303,6 +301,13 @@ fn unnamed(dir: &Dir, facts: &Facts) -> Result<Survey> {
                 part.range.first_seq
             };
         }
+    }
+    let end_seq = survey.parts.last().map(|part| part.range.next_seq);
+    if let Some(end_seq) = end_seq.filter(|end| *end < attested_seq) {
+        // It was finished: what came behind it was in files that are gone.
+        let place = Place::default().with_seq(end_seq);
+        let missing = finding(place, end_seq..attested_seq, Defect::MissingFile);
+        survey.findings.push(missing);
     }
     Ok(survey)
 }

@@ -310,7 +310,7 @@ fn is_a_log_whose_files_are_put_back_what_it_was_or_told_as_damaged() {
     while outcomes.values().sum::<usize>() < wanted {
         let (disk, options, mut steps) = history(seed as u64, nth as u64);
         steps.insert(0, Step::Open);
-        let end = if nth % 3 == 0 { Close } else { Kill };
+        let end = if nth.is_multiple_of(3) { Close } else { Kill };
         let name = format!("history {nth}");
         let _context = crate::Context::new(|| format!("{name}: {steps:?}"));
         past(&name, disk, &options, &steps, &end).try_all(&mut outcomes);

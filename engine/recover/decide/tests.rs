@@ -123,6 +123,7 @@ fn unclean() -> Facts {
         reserve: true,
         watermark: WatermarkFact::Missing,
         cursors_seq: 0,
+        owner: Some(manifest().owner()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! newer manifest was in force.
 
 use super::{
-    super::look::{Facts, HeaderFact, ProducersFact, UnnamedFact, UnsealedFact, is_far},
+    super::look::{Facts, HeaderFact, UnnamedFact, UnsealedFact, is_far},
     Damage, file_damage,
 };
 use crate::{
@@ -10,6 +10,18 @@ use crate::{
     format::{Manifest, SegmentHeader, check_log_id, header::Origin, names},
     types::{SegmentId, Seq},
 };
+
+/// The highest seq below which the files beside the segments say that all was durable, for who has no
+/// manifest: those of one owner are heard.
+pub(crate) fn told(facts: &Facts) -> Seq {
+    let all = [
+        (facts.owner, facts.cursors_seq),
+        (facts.watermark.owner(), facts.watermark.durable_seq()),
+        (facts.producers.owner(), facts.producers.as_of_seq()),
+    ];
+    let heard = all.into_iter().filter(|(owner, _)| *owner == facts.owner);
+    heard.map(|(_, seq)| seq).max().unwrap_or(0)
+}
 
 /// The highest seq below which anything on disk says that all was durable.
 pub(crate) fn attested(facts: &Facts, manifest: &Manifest) -> Seq {
@@ -26,18 +38,13 @@ pub(super) fn strongest(facts: &Facts, manifest: &Manifest) -> (Seq, &'static st
         let scan = fact.scan.as_ref().map_or(0, |scan| scan.durable_seq);
         header.max(scan).max(fact.witness.durable_seq)
     };
-    // The ledger is stored once everything that it tells of is durable.
-    let ledger_seq = match &facts.producers {
-        ProducersFact::Valid(file) => file.as_of_seq,
-        ProducersFact::Missing | ProducersFact::Invalid(_) => 0,
-    };
     // Only what was durable is trimmed.
     let manifest_seq = manifest.durable_seq.max(manifest.head_seq);
     let unsealed = facts.tail.iter().chain(&facts.spare);
     let all = [
         (facts.cursors_seq, "a cursor"),
         (facts.watermark.durable_seq(), names::WATERMARK),
-        (ledger_seq, names::PRODUCERS),
+        (facts.producers.as_of_seq(), names::PRODUCERS),
         (unsealed.map(of).max().unwrap_or(0), "a segment"),
         (manifest_seq, names::MANIFEST),
     ];

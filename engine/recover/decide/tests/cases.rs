@@ -384,6 +384,7 @@ fn no_manifest() {
         reserve: false,
         watermark: WatermarkFact::Missing,
         cursors_seq: 0,
+        owner: None,
     };
     let (blank, invalid) = (HeaderFact::Blank, HeaderFact::Invalid(BAD));
     decides("nothing there", &with(vec![]), "create");
