@@ -3,23 +3,28 @@
 //! A file is replaced whole, by `vfs/replace.rs`. A cursor that does not
 //! verify is an error for whoever asks for it; the log and the other cursors are as they were.
 //!
-//! INVARIANTS: files are replaced one at a time. A cursor has one user at a time.
+//! INVARIANTS: files are replaced one at a time. Whoever uses a cursor is
+//! known here for as long as anything of it may still be on its way to the file.
 //!
-//! Called by `Log` and consume; calls format, append for the ledger.
+//! Called by `Log`, consume and backup; calls format, append for the ledger.
 
 use crate::{
     append::Core,
     error::{Defect, Error, Op, Place, Result},
     format::{Owner, cursor::CursorFile, names},
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, Weak},
     types::Seq,
     vfs::{Dir, DirEntry, Replaced},
 };
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
 };
+
+/// The cursors that are in use, by their ids, each with what uses it, which is of a room above.
+pub(crate) type Users = BTreeMap<u64, Weak<dyn Any + Send + Sync>>;
 
 /// The cursors of an open log.
 #[derive(Debug)]
@@ -27,7 +32,7 @@ pub(crate) struct Cursors {
     dir: Dir,
     owner: Owner,
     /// Who has a user. Held while one is looked for, so that nobody else finds it.
-    in_use: Mutex<BTreeSet<u64>>,
+    in_use: Mutex<Users>,
     disk: Mutex<Disk>,
 }
 
@@ -104,9 +109,12 @@ pub(crate) fn standings(
         };
         let file = decode(&bytes, owner, id).map(|mut file| {
             // A move that is in the file already tells nothing new.
-            if let Some((seq, end_seq)) = moved(id)
-                && end_seq > file.as_of_seq
-            {
+            let newer = moved(id).filter(|(_, end_seq)| *end_seq > file.as_of_seq);
+            for pending in &mut file.pending {
+                pending.acked |= pending.done_by_move && newer.is_some();
+                pending.done_by_move = false;
+            }
+            if let Some((seq, _)) = newer {
                 file.seq = seq;
                 file.pending.retain(|pending| pending.seq >= seq);
             }
@@ -193,8 +201,14 @@ impl Cursors {
     }
 
     /// Who has a user; nobody gets one or loses one meanwhile.
-    pub(crate) fn in_use(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+    pub(crate) fn in_use(&self) -> MutexGuard<'_, Users> {
         self.in_use.lock()
+    }
+
+    /// Looks at the files while none of them is replaced.
+    pub(crate) fn at_rest<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _at_rest = self.disk.lock();
+        look()
     }
 
     /// Replaces a cursor's file; durable when it returns.

@@ -75,7 +75,10 @@ pub use compact::{CompactProgress, CompactReport};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use consume::ConsumerStream;
-pub use consume::{Consumer, ConsumerOptions, CursorInfo, Lease, Queue, QueueOptions, Start};
+pub use consume::{
+    Consumer, ConsumerOptions, CursorInfo, InFlight, InterruptHandle, Lease, Queue, QueueOptions,
+    Start,
+};
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::Producer;
 pub use log::Log;

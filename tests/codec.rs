@@ -260,7 +260,14 @@ fn sample_cursor() -> CursorFile {
         updated_ms: 1_700_000_000_000,
         holds: true,
         name: "mail – out".into(),
-        pending: vec![pending(77, 1, false), pending(80, 5, true)],
+        pending: vec![
+            pending(77, 1, false),
+            Pending {
+                done_by_move: true,
+                round: 0xab_cdef,
+                ..pending(80, 5, true)
+            },
+        ],
     }
 }
 
@@ -269,6 +276,7 @@ fn pending(seq: u64, delivery_count: u32, acked: bool) -> Pending {
         seq,
         delivery_count,
         acked,
+        ..Pending::default()
     }
 }
 

@@ -542,6 +542,78 @@ fn waiting_workers_of_a_queue_miss_nothing() {
     });
 }
 
+/// Whoever comes next takes over what is still on its way: nothing that was acknowledged is given again.
+#[test]
+fn a_cursor_that_changes_hands_goes_back_for_nobody() {
+    explore(|| {
+        let disk = SimFs::new(16);
+        let log = options(&disk).segment_bytes(4096).open("log").unwrap();
+        log.append_batch(["a", "b", "c"]).unwrap();
+        let users: Vec<_> = (0..2)
+            .map(|_| {
+                let log = log.clone();
+                thread::spawn(move || {
+                    let mut got = Vec::new();
+                    loop {
+                        let mut mail = match log.consumer("mail") {
+                            Ok(mail) => mail,
+                            Err(error) => {
+                                assert_eq!(error.kind(), ErrorKind::Locked);
+                                thread::yield_now();
+                                continue;
+                            }
+                        };
+                        let Some(record) = mail.try_next().unwrap() else {
+                            return got;
+                        };
+                        mail.ack(record.seq()).unwrap();
+                        got.push(record.seq());
+                    }
+                })
+            })
+            .collect();
+        let got = users.into_iter().flat_map(|user| user.join().unwrap());
+        let mut got: Vec<u64> = got.collect();
+        got.sort_unstable();
+        assert_eq!(got, [0, 1, 2], "each once");
+    });
+}
+
+/// Output of a queue's workers, beside acknowledgements and a going back: at the end each record has it once,
+/// also where the power goes then.
+#[test]
+fn output_of_many_workers_is_there_once() {
+    explore(|| {
+        let disk = SimFs::new(18);
+        let log = options(&disk).segment_bytes(4096).open("log").unwrap();
+        log.append_batch(["a", "b", "c"]).unwrap();
+        let queue = log.consumer("work").unwrap();
+        let queue = queue.into_queue(QueueOptions::new()).unwrap();
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                let queue = queue.clone();
+                thread::spawn(move || {
+                    while let Some(lease) = queue.try_next().unwrap() {
+                        if &lease.record()[..] == b"output" || lease.record().seq() == 1 {
+                            lease.ack().unwrap();
+                        } else {
+                            let output = [NewRecord::value("output")];
+                            lease.append(&output, &AppendOptions::new()).unwrap();
+                        }
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().for_each(|t| t.join().unwrap());
+        while let Some(lease) = queue.try_next().unwrap() {
+            lease.ack().unwrap(); // Output that came when all had looked.
+        }
+        assert_eq!((log.next_seq(), queue.seq()), (5, 5));
+        let after = options(&disk.reboot(19)).open("log").unwrap();
+        assert_eq!((after.next_seq(), after.cursors().unwrap()[0].seq), (5, 5));
+    });
+}
+
 #[test]
 fn acknowledgements_and_moves_of_one_cursor_do_not_undo_each_other() {
     explore(|| {

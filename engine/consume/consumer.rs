@@ -1,13 +1,20 @@
 //! A consumer: one reader with a named, durable position.
 
-use super::{check_seq, options::QueueOptions, position::Position, queue::Queue};
+use super::{
+    bell::{Bell, InterruptHandle},
+    options::QueueOptions,
+    position::Hand,
+    queue::Queue,
+};
 use crate::{
     append::{AppendOptions, NewRecord},
+    catalog::Wait,
     error::Result,
     read::{Record, TailReader},
+    sync::{Arc, Deadline},
     types::Seq,
 };
-use std::{ops::Range, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 /// Reads a log from where it was acknowledged last; from [`Log::consumer`](crate::Log::consumer).
 ///
@@ -17,43 +24,44 @@ use std::{ops::Range, time::Duration};
 /// If trimming or retention passed it, it gives `Trimmed` with the seq to resume from, again and again
 /// until [`seek`](Self::seek) says where to go on. After a rewind a consumer should be opened anew:
 /// moves that went with the records are undone only then.
-#[derive(Debug)]
 pub struct Consumer {
-    position: Position,
+    hand: Hand,
+    bell: Arc<Bell>,
     tail: TailReader,
 }
 
 impl Consumer {
-    pub(super) fn new(position: Position) -> Self {
-        let tail = position.log.tail(position.seq());
-        Self { position, tail }
+    pub(super) fn new(hand: Hand) -> Self {
+        let tail = hand.log.tail(hand.seq());
+        let bell = Bell::new(&hand.log);
+        Self { hand, bell, tail }
     }
 
     #[cfg(feature = "async")]
-    pub(super) fn into_parts(self) -> (Position, TailReader) {
-        (self.position, self.tail)
+    pub(super) fn into_parts(self) -> (Hand, TailReader) {
+        (self.hand, self.tail)
     }
 
     /// Its cursor's name.
     #[must_use]
     pub fn name(&self) -> String {
-        self.position.name()
+        self.hand.name().to_owned()
     }
 
     /// The next number that is not acknowledged.
     #[must_use]
     pub fn seq(&self) -> Seq {
-        self.position.seq()
+        self.hand.seq()
     }
 
     /// Numbers between that and the durable end.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        let end_seq = self.position.log.durable_seq();
-        end_seq.saturating_sub(self.seq())
+        self.hand.lag()
     }
 
-    /// The next record; waits for it. `None`: the log was closed.
+    /// The next record; waits for it. `None`: the log was closed, or the consumer
+    /// [interrupted](Self::interrupt_handle).
     ///
     /// # Errors
     /// `Trimmed`; `Damaged` with its place; `Poisoned`; `Io`. It is told again until
@@ -63,15 +71,15 @@ impl Consumer {
         reason = "it fails and can be asked again"
     )]
     pub fn next(&mut self) -> Result<Option<Record>> {
-        self.step(|tail| tail.next().transpose())
+        self.take(None)
     }
 
-    /// As [`next`](Self::next), waiting at most this long. `None`: none came, or the log was closed.
+    /// As [`next`](Self::next), waiting at most this long. `None` also if none came.
     ///
     /// # Errors
     /// As [`next`](Self::next).
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Record>> {
-        self.step(|tail| tail.next_timeout(timeout))
+        self.take(Some(timeout))
     }
 
     /// The next record if it is there by now.
@@ -79,23 +87,73 @@ impl Consumer {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn try_next(&mut self) -> Result<Option<Record>> {
-        self.step(TailReader::try_next)
-    }
-
-    fn step(
-        &mut self,
-        read: impl FnOnce(&mut TailReader) -> Result<Option<Record>>,
-    ) -> Result<Option<Record>> {
-        let seq = self.position.seq();
+        let seq = self.hand.seq();
         if self.tail.next_seq() < seq {
-            self.tail = self.position.log.tail(seq); // It was acknowledged unread.
+            self.tail = self.hand.log.tail(seq); // It was acknowledged unread.
         }
-        let outcome = read(&mut self.tail);
+        let outcome = self.tail.try_next();
         if outcome.is_err() {
             // A tail ends with its first error; this one tells it again.
-            self.tail = self.position.log.tail(self.tail.next_seq());
+            self.tail = self.hand.log.tail(self.tail.next_seq());
         }
         outcome
+    }
+
+    /// Up to `max` records: those that are there by now or, if none is, waits at most `wait` for the
+    /// first. None: as of [`next_timeout`](Self::next_timeout).
+    ///
+    /// ```
+    /// use cairnlog::Log;
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// log.append_batch(["one", "two", "three"])?;
+    /// let mut mailer = log.consumer("mailer")?;
+    /// let mails = mailer.next_batch(100, Duration::from_secs(1))?;
+    /// assert_eq!(mails.len(), 3);
+    /// mailer.ack(mails[2].seq())?; // One write for all three.
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`next`](Self::next). What was read before an error is given, and the error told by the call
+    /// after.
+    pub fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<Record>> {
+        let mut batch = Vec::new();
+        if max > 0 {
+            batch.extend(self.take(Some(wait))?);
+        }
+        while !batch.is_empty() && batch.len() < max {
+            match self.try_next() {
+                Ok(Some(record)) => batch.push(record),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        Ok(batch)
+    }
+
+    /// What lets another thread end the waiting of this consumer, without keeping the log open.
+    #[must_use]
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        InterruptHandle(self.bell.clone())
+    }
+
+    fn take(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {
+        let deadline = timeout.map(Deadline::after);
+        loop {
+            let seen = self.bell.rings();
+            if self.bell.forbids(timeout) {
+                return Ok(None);
+            }
+            if let Some(record) = self.try_next()? {
+                return Ok(Some(record));
+            }
+            let left = deadline.map(Deadline::left);
+            let wait = self.bell.wait(self.tail.next_seq(), seen, left);
+            if self.tail.is_finished() || wait == Wait::TimedOut {
+                return Ok(None);
+            }
+        }
     }
 
     /// Everything up to and including `seq` is done; durable when it returns. What was acknowledged
@@ -105,7 +163,8 @@ impl Consumer {
     /// `InvalidInput` for what is not durable yet; `NoSpace`, `Io`: then it counts here, and is stored
     /// with the next; `Poisoned`, `Closed`.
     pub fn ack(&self, seq: Seq) -> Result<()> {
-        self.position.ack(seq)
+        self.hand.pass(seq)?;
+        self.hand.stored()
     }
 
     /// Goes to a number, back or forth; durable when it returns. That is the position, and what is
@@ -114,9 +173,9 @@ impl Consumer {
     /// # Errors
     /// `InvalidInput` beyond the durable end; as [`ack`](Self::ack).
     pub fn seek(&mut self, seq: Seq) -> Result<()> {
-        check_seq(&self.position.log, seq)?;
-        self.tail = self.position.log.tail(seq);
-        self.position.seek(seq)
+        self.hand.set(seq)?;
+        self.tail = self.hand.log.tail(seq);
+        self.hand.stored()
     }
 
     /// Appends to the same log what came of everything up to and including `seq`, and acknowledges it:
@@ -145,7 +204,7 @@ impl Consumer {
         seq: Seq,
         how: &AppendOptions,
     ) -> Result<Range<Seq>> {
-        self.position.append(records, seq, how)
+        self.hand.append(records, seq, how)
     }
 
     /// Deals the records out to workers, from the position on.
@@ -153,7 +212,16 @@ impl Consumer {
     /// # Errors
     /// `InvalidInput` for options that cannot be honoured.
     pub fn into_queue(self, options: QueueOptions) -> Result<Queue> {
-        options.check(&self.position.log)?;
-        Ok(Queue::new(self.position, options))
+        options.check(&self.hand.log)?;
+        Ok(Queue::new(self.hand, options, self.bell))
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("name", &self.hand.name())
+            .field("seq", &self.seq())
+            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,10 @@
 //! The journeys of consuming: a cursor with a consumer reads on where it left off, and a queue deals
 //! the records out to many workers.
 //!
-//! Rooms: `options` what can be asked for, `position` a cursor in use, `consumer` one reader, `queue`
-//! and `lease` many.
+//! Rooms: `options` what can be asked for, `standing` where a cursor is, `position` one in use, `output`
+//! records that move it, `bell` waiting, `consumer` and `stream` one reader; `deal` and `held` who has
+//! which record, `letters` those that nobody gets done, `lease`, `queue` and `later` many workers, as
+//! threads and as tasks.
 //!
 //! INVARIANTS: a record is given again until it was acknowledged; what is acknowledged is durable
 //! when the call returns; records appended together with a move are in the log if and only if the
@@ -10,15 +12,25 @@
 //!
 //! Called by applications; calls `Log`, whose client it is, and cursor.
 
+mod bell;
 mod consumer;
+mod deal;
+mod held;
+#[cfg(feature = "async")]
+mod later;
 mod lease;
+mod letters;
 mod options;
+mod output;
 mod position;
 mod queue;
+mod standing;
 #[cfg(feature = "async")]
 mod stream;
 
+pub use bell::InterruptHandle;
 pub use consumer::Consumer;
+pub use deal::InFlight;
 pub use lease::Lease;
 pub use options::{ConsumerOptions, CursorInfo, QueueOptions, Start};
 pub use queue::Queue;
@@ -38,7 +50,7 @@ use crate::{
     types::Seq,
     vfs::Dir,
 };
-use position::Position;
+use position::{Position, check_seq, living};
 use std::path::Path;
 
 impl Log {
@@ -72,27 +84,33 @@ impl Log {
     /// As [`consumer`](Self::consumer); `InvalidInput` for a start beyond the end.
     pub fn consumer_with(&self, name: &str, options: &ConsumerOptions) -> Result<Consumer> {
         self.core().check_usable(Op::Consume)?;
+        let left; // By the last user; dropped once the lock is free.
         let mut in_use = self.cursor_files().in_use();
-        let known = find(self.cursor_files().standings(self.core())?, name)?;
-        let mut file = match known {
+        let standings = self.cursor_files().standings(self.core())?;
+        let last_id = standings.last().map_or(0, |standing| standing.id);
+        let mut file = match find(standings, name)? {
             Some(file) => file,
-            None => self.new_cursor(name, options)?,
+            None => self.new_cursor(name, last_id, options)?,
         };
-        if in_use.contains(&file.id) {
-            return Err(busy(file.id));
+        left = living(&in_use, file.id);
+        if let Some(left) = &left {
+            return Ok(Consumer::new(left.take_over(options.holds)?));
         }
         file.holds = options.holds.unwrap_or(file.holds);
         // Also if it was found as it is to be: that may be in the page cache only, after a sync that
         // failed, and then a move that rides on records would be of a cursor that is not there.
         self.store(&mut file)?;
-        in_use.insert(file.id);
+        let hand = Position::begin(self.clone(), file, &mut in_use);
         drop(in_use);
-        Ok(Consumer::new(Position::new(self.clone(), file)))
+        Ok(Consumer::new(hand))
     }
 
-    fn new_cursor(&self, name: &str, options: &ConsumerOptions) -> Result<CursorFile> {
-        let ids = self.cursor_files().standings(self.core())?;
-        let last_id = ids.last().map_or(0, |standing| standing.id);
+    fn new_cursor(
+        &self,
+        name: &str,
+        last_id: u64,
+        options: &ConsumerOptions,
+    ) -> Result<CursorFile> {
         let refuse = |note| Error::note(ErrorKind::InvalidInput, Op::Consume, note);
         if !is_name(name) {
             let note = "a cursor's name is 1 to 255 bytes without control characters";
@@ -146,11 +164,15 @@ impl Log {
     /// [`consumer`](Self::consumer).
     pub fn set_cursor(&self, name: &str, seq: Seq) -> Result<()> {
         check_seq(self, seq)?;
+        let left; // By the last user; dropped once the lock is free.
         let in_use = self.cursor_files().in_use();
         let known = find(self.cursor_files().standings(self.core())?, name)?;
         let mut file = known.ok_or_else(|| unknown(name))?;
-        if in_use.contains(&file.id) {
-            return Err(busy(file.id));
+        left = living(&in_use, file.id);
+        if let Some(left) = &left {
+            left.check_free()?;
+            left.set(seq)?;
+            return left.stored();
         }
         file.seq = seq;
         file.pending.clear();
@@ -162,7 +184,8 @@ impl Log {
     /// # Errors
     /// `NotFound`; `Locked` while it has a consumer; `Poisoned`, `Closed`, `Io`.
     pub fn delete_cursor(&self, name: &str) -> Result<()> {
-        let in_use = self.cursor_files().in_use();
+        let left; // By the last user; dropped once the lock is free.
+        let mut in_use = self.cursor_files().in_use();
         let standings = self.cursor_files().standings(self.core())?;
         let is_it = |standing: &&Standing| match &standing.file {
             Ok(file) => file.name == name,
@@ -170,8 +193,11 @@ impl Log {
         };
         let found = standings.iter().find(is_it);
         let id = found.ok_or_else(|| unknown(name))?.id;
-        if in_use.contains(&id) {
-            return Err(busy(id));
+        left = living(&in_use, id);
+        if let Some(left) = &left {
+            left.check_free()?;
+            left.retire();
+            in_use.remove(&id);
         }
         self.cursor_files().remove(self.core(), id)
     }
@@ -234,19 +260,6 @@ fn info(standing: Standing, end_seq: Seq) -> CursorInfo {
             defect: Some(defect),
         },
     }
-}
-
-fn check_seq(log: &Log, seq: Seq) -> Result<()> {
-    if seq <= log.durable_seq() {
-        return Ok(());
-    }
-    let note = "a cursor does not go beyond the durable end";
-    Err(Error::note(ErrorKind::InvalidInput, Op::Consume, note).at(Place::default().with_seq(seq)))
-}
-
-fn busy(id: u64) -> Error {
-    let note = "the cursor has a consumer already";
-    Error::note(ErrorKind::Locked, Op::Consume, note).at(cursor::place(id))
 }
 
 fn unknown(name: &str) -> Error {

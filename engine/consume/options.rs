@@ -139,11 +139,17 @@ impl QueueOptions {
     /// [`Producer`](crate::Producer) of which `number` is the record's seq here. Not the queue's own.
     ///
     /// After a crash in between a record is not put there twice, as long as it is among the last 4,096
-    /// producers there. What that log refuses is told to whoever asks for the next record.
+    /// producers there. If it fails again after the cursor was set back, it is put there again. What that
+    /// log refuses is told to whoever asks for the next record.
     #[must_use]
     pub fn dead_letters(mut self, log: &Log) -> Self {
         self.dead_letters = Some(log.clone());
         self
+    }
+
+    /// Whether a record that was handed out so often goes to the dead letters.
+    pub(super) fn is_doomed(&self, delivery_count: u32) -> bool {
+        self.dead_letters.is_some() && delivery_count >= self.deliveries_max
     }
 
     pub(super) fn check(&self, log: &Log) -> Result<()> {

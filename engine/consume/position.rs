@@ -1,188 +1,284 @@
 //! A cursor in use: where it stands in memory, and how that becomes durable.
 //!
-//! INVARIANTS: one writes at a time, the file or records that move the cursor; whoever comes meanwhile
-//! waits for a version of the file that has its change in it. So the file never counts a move that
-//! is in flight, and many acknowledgements share one write.
+//! INVARIANTS: a cursor has one position at a time. Who uses it next, while something of the last user is
+//! still on its way to the disk, takes over the position and with it all that was acknowledged. One writes
+//! at a time, the file or records that move the cursor; whoever comes meanwhile waits for a version of the
+//! file that has its change in it. So the file never counts a move that is in flight, and many
+//! acknowledgements share one write.
+//!
+//! Rooms: this file the position and its file, `output` records that move it, `standing` what it consists of.
 
+use super::standing::{Standing, Tracked};
 use crate::{
-    append::{AppendOptions, NewRecord},
+    cursor::{self, Users},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{
-        Producer,
-        cursor::{CursorFile, PENDING_MAX, Pending},
-        producers::EPOCH_CURSOR,
-    },
+    format::cursor::{CursorFile, ROUND_MAX},
     log::Log,
-    options::Durability,
-    sync::{Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     types::Seq,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    ops::Range,
-};
+use std::{any::Any, collections::BTreeSet, fmt, ops::Deref};
 
-/// A cursor that somebody uses.
+/// A cursor that somebody uses, or of which something is still on its way to the disk.
 pub(super) struct Position {
     pub(super) log: Log,
     id: u64,
-    state: Mutex<State>,
+    name: String,
+    /// Whether it has a user.
+    in_hand: AtomicBool,
+    pub(super) state: Mutex<State>,
     /// Signals that nobody writes.
-    idle: Condvar,
+    pub(super) idle: Condvar,
 }
 
-/// Where it stands.
+/// Where it stands, and how much of that is durable.
 #[derive(Debug)]
 pub(super) struct State {
-    /// The file as it was stored last; its position and pending records are those below.
-    file: CursorFile,
-    seq: Seq,
-    /// Records at or above the position that were handed out or are done.
-    pending: BTreeMap<Seq, Delivery>,
+    pub(super) standing: Standing,
     /// Counts changes, and those that are durable.
-    version: u64,
-    durable_version: u64,
+    pub(super) version: u64,
+    pub(super) durable_version: u64,
     /// Whether somebody writes.
-    writing: bool,
+    pub(super) writing: bool,
+    /// Whether the cursor was deleted: then nothing is written any more.
+    gone: bool,
 }
 
-/// What became of the wish to keep track of a record.
-pub(super) enum Tracked {
-    Open,
-    Done,
-    NoRoom,
+/// The right to use a position. It is free for the next one once this is dropped.
+#[derive(Debug)]
+pub(super) struct Hand(Arc<Position>);
+
+impl Hand {
+    /// What may outlast the user: what is on its way to the disk.
+    #[cfg(feature = "async")]
+    pub(super) fn position(&self) -> &Arc<Position> {
+        &self.0
+    }
 }
 
-/// What is known of a pending record.
-#[derive(Clone, Copy, Debug, Default)]
-struct Delivery {
-    count: u32,
-    acked: bool,
+impl Deref for Hand {
+    type Target = Position;
+
+    fn deref(&self) -> &Position {
+        &self.0
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        self.0.in_hand.store(false, Ordering::SeqCst);
+    }
+}
+
+/// The position of a cursor of which something is left.
+pub(super) fn living(users: &Users, id: u64) -> Option<Arc<Position>> {
+    users.get(&id)?.upgrade()?.downcast().ok()
 }
 
 impl Position {
-    pub(super) fn new(log: Log, mut file: CursorFile) -> Self {
-        let pending = std::mem::take(&mut file.pending).into_iter().map(|it| {
-            let (count, acked) = (it.delivery_count, it.acked);
-            (it.seq, Delivery { count, acked })
-        });
-        Self {
+    /// Takes a cursor into use that nobody uses; `users` are those that are known.
+    pub(super) fn begin(log: Log, file: CursorFile, users: &mut Users) -> Hand {
+        let position = Arc::new(Self {
             log,
             id: file.id,
+            name: file.name.clone(),
+            in_hand: AtomicBool::new(true),
             state: Mutex::new(State {
-                seq: file.seq,
-                pending: pending.collect(),
-                file,
+                standing: Standing::new(file),
                 version: 0,
                 durable_version: 0,
                 writing: false,
+                gone: false,
             }),
             idle: Condvar::new(),
+        });
+        let user: Arc<dyn Any + Send + Sync> = position.clone();
+        users.insert(position.id, Arc::downgrade(&user));
+        Hand(position)
+    }
+
+    /// Takes over what the last user left; durable when it returns, with what is asked for now.
+    pub(super) fn take_over(self: &Arc<Self>, holds: Option<bool>) -> Result<Hand> {
+        if self.in_hand.swap(true, Ordering::SeqCst) {
+            return Err(self.busy());
         }
+        let hand = Hand(self.clone());
+        hand.change(|standing| standing.set_holds(holds))?;
+        Ok(hand)
+    }
+
+    /// That the cursor has a user already.
+    pub(super) fn check_free(&self) -> Result<()> {
+        if self.in_hand.load(Ordering::SeqCst) {
+            return Err(self.busy());
+        }
+        Ok(())
+    }
+
+    fn busy(&self) -> Error {
+        let note = "the cursor has a consumer already";
+        Error::note(ErrorKind::Locked, Op::Consume, note).at(cursor::place(self.id))
+    }
+
+    /// Lets nothing be written any more: the cursor is about to be deleted.
+    pub(super) fn retire(&self) {
+        self.wait_until_idle(self.state.lock()).gone = true;
     }
 
     pub(super) fn id(&self) -> u64 {
         self.id
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn seq(&self) -> Seq {
-        self.state.lock().seq
+        self.state.lock().standing.seq()
     }
 
-    pub(super) fn name(&self) -> String {
-        self.state.lock().file.name.clone()
+    /// Numbers between it and the durable end.
+    pub(super) fn lag(&self) -> u64 {
+        self.log.durable_seq().saturating_sub(self.seq())
     }
 
-    /// Goes to a seq, back or forth, and forgets what was handed out; durable when it returns.
-    pub(super) fn seek(&self, seq: Seq) -> Result<()> {
-        self.change(|state| {
-            state.pending.clear();
-            state.seq = seq;
-        })
+    /// The pending records that are not done.
+    pub(super) fn open_seqs(&self) -> BTreeSet<Seq> {
+        self.state.lock().standing.open_seqs()
     }
 
-    /// Looks at where it stands, or changes what is stored with the next change.
-    pub(super) fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.state.lock())
+    /// How often a pending record was handed out, and its round; `None` if it is not open any more.
+    pub(super) fn open(&self, seq: Seq) -> Option<(u32, u32)> {
+        self.state.lock().standing.open(seq)
     }
 
-    /// Changes where it stands; durable when it returns. After an error the change is in force here,
-    /// and stored with the next.
-    pub(super) fn change(&self, edit: impl FnOnce(&mut State)) -> Result<()> {
+    /// Makes a record pending, if it is not done and there is room.
+    pub(super) fn track(&self, seq: Seq) -> Tracked {
+        self.state.lock().standing.track(seq)
+    }
+
+    /// Everything below `seq` was taken from the log or is not there, `gone` among it.
+    pub(super) fn taken(&self, seq: Seq, gone: &BTreeSet<Seq>) {
         let mut state = self.state.lock();
-        edit(&mut state);
+        let moved = state.standing.taken(seq, gone);
+        state.version += u64::from(moved);
+    }
+
+    /// Goes to a seq, back or forth, and forgets what was handed out. Not stored yet.
+    pub(super) fn set(&self, seq: Seq) -> Result<()> {
+        self.check_seq(seq)?;
+        let mut state = self.state.lock();
+        state.standing.set(seq);
+        state.version += 1;
+        Ok(())
+    }
+
+    /// Everything up to and including `seq` is done. Not stored yet.
+    pub(super) fn pass(&self, seq: Seq) -> Result<()> {
+        self.check_durable(seq)?;
+        let mut state = self.state.lock();
+        if state.standing.seq() <= seq {
+            state.standing.move_to(seq + 1);
+            state.version += 1;
+        }
+        Ok(())
+    }
+
+    /// A pending record is done. Not stored yet.
+    pub(super) fn done(&self, seq: Seq) {
+        let mut state = self.state.lock();
+        let changed = state.standing.done(seq);
+        state.version += u64::from(changed);
+    }
+
+    /// Counts a delivery of each of these, durably; gives how often each was handed out, 0 for what is
+    /// not open any more.
+    pub(super) fn count(&self, seqs: &[Seq]) -> Result<Vec<u32>> {
+        let vfs = self.log.core().dir().vfs();
+        let draw = |_| u32::try_from(vfs.random() & u64::from(ROUND_MAX)).unwrap_or_default();
+        let rounds: Vec<u32> = seqs.iter().map(draw).collect();
+        let mut state = self.state.lock();
+        let count = |(seq, round): (&Seq, u32)| state.standing.count(*seq, round.max(1));
+        let counts: Vec<u32> = seqs.iter().zip(rounds).map(count).collect();
+        state.version += 1;
+        let stored = self.store(state);
+        if stored.is_err() {
+            let mut state = self.state.lock();
+            seqs.iter().for_each(|seq| state.standing.uncount(*seq));
+        }
+        stored.map(|()| counts)
+    }
+
+    /// Makes everything durable that was changed by now. After an error it is in force here, and stored
+    /// with the next.
+    pub(super) fn stored(&self) -> Result<()> {
+        self.store(self.state.lock())
+    }
+
+    /// Whether there is something that is not durable.
+    pub(super) fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        state.version > state.durable_version
+    }
+
+    fn change(&self, edit: impl FnOnce(&mut Standing)) -> Result<()> {
+        let mut state = self.state.lock();
+        edit(&mut state.standing);
         state.version += 1;
         self.store(state)
     }
 
-    /// Everything up to and including `seq` is done.
-    pub(super) fn ack(&self, seq: Seq) -> Result<()> {
-        let end_seq = self.log.durable_seq();
-        if seq >= end_seq {
-            let note = "what is not durable yet cannot be acknowledged";
-            return Err(Error::note(ErrorKind::InvalidInput, Op::Consume, note)
-                .at(Place::default().with_seq(seq)));
+    /// Only what is durable may be passed.
+    pub(super) fn check_durable(&self, seq: Seq) -> Result<()> {
+        if seq < self.log.durable_seq() {
+            return Ok(());
         }
-        let mut state = self.state.lock();
-        if state.seq <= seq {
-            state.move_to(seq + 1);
-            state.version += 1;
-        }
-        self.store(state)
+        let note = "what is not durable yet cannot be acknowledged";
+        Err(Error::note(ErrorKind::InvalidInput, Op::Consume, note)
+            .at(Place::default().with_seq(seq)))
     }
 
-    /// Appends records and moves past `seq`, both or neither.
-    pub(super) fn append(
+    /// A cursor goes as far as what is durable.
+    pub(super) fn check_seq(&self, seq: Seq) -> Result<()> {
+        check_seq(&self.log, seq)
+    }
+
+    pub(super) fn wait_until_idle<'a>(
         &self,
-        records: &[NewRecord<'_>],
-        seq: Seq,
-        how: &AppendOptions,
-    ) -> Result<Range<Seq>> {
-        let refuse = |kind, note| {
-            Err(Error::note(kind, Op::Consume, note).at(Place::default().with_seq(seq)))
-        };
-        if how.producer.is_some() {
-            let note = "what a consumer appends names the cursor as its producer";
-            return refuse(ErrorKind::InvalidInput, note);
-        }
-        if records.is_empty() {
-            self.ack(seq)?;
-            let end = self.log.next_seq();
-            return Ok(end..end);
-        }
-        if seq >= self.log.durable_seq() {
-            let note = "what is not durable yet cannot be acknowledged";
-            return refuse(ErrorKind::InvalidInput, note);
-        }
-        let mut state = self.wait_until_idle(self.state.lock());
-        if seq < state.seq {
-            let note = "the cursor is past it already, so what came of it was appended before";
-            return refuse(ErrorKind::Duplicate, note);
-        }
-        state.writing = true;
-        drop(state);
-        let producer = Producer {
-            id: self.id,
-            epoch: EPOCH_CURSOR,
-            number: seq + 1,
-        };
-        let how = how.durability(Durability::Durable).producer(producer);
-        let appended = self.log.appender().append_unchecked(records, &how);
-        let mut state = self.state.lock();
-        state.writing = false;
-        self.idle.notify_all();
-        let seqs = appended?;
-        let seq = state.seq.max(seq + 1);
-        state.move_to(seq);
-        Ok(seqs)
-    }
-
-    fn wait_until_idle<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        mut state: MutexGuard<'a, State>,
+    ) -> MutexGuard<'a, State> {
         while state.writing {
             self.idle.wait(&mut state);
         }
         state
+    }
+
+    /// Begins to write, for which nobody else may.
+    pub(super) fn begin_writing<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+    ) -> Result<MutexGuard<'a, State>> {
+        let mut state = self.wait_until_idle(state);
+        if state.gone {
+            let note = "the cursor was deleted";
+            return Err(Error::note(ErrorKind::NotFound, Op::Consume, note).at(self.place()));
+        }
+        state.writing = true;
+        Ok(state)
+    }
+
+    pub(super) fn end_writing(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        state.writing = false;
+        self.idle.notify_all();
+        state
+    }
+
+    fn place(&self) -> Place {
+        cursor::place(self.id)
     }
 
     /// Waits until the file has what is in the state now; writes it if nobody else does.
@@ -193,104 +289,55 @@ impl Position {
             if state.durable_version >= wanted {
                 return Ok(());
             }
-            state.writing = true;
-            // Nothing that moves the cursor is in flight: all moves there are lie below.
-            let now_ms = self.log.core().dir().vfs().unix_time_ms();
-            let (file, version) = (
-                state.next_file(self.log.durable_seq(), now_ms),
-                state.version,
-            );
-            drop(state);
-            let saved = self.log.cursor_files().save(self.log.core(), &file);
-            state = self.state.lock();
-            state.writing = false;
-            self.idle.notify_all();
+            state = self.begin_writing(state)?;
+            let version = state.version;
+            let saved = self.save(state, None);
+            state = self.end_writing();
             saved?;
             state.durable_version = version;
         }
     }
+
+    /// Writes the file as of now, while nobody else writes. `by_move` is the record that is done if a
+    /// move follows.
+    pub(super) fn save(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        by_move: Option<Seq>,
+    ) -> Result<()> {
+        // Nothing that moves the cursor is in flight: all moves there are lie below.
+        let as_of_seq = self.log.durable_seq();
+        let mut file = state.standing.next_file(as_of_seq, by_move);
+        drop(state);
+        file.updated_ms = self.log.core().dir().vfs().unix_time_ms();
+        self.log.cursor_files().save(self.log.core(), &file)
+    }
 }
 
-impl State {
-    /// Goes forth or back; nothing below the position is pending.
-    fn move_to(&mut self, seq: Seq) {
-        self.seq = seq;
-        self.pending = self.pending.split_off(&seq);
+/// A cursor goes as far as what is durable.
+pub(super) fn check_seq(log: &Log, seq: Seq) -> Result<()> {
+    if seq <= log.durable_seq() {
+        return Ok(());
     }
-
-    /// How often a pending record was handed out.
-    pub(super) fn delivery_count(&self, seq: Seq) -> u32 {
-        self.pending.get(&seq).map_or(0, |delivery| delivery.count)
-    }
-
-    pub(super) fn set_delivery_count(&mut self, seq: Seq, count: u32) {
-        if let Some(delivery) = self.pending.get_mut(&seq) {
-            delivery.count = count;
-        }
-    }
-
-    /// The pending records that are not done.
-    pub(super) fn open_seqs(&self) -> BTreeSet<Seq> {
-        let open = self.pending.iter().filter(|(_, delivery)| !delivery.acked);
-        open.map(|(seq, _)| *seq).collect()
-    }
-
-    /// Makes a record pending, if it is not done and there is room.
-    pub(super) fn track(&mut self, seq: Seq) -> Tracked {
-        match self.pending.get(&seq) {
-            Some(delivery) if delivery.acked => Tracked::Done,
-            None if seq < self.seq => Tracked::Done,
-            None if self.pending.len() >= PENDING_MAX => Tracked::NoRoom,
-            _ => {
-                self.pending.entry(seq).or_default();
-                Tracked::Open
-            }
-        }
-    }
-
-    /// A pending record is done.
-    pub(super) fn done(&mut self, seq: Seq) {
-        if let Some(delivery) = self.pending.get_mut(&seq) {
-            delivery.acked = true;
-        }
-    }
-
-    /// Goes on past what is done, up to the first pending record that is not, or else to `end_seq`.
-    pub(super) fn settle(&mut self, end_seq: Seq) {
-        let open = self.pending.iter().find(|(_, delivery)| !delivery.acked);
-        let seq = open.map_or(end_seq, |(seq, _)| *seq);
-        self.move_to(seq.max(self.seq));
-    }
-
-    fn next_file(&mut self, as_of_seq: Seq, updated_ms: i64) -> CursorFile {
-        self.file.seq = self.seq;
-        self.file.as_of_seq = as_of_seq;
-        self.file.generation += 1;
-        self.file.updated_ms = updated_ms;
-        let pending = self.pending.iter().map(|(seq, delivery)| Pending {
-            seq: *seq,
-            delivery_count: delivery.count,
-            acked: delivery.acked,
-        });
-        CursorFile {
-            pending: pending.collect(),
-            ..self.file.clone()
-        }
-    }
+    let note = "a cursor does not go beyond the durable end";
+    Err(Error::note(ErrorKind::InvalidInput, Op::Consume, note).at(Place::default().with_seq(seq)))
 }
 
 impl fmt::Debug for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.lock();
         f.debug_struct("Position")
-            .field("name", &state.file.name)
-            .field("seq", &state.seq)
+            .field("name", &self.name)
+            .field("seq", &self.seq())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for Position {
     fn drop(&mut self) {
-        self.log.cursor_files().in_use().remove(&self.id);
+        let mut users = self.log.cursor_files().in_use();
+        // The cursor may have been deleted, and another have its number by now.
+        if (users.get(&self.id)).is_some_and(|user| user.strong_count() == 0) {
+            users.remove(&self.id);
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! A consumer for tasks: records as a stream, and acknowledgements that await.
 
-use super::{Consumer, position::Position};
+use super::{Consumer, position::Hand};
 use crate::{
-    append::AppendOptions,
+    append::{AppendOptions, NewRecord},
     error::Result,
     read::{Record, TailStream},
-    sync::Arc,
     types::Seq,
 };
 use futures_core::Stream;
 use std::{
+    fmt,
     ops::Range,
     pin::Pin,
     task::{Context, Poll},
@@ -18,7 +18,9 @@ use std::{
 /// What a consumer reads, as a stream; from [`Consumer::into_stream`].
 ///
 /// Every record is given at least once: dropping it, at any point, loses nothing, since only what was
-/// acknowledged is not given again. After an error it ends.
+/// acknowledged is not given again. It ends when the log is closed. After an error it goes on where it
+/// was: what passes is over then, and what does not, such as `Trimmed` or `Damaged`, is told again and again
+/// until [`seek`](Self::seek) goes elsewhere.
 ///
 /// ```
 /// use cairnlog::Log;
@@ -33,10 +35,9 @@ use std::{
 /// assert_eq!(orders.seq(), 1);
 /// # Ok::<(), cairnlog::Error>(()) }).unwrap();
 /// ```
-#[derive(Debug)]
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct ConsumerStream {
-    position: Arc<Position>,
+    hand: Hand,
     tail: TailStream,
 }
 
@@ -44,11 +45,9 @@ impl Consumer {
     /// The same records as a `Stream`.
     #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
     pub fn into_stream(self) -> ConsumerStream {
-        let (position, tail) = self.into_parts();
-        ConsumerStream {
-            position: Arc::new(position),
-            tail: tail.into_stream(),
-        }
+        let (hand, tail) = self.into_parts();
+        let tail = tail.into_stream();
+        ConsumerStream { hand, tail }
     }
 }
 
@@ -56,17 +55,35 @@ impl ConsumerStream {
     /// The next number that is not acknowledged.
     #[must_use]
     pub fn seq(&self) -> Seq {
-        self.position.seq()
+        self.hand.seq()
     }
 
-    /// Everything up to and including `seq` is done; durable when it is ready. The worker stores it.
-    /// It does so even if the future is dropped.
+    /// Numbers between that and the durable end.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        self.hand.lag()
+    }
+
+    /// Everything up to and including `seq` is done. It counts here at once, and for the next consumer of
+    /// the name; it is durable when the future is ready. The worker stores it, even if that is dropped.
     ///
     /// # Errors
     /// As [`Consumer::ack`].
     pub fn ack(&self, seq: Seq) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
-        let position = self.position.clone();
-        self.position.log.core().later(move || position.ack(seq))
+        self.later(self.hand.pass(seq))
+    }
+
+    /// Goes to a number, back or forth: that is the position, and what is read next, at once. It is
+    /// durable when the future is ready. The worker stores it, even if that is dropped.
+    ///
+    /// # Errors
+    /// As [`Consumer::seek`].
+    pub fn seek(&mut self, seq: Seq) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
+        let set = self.hand.set(seq);
+        if set.is_ok() {
+            self.read_on(seq);
+        }
+        self.later(set)
     }
 
     /// Appends values to the same log for everything up to and including `seq`, and acknowledges it:
@@ -79,11 +96,25 @@ impl ConsumerStream {
         values: Vec<Vec<u8>>,
         seq: Seq,
     ) -> impl Future<Output = Result<Range<Seq>>> + Send + 'static + use<> {
-        let position = self.position.clone();
-        self.position.log.core().later(move || {
-            let records: Vec<_> = values.iter().map(crate::append::NewRecord::value).collect();
+        let position = self.hand.position().clone();
+        self.hand.log.core().later(move || {
+            let records: Vec<_> = values.iter().map(NewRecord::value).collect();
             position.append(&records, seq, &AppendOptions::new())
         })
+    }
+
+    /// Has the worker store what was changed, if it was.
+    fn later(
+        &self,
+        changed: Result<()>,
+    ) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
+        let position = self.hand.position().clone();
+        let store = move || changed.and_then(|()| position.stored());
+        self.hand.log.core().later(store)
+    }
+
+    fn read_on(&mut self, seq: Seq) {
+        self.tail = self.hand.log.tail(seq).into_stream();
     }
 }
 
@@ -91,6 +122,25 @@ impl Stream for ConsumerStream {
     type Item = Result<Record>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.tail).poll_next(context)
+        let seq = self.hand.seq();
+        if self.tail.next_seq() < seq {
+            self.read_on(seq); // It was acknowledged unread.
+        }
+        let polled = Pin::new(&mut self.tail).poll_next(context);
+        if let Poll::Ready(Some(Err(_))) = polled {
+            // A tail ends with its first error; this one tells it again.
+            let next_seq = self.tail.next_seq();
+            self.read_on(next_seq);
+        }
+        polled
+    }
+}
+
+impl fmt::Debug for ConsumerStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConsumerStream")
+            .field("name", &self.hand.name())
+            .field("seq", &self.seq())
+            .finish_non_exhaustive()
     }
 }

@@ -21,6 +21,10 @@ const MAGIC: [u8; 8] = *b"CAIRNCUR";
 const SEED: u32 = 0x4355_5253;
 const HOLDS: u16 = 1;
 const ACKED: u32 = 1;
+const DONE_BY_MOVE: u32 = 2;
+/// The highest number of a round.
+pub const ROUND_MAX: u32 = (1 << 24) - 1;
+const ROUND_SHIFT: u32 = 8;
 
 /// A cursor as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +52,7 @@ pub struct CursorFile {
 }
 
 /// A record at or above the cursor's position that a queue has handed out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
     /// Its number.
     pub seq: Seq,
@@ -56,6 +60,11 @@ pub struct Pending {
     pub delivery_count: u32,
     /// Whether it is done.
     pub acked: bool,
+    /// Whether it is done if a record from `as_of_seq` on has moved the cursor.
+    pub done_by_move: bool,
+    /// A number drawn when it was handed out first, at most [`ROUND_MAX`]; 0 if it is not stated. Once
+    /// the cursor was set back the record has another.
+    pub round: u32,
 }
 
 /// Whether a cursor may have this name.
@@ -93,7 +102,7 @@ impl CursorFile {
         for pending in &self.pending {
             out.extend_from_slice(&pending.seq.to_le_bytes());
             out.extend_from_slice(&pending.delivery_count.to_le_bytes());
-            out.extend_from_slice(&(if pending.acked { ACKED } else { 0 }).to_le_bytes());
+            out.extend_from_slice(&pending.flags().to_le_bytes());
         }
         seal(&mut out);
         out
@@ -179,11 +188,21 @@ impl CursorFile {
 
 impl Pending {
     fn read(bytes: &[u8]) -> Self {
+        let flags = u32_at(bytes, 12);
         Self {
             seq: u64_at(bytes, 0),
             delivery_count: u32_at(bytes, 8),
-            acked: u32_at(bytes, 12) & ACKED != 0,
+            acked: flags & ACKED != 0,
+            done_by_move: flags & DONE_BY_MOVE != 0,
+            round: flags >> ROUND_SHIFT,
         }
+    }
+
+    fn flags(&self) -> u32 {
+        debug_assert!(self.round <= ROUND_MAX, "limit not checked");
+        let acked = if self.acked { ACKED } else { 0 };
+        let by_move = if self.done_by_move { DONE_BY_MOVE } else { 0 };
+        acked | by_move | self.round << ROUND_SHIFT
     }
 }
 

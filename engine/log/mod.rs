@@ -7,7 +7,7 @@ mod tools;
 
 use crate::{
     append::{AppendOptions, Appender, Core, NewRecord, Ticket, Upkeep},
-    catalog::{Level, Watermark},
+    catalog::Level,
     compact::{self, Turn},
     cursor::Cursors,
     error::{Error, ErrorKind, Op, Result},
@@ -287,10 +287,6 @@ impl Log {
 
     pub(crate) fn core(&self) -> &Core {
         self.inner.appender.core()
-    }
-
-    pub(crate) fn watermark(&self) -> &Watermark {
-        &self.inner.reader.watermark
     }
 
     /// Closes the log for all its clones: everything appended becomes durable, and the end is named

@@ -1,15 +1,26 @@
 //! Does a consumer get every record, once it is done never again, and do many workers share one cursor?
 
 mod cursors;
+mod edges;
 #[path = "../common/gated.rs"]
 mod gated;
+mod output;
 mod queue;
+#[cfg(feature = "async")]
+mod tasks;
 #[path = "../common/unchanged.rs"]
 mod unchanged;
 mod under_way;
+mod waiting;
 
-use cairnlog::{Consumer, ErrorKind, Log, Options, Result, vfs::sim::SimFs};
-use std::sync::Arc;
+use cairnlog::{
+    Consumer, ErrorKind, Log, Options, Result,
+    vfs::sim::{Choice, SimFs},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Longer than anything here takes, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A simulated disk and the options to open a log on it, without threads.
 fn sim() -> (SimFs, Options) {
@@ -36,6 +47,11 @@ fn fill(log: &Log, count: u64) {
     for _ in 0..count {
         log.append(log.next_seq().to_string()).unwrap();
     }
+}
+
+/// The disk after a power cut, with nothing that is not durable.
+fn lost(disk: &SimFs) -> SimFs {
+    disk.crash_at(u64::MAX).state(&Choice::lost())
 }
 
 /// The seqs of all that a consumer gives by now.

@@ -440,7 +440,9 @@ fn cursor(args: &Args) -> Outcome {
     let pending = numbers.chunks_exact(3).map(|it| Pending {
         seq: it[0],
         delivery_count: it[1] as u32,
-        acked: it[2] == 1,
+        acked: it[2] & 1 != 0,
+        done_by_move: it[2] & 2 != 0,
+        round: (it[2] >> 8) as u32,
     });
     let cursor = CursorFile {
         log_id: log_id(args)?,

@@ -507,11 +507,7 @@ fn turn_over(layout: &mut Layout, name: &'static str, range: Range<usize>) {
 }
 
 fn pending() -> Layout {
-    let value = Pending {
-        seq: 0,
-        delivery_count: 0,
-        acked: false,
-    };
+    let value = Pending::default();
     let encode = |it: &Pending| {
         let cursor = CursorFile {
             pending: vec![*it],
