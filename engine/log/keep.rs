@@ -110,8 +110,8 @@ impl Log {
     /// remove it.
     ///
     /// # Errors
-    /// `InvalidInput` if the directory is not empty, or inside the log's own; `Damaged` if something
-    /// does not verify; `NoSpace`; `Io`.
+    /// `InvalidInput` if it is no directory, not empty, or inside the log's own; `Damaged` if something
+    /// does not verify; `NoSpace`; `Closed`; `Io`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
         self.backup_with(path, &BackupOptions::new())
     }
@@ -121,6 +121,7 @@ impl Log {
     /// # Errors
     /// As [`backup`](Self::backup).
     pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
-        backup::backup(self.inner.appender.core(), path.as_ref(), how)
+        let cursors = self.cursor_files();
+        backup::backup(self.core(), cursors, path.as_ref(), how)
     }
 }

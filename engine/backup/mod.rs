@@ -4,29 +4,30 @@
 //! so instead of creating one over it. Sealed segments never change, so the copy shares their files
 //! by hard links where it can; of the others the durable records are written anew.
 //!
+//! Rooms: `place` where it goes, `moment` what it is a copy of, this file the copying.
+//!
 //! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
 //! before it is called a backup. The snapshot of the catalog keeps its files from being removed.
 //!
-//! Called by `Log`; calls append (for what there is), segment, manifest, verify.
+//! Called by `Log`; calls append (for what there is), cursor, segment, manifest, verify.
+
+mod moment;
+mod place;
 
 use crate::{
     append::{Core, Ledger},
     catalog::Catalog,
+    cursor::Cursors,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, Owner, ProducersFile, cursor::CursorFile, manifest::SealedEntry, names},
+    format::{Manifest, Owner, manifest::SealedEntry, names},
     manifest::ManifestStore,
     segment::{Builder, TailWriter, copy_below, copy_header, new_incarnation, tail_header},
     types::{SegmentId, Seq},
     verify::{self, FindingKind},
     vfs::{Access, Dir},
 };
-use std::{
-    io,
-    path::{Component, Path, PathBuf},
-};
-
-/// Directories of files beside the segments that belong to the log.
-const SIDE_DIRS: [&str; 1] = [names::CURSORS];
+use moment::Moment;
+use std::{io, path::Path};
 
 /// How a backup is made.
 ///
@@ -88,23 +89,33 @@ struct Backup<'a> {
 }
 
 /// Copies everything that is durable by now into a new directory.
-pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<BackupReport> {
+pub(crate) fn backup(
+    core: &Core,
+    cursors: &Cursors,
+    path: &Path,
+    how: &BackupOptions,
+) -> Result<BackupReport> {
+    match core.check_usable(Op::Backup) {
+        // A poisoned log has what it has; of one that was closed somebody else may be the writer by now.
+        Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
+        _ => {}
+    }
     let to = Dir::new(core.dir().vfs().clone(), path);
-    begin(core, &to)?;
-    // Before the records: what they say of the log is true of any later state of it.
+    place::begin(core, &to)?;
     let owner = Owner {
         incarnation: new_incarnation(&to),
         ..core.owner()
     };
-    copy_side_files(core, &to, owner)?;
-    // The watermark, and after it the catalog: whatever lies below the one is in the other. The stored
-    // ledger is of the same moment, as long as no segment is sealed or rewound.
-    let no_other_change = core.hold_segments();
-    let durable_seq = core.durable_seq();
-    let catalog = core.catalog().load();
-    let manifest = core.manifest().snapshot();
-    let ledger = stored_ledger(core, manifest.tail.id)?;
-    drop(no_other_change);
+    let Moment {
+        side_files,
+        durable_seq,
+        catalog,
+        manifest,
+        ledger,
+    } = cursors.at_rest(|| Moment::of(core))?;
+    if let Some(files) = side_files {
+        moment::copy_side_files(core, &to, files, owner)?;
+    }
     // Below the first tail all is settled: sealed, or rewound, and then its numbers are not used again.
     let settled_seq = catalog
         .tails
@@ -128,87 +139,17 @@ pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<Ba
     let tail = backup.tail()?;
     backup.commit(&manifest, sealed, &tail)?;
     backup.verify()?;
-    end(&to)?;
+    place::end(&to)?;
     Ok(backup.report)
 }
 
 fn at_path(to: &Dir, name: &str) -> impl FnOnce(io::Error) -> Error {
-    let place = Place::file(to.path().join(name));
-    move |error| Error::io(Op::Backup, error).at(place)
-}
-
-fn refuse(to: &Dir, note: &'static str) -> Error {
-    Error::note(ErrorKind::InvalidInput, Op::Backup, note).at(Place::file(to.path()))
-}
-
-/// Creates the directory and marks it as no log, durably.
-fn begin(core: &Core, to: &Dir) -> Result<()> {
-    if plain(to.path())?.starts_with(plain(core.dir().path())?) {
-        return Err(refuse(to, "a backup cannot be made inside the log itself"));
-    }
-    to.create().map_err(at_path(to, ""))?;
-    if !to.list().map_err(at_path(to, ""))?.is_empty() {
-        return Err(refuse(to, "the directory for the backup is not empty"));
-    }
-    to.write_new(names::BACKUP, &[])
-        .map_err(at_path(to, names::BACKUP))?;
-    // DURABILITY: after these two lines the directory survives, and the mark in it: until that is
-    // removed or a manifest stands beside it, nobody takes it for a log or makes one of it.
-    to.sync().map_err(at_path(to, ""))?;
-    to.sync_name().map_err(at_path(to, ""))
-}
-
-/// A path without `.` and `..`. Links are not followed: who goes to such lengths gets a directory that
-/// the log does not look at.
-fn plain(path: &Path) -> Result<PathBuf> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Error::io(Op::Backup, error).at(Place::file(path)))?;
-    let mut plain = PathBuf::new();
-    for component in absolute.components() {
-        match component {
-            Component::ParentDir => drop(plain.pop()),
-            other => plain.push(other),
-        }
-    }
-    Ok(plain)
-}
-
-fn copy_side_files(core: &Core, to: &Dir, owner: Owner) -> Result<()> {
-    let from = core.dir();
-    for name in SIDE_DIRS {
-        let (from, to) = (from.child(name), to.child(name));
-        let listed = match from.list() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            listed => listed.map_err(at_path(&from, ""))?,
-        };
-        to.create().map_err(at_path(&to, ""))?;
-        for entry in listed.iter().filter(|entry| entry.is_file) {
-            if !copy_cursor(core, &from, &to, &entry.name, owner)? {
-                copy_file(&from, &to, &entry.name)?;
-            }
-        }
-        // DURABILITY: after this line the names in it survive; its own does with the manifest's.
-        to.sync().map_err(at_path(&to, ""))?;
-    }
-    Ok(())
-}
-
-/// Copies a cursor of the log as one of the copy; false if it is none, which is copied as it is.
-fn copy_cursor(core: &Core, from: &Dir, to: &Dir, name: &str, owner: Owner) -> Result<bool> {
-    if names::parse_cursor(name).is_none() {
-        return Ok(false);
-    }
-    let mut bytes = match from.read(name, CursorFile::stated_bytes) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true), // Deleted meanwhile.
-        read => read.map_err(at_path(from, name))?,
+    let path = match name {
+        "" => to.path().to_owned(),
+        name => to.path().join(name),
     };
-    let found = CursorFile::decode(&bytes);
-    if !found.is_ok_and(|cursor| core.owner().check(cursor.owner()).is_ok()) {
-        return Ok(false);
-    }
-    CursorFile::rebind(&mut bytes, owner.incarnation);
-    to.write_new(name, &bytes).map_err(at_path(to, name))?;
-    Ok(true)
+    let place = Place::file(path);
+    move |error| Error::io(Op::Backup, error).at(place)
 }
 
 /// Copies a file if it is there. Its name is not yet durable.
@@ -223,30 +164,6 @@ fn copy_file(from: &Dir, to: &Dir, name: &str) -> Result<bool> {
     // DURABILITY: after this line the content survives under whatever name it durably has.
     copy.sync().map_err(at_path(to, name))?;
     Ok(true)
-}
-
-/// The ledger as it is stored: the records that say more are in the unsealed segments.
-fn stored_ledger(core: &Core, tail_id: SegmentId) -> Result<Ledger> {
-    let bytes = match core
-        .dir()
-        .read(names::PRODUCERS, ProducersFile::stated_bytes)
-    {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
-        read => read.map_err(at_path(core.dir(), names::PRODUCERS))?,
-    };
-    let file = ProducersFile::decode(&bytes)
-        .and_then(|file| core.owner().check(file.owner()).map(|()| file));
-    let place = Place::file(names::PRODUCERS);
-    let file = file.map_err(|defect| Error::defect(Op::Backup, place, defect))?;
-    Ok(Ledger::of(&file, tail_id))
-}
-
-/// Takes the mark away.
-fn end(to: &Dir) -> Result<()> {
-    to.remove(names::BACKUP)
-        .map_err(at_path(to, names::BACKUP))?;
-    // DURABILITY: after this line nothing is left of the mark. With it the log would be the same.
-    to.sync().map_err(at_path(to, ""))
 }
 
 impl Backup<'_> {
