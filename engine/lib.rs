@@ -94,9 +94,12 @@ pub use read::{ScanStream, TailStream};
 pub use recover::{CutBytes, Recovery, Verdict};
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
 pub use retain::{RetainReport, StoppedBy};
+#[cfg(all(feature = "typed", feature = "async"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "typed", feature = "async"))))]
+pub use typed::TypedStream;
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "typed")))]
-pub use typed::{Codec, Postcard, Typed, TypedRecord, TypedScan};
+pub use typed::{Codec, Postcard, Typed, TypedConsumer, TypedRecord, TypedScan, TypedTail};
 pub use types::{LogId, SegmentId, Seq};
 pub use upkeep::Maintained;
 pub use verify::{Finding, FindingKind, Health, Inspected, Progress, RecoveryPlan, VerifyReport};

@@ -32,10 +32,10 @@ const ROOMS: &[(&str, u32)] = &[
     ("repair", 9),
     ("backup", 9),
     ("log", 10),
-    ("typed", 11),
     // A client of the log: consumers and queues hold one.
     ("consume", 11),
-    ("lib", 12),
+    ("typed", 12),
+    ("lib", 13),
 ];
 /// Only `vfs` names the operating system, a clock or randomness; only `sync` starts a thread.
 const BANNED_OUTSIDE_VFS: &[&str] = &[

@@ -1,8 +1,9 @@
 //! Do values come back as they went in, and do those that cannot say so and hide nothing else?
 #![cfg(feature = "typed")]
 
-use cairnlog::{Codec, ErrorKind, Log, Op, Typed};
+use cairnlog::{AppendOptions, Codec, ErrorKind, Log, Op, Typed, TypedRecord};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Order {
@@ -82,6 +83,105 @@ fn do_keys_and_tombstones_pass_through() {
         (Some(&b"apples"[..]), Some(&3))
     );
     assert!(shown[1].is_tombstone() && shown[1].value().is_none());
+}
+
+#[test]
+fn do_tail_and_consumer_give_values_and_pass_what_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let log: Typed<Order> = Typed::new(Log::open(dir.path().join("log")).unwrap());
+    let orders = orders(3);
+    log.append(&orders[0]).unwrap();
+    log.log().append("not an order").unwrap();
+    let how = AppendOptions::new().expected_seq(2);
+    assert_eq!(log.append_batch_with(&orders[1..], &how).unwrap(), 2..4);
+    assert_eq!(
+        kind(log.append_with(&orders[0], &how)),
+        ErrorKind::SeqMismatch
+    );
+    let mut tail = log.tail(0);
+    let mut consumer = log.consumer("mail").unwrap();
+    assert_eq!(tail.try_next().unwrap().unwrap().value(), Some(&orders[0]));
+    assert_eq!(consumer.next().unwrap().unwrap().value(), Some(&orders[0]));
+    assert_eq!(kind(tail.try_next()), ErrorKind::Codec);
+    assert_eq!(kind(consumer.try_next()), ErrorKind::Codec);
+    assert_eq!(tail.next().unwrap().unwrap().value(), Some(&orders[1]));
+    let rest = consumer.next_batch(9, Duration::ZERO).unwrap();
+    let rest: Vec<Order> = rest
+        .into_iter()
+        .map(|it| it.unwrap().into_value().unwrap())
+        .collect();
+    assert_eq!(rest, orders[1..]);
+    consumer.ack(3).unwrap();
+    assert_eq!((consumer.seq(), tail.next_seq()), (4, 3));
+    consumer.seek(2).unwrap();
+    let again = consumer.next_timeout(Duration::ZERO).unwrap().unwrap();
+    assert_eq!(again.value(), Some(&orders[1]));
+    log.log().close().unwrap();
+    assert_eq!(tail.next().unwrap().unwrap().value(), Some(&orders[2]));
+    assert!(tail.next().is_none() && tail.is_finished());
+}
+
+#[test]
+fn is_the_latest_value_of_a_key_the_newest_and_none_after_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let log: Typed<u32> = Typed::new(Log::open(dir.path().join("log")).unwrap());
+    let latest = || {
+        log.latest("apples")
+            .unwrap()
+            .and_then(TypedRecord::into_value)
+    };
+    assert_eq!(latest(), None);
+    for price in [120, 130] {
+        log.append_keyed("apples", Some(&price)).unwrap();
+        log.append_keyed("pears", Some(&1)).unwrap();
+        assert_eq!(latest(), Some(price));
+    }
+    log.append_keyed("apples", None).unwrap();
+    assert_eq!(latest(), None);
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn do_streams_give_values_and_pass_what_is_none() {
+    use futures_util::StreamExt;
+    let dir = tempfile::tempdir().unwrap();
+    let log: Typed<Order> = Typed::new(Log::open(dir.path().join("log")).unwrap());
+    let orders = orders(2);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let how = AppendOptions::new();
+        assert_eq!(log.append_async(&orders[0], &how).await.unwrap(), 0);
+        log.log().append("not an order").unwrap();
+        log.append_async(&orders[1], &how).await.unwrap();
+        let mut tail = log.tail(0).into_stream();
+        let mut mail = log.consumer("mail").unwrap().into_stream();
+        assert_eq!(
+            tail.next().await.unwrap().unwrap().value(),
+            Some(&orders[0])
+        );
+        assert_eq!(
+            mail.next().await.unwrap().unwrap().value(),
+            Some(&orders[0])
+        );
+        assert_eq!(kind(tail.next().await.unwrap()), ErrorKind::Codec);
+        assert_eq!(kind(mail.next().await.unwrap()), ErrorKind::Codec);
+        assert_eq!(
+            tail.next().await.unwrap().unwrap().value(),
+            Some(&orders[1])
+        );
+        assert_eq!(
+            mail.next().await.unwrap().unwrap().value(),
+            Some(&orders[1])
+        );
+        mail.ack(2).await.unwrap();
+        assert_eq!((mail.seq(), tail.next_seq()), (3, 3));
+    });
+}
+
+fn kind<T: std::fmt::Debug>(result: cairnlog::Result<T>) -> ErrorKind {
+    result.expect_err("it is refused").kind()
 }
 
 /// Text, and only even numbers.
