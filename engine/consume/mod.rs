@@ -50,7 +50,7 @@ use crate::{
     types::Seq,
     vfs::Dir,
 };
-use position::{Position, check_seq, living};
+use position::{Position, check_seq};
 use std::path::Path;
 
 impl Log {
@@ -84,18 +84,18 @@ impl Log {
     /// As [`consumer`](Self::consumer); `InvalidInput` for a start beyond the end.
     pub fn consumer_with(&self, name: &str, options: &ConsumerOptions) -> Result<Consumer> {
         self.core().check_usable(Op::Consume)?;
-        let left; // By the last user; dropped once the lock is free.
+        let living; // Dropped once the lock is free.
         let mut in_use = self.cursor_files().in_use();
+        living = position::living(&in_use);
+        if let Some(known) = living.iter().find(|it| it.name() == name) {
+            return Ok(Consumer::new(known.take_over(options.holds)?));
+        }
         let standings = self.cursor_files().standings(self.core())?;
         let last_id = standings.last().map_or(0, |standing| standing.id);
         let mut file = match find(standings, name)? {
             Some(file) => file,
             None => self.new_cursor(name, last_id, options)?,
         };
-        left = living(&in_use, file.id);
-        if let Some(left) = &left {
-            return Ok(Consumer::new(left.take_over(options.holds)?));
-        }
         file.holds = options.holds.unwrap_or(file.holds);
         // Also if it was found as it is to be: that may be in the page cache only, after a sync that
         // failed, and then a move that rides on records would be of a cursor that is not there.
@@ -164,16 +164,16 @@ impl Log {
     /// [`consumer`](Self::consumer).
     pub fn set_cursor(&self, name: &str, seq: Seq) -> Result<()> {
         check_seq(self, seq)?;
-        let left; // By the last user; dropped once the lock is free.
+        let living; // Dropped once the lock is free.
         let in_use = self.cursor_files().in_use();
+        living = position::living(&in_use);
+        if let Some(known) = living.iter().find(|it| it.name() == name) {
+            known.check_free()?;
+            known.set(seq)?;
+            return known.stored();
+        }
         let known = find(self.cursor_files().standings(self.core())?, name)?;
         let mut file = known.ok_or_else(|| unknown(name))?;
-        left = living(&in_use, file.id);
-        if let Some(left) = &left {
-            left.check_free()?;
-            left.set(seq)?;
-            return left.stored();
-        }
         file.seq = seq;
         file.pending.clear();
         self.store(&mut file)
@@ -184,8 +184,9 @@ impl Log {
     /// # Errors
     /// `NotFound`; `Locked` while it has a consumer; `Poisoned`, `Closed`, `Io`.
     pub fn delete_cursor(&self, name: &str) -> Result<()> {
-        let left; // By the last user; dropped once the lock is free.
+        let living; // Dropped once the lock is free.
         let mut in_use = self.cursor_files().in_use();
+        living = position::living(&in_use);
         let standings = self.cursor_files().standings(self.core())?;
         let is_it = |standing: &&Standing| match &standing.file {
             Ok(file) => file.name == name,
@@ -193,10 +194,9 @@ impl Log {
         };
         let found = standings.iter().find(is_it);
         let id = found.ok_or_else(|| unknown(name))?.id;
-        left = living(&in_use, id);
-        if let Some(left) = &left {
-            left.check_free()?;
-            left.retire();
+        if let Some(known) = living.iter().find(|it| it.id() == id) {
+            known.check_free()?;
+            known.retire();
             in_use.remove(&id);
         }
         self.cursor_files().remove(self.core(), id)

@@ -73,9 +73,11 @@ impl Drop for Hand {
     }
 }
 
-/// The position of a cursor of which something is left.
-pub(super) fn living(users: &Users, id: u64) -> Option<Arc<Position>> {
-    users.get(&id)?.upgrade()?.downcast().ok()
+/// The positions that are in use, or of which something is on its way to the disk. It is asked before
+/// the files are read: what is not among them has reached its file by then.
+pub(super) fn living(users: &Users) -> Vec<Arc<Position>> {
+    let living = users.values().filter_map(|user| user.upgrade());
+    living.filter_map(|user| user.downcast().ok()).collect()
 }
 
 impl Position {
