@@ -4,7 +4,7 @@
 
 use crate::{
     append::Core,
-    catalog::times,
+    catalog::{Catalog, times},
     cursor::Held,
     error::{Error, Op, Result},
     format::manifest::SealedEntry,
@@ -50,28 +50,41 @@ pub enum StoppedBy {
 pub(crate) fn retain(core: &Core, limits: &Retention, held: Held) -> Result<RetainReport> {
     // Also if nothing is to be dropped: after a commit that is undecided nobody knows the head.
     core.check_usable(Op::Trim)?;
-    let now = core.catalog().load();
+    let now_ms = core.dir().vfs().unix_time_ms();
+    let mut report = plan(&core.catalog().load(), limits, held.seq, now_ms);
+    if report.segment_count > 0 {
+        trim::trim(core, report.head_seq)?;
+        let (segments, head_seq) = (report.segment_count, report.head_seq);
+        event!(info, "retained", segments = segments, head_seq = head_seq);
+    }
+    report.head_seq = core.catalog().load().head_seq;
+    let path = |error: &Error| error.place().path.clone();
+    report.damaged_cursors = held.damaged.iter().filter_map(path).collect();
+    Ok(report)
+}
+
+/// What retention would do with a set of segments, of which a cursor holds what is at and above a seq.
+pub(crate) fn plan(
+    now: &Catalog,
+    limits: &Retention,
+    held_seq: Option<Seq>,
+    now_ms: i64,
+) -> RetainReport {
     let entries: Vec<SealedEntry> = now.sealed.iter().map(|segment| segment.entry).collect();
     let tail_bytes = now.tails.iter().map(|tail| tail.written_end()).sum();
-    let now_ms = core.dir().vfs().unix_time_ms();
-    let (count, stopped_by) = victims(&entries, tail_bytes, limits, held.seq, now_ms);
+    let (count, stopped_by) = victims(&entries, tail_bytes, limits, held_seq, now_ms);
     let dropped = entries.get(..count).unwrap_or_default();
-    if let Some(last) = dropped.last() {
-        trim::trim(core, last.next_seq)?;
-        event!(info, "retained", segments = count, head_seq = last.next_seq);
-    }
-    let path = |error: &Error| error.place().path.clone();
-    Ok(RetainReport {
+    RetainReport {
         segment_count: count as u64,
         frame_bytes: dropped.iter().map(|entry| entry.frames_end).sum(),
         record_count: dropped
             .iter()
             .map(|entry| u64::from(entry.record_count))
             .sum(),
-        head_seq: core.catalog().load().head_seq,
+        head_seq: dropped.last().map_or(now.head_seq, |last| last.next_seq),
         stopped_by,
-        damaged_cursors: held.damaged.iter().filter_map(path).collect(),
-    })
+        damaged_cursors: Vec::new(),
+    }
 }
 
 /// How many segments from the head go, and why not the next.

@@ -76,7 +76,13 @@ pub fn run(args: &CatArgs) -> Outcome {
     let reader = args
         .end
         .reader(open::read_only(&args.dir)?, args.to.is_some());
-    let range = range(args, &reader)?;
+    let mut range = range(args, &reader)?;
+    // Backwards what verifies comes first too, and then why there is no more.
+    let end = reader.end_seq();
+    let is_cut = args.reverse && matches!(range.1, Bound::Excluded(to) if to > end);
+    if is_cut {
+        range.1 = Bound::Excluded(end);
+    }
     let mut scan = reader.scan(range).in_log(&args.dir)?;
     let mut out = stream::raw();
     let all = scan.remaining();
@@ -109,7 +115,11 @@ pub fn run(args: &CatArgs) -> Outcome {
         }
     }
     progress.finish_and_clear();
-    Ok(out.flush()?)
+    out.flush()?;
+    match is_cut && left > 0 {
+        true => open::check_end(&reader, &args.dir),
+        false => Ok(()),
+    }
 }
 
 type Range = (Bound<Seq>, Bound<Seq>);

@@ -36,7 +36,7 @@ pub fn run(args: &GetArgs) -> Outcome {
     let mut show = args.show.start()?;
     let reader = args.end.reader(open::read_only(&args.dir)?, true);
     let mut out = stream::raw();
-    let mut missing = Vec::new();
+    let (mut missing, mut failed) = (Vec::new(), Ok(()));
     for seq in &args.seqs {
         match reader.get(*seq) {
             Ok(Some(record)) => show.record(&mut out, &show::lend(&record))?,
@@ -50,10 +50,12 @@ pub fn run(args: &GetArgs) -> Outcome {
                     "seq {seq} was dropped; the oldest record kept is seq {head_seq}"
                 ));
             }
-            Err(error) => return Err(error).in_log(&args.dir),
+            // The others may be readable all the same.
+            Err(error) => failed = failed.and(Err(error).in_log(&args.dir)),
         }
     }
     out.flush()?;
+    failed?;
     match missing.is_empty() {
         true => Ok(()),
         false => {

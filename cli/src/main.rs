@@ -3,6 +3,7 @@
 
 mod append;
 mod backup;
+mod bench;
 mod cat;
 mod compact;
 mod consume;
@@ -28,6 +29,7 @@ mod stat;
 mod stream;
 mod tail;
 mod time;
+mod top;
 mod trim;
 mod verify;
 
@@ -66,6 +68,9 @@ enum Command {
     /// Draw a picture of the log: its segments, their sizes, seqs and ages
     #[command(after_long_help = stat::EXAMPLES)]
     Stat(stat::StatArgs),
+    /// Show a log at work: appends, syncs, latencies, cursors, space
+    #[command(after_long_help = top::EXAMPLES)]
+    Top(top::TopArgs),
     /// Print a segment frame by frame
     #[command(after_long_help = inspect::EXAMPLES)]
     Inspect(inspect::InspectArgs),
@@ -114,6 +119,9 @@ enum Command {
     /// Append a real file, be killed in the middle, recover, and prove that all is there
     #[command(after_long_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
+    /// Measure what a durable append costs on a disk, and judge its syncs
+    #[command(after_long_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
     /// Print what a shell needs to complete commands
     #[command(after_long_help = manual::COMPLETIONS_EXAMPLES)]
     Completions(manual::CompletionsArgs),
@@ -152,6 +160,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(&args),
         Command::Tail(args) => tail::run(&args),
         Command::Stat(args) => stat::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Plan(args) => verify::plan(&args),
@@ -168,6 +177,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Import(args) => import::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Man(args) => manual::man(&args, Cli::command()),
         Command::DemoWriter(args) => demo::run_writer(&args),

@@ -101,6 +101,15 @@ pub fn read_only(dir: &Path) -> Outcome<Reader> {
     existing().open_reader(dir).in_log(dir)
 }
 
+/// Why a reader shows no more, if there is more: the rest does not verify, or a newer program wrote it.
+pub fn check_end(reader: &Reader, dir: &Path) -> Outcome {
+    let mut behind = reader.scan(reader.end_seq()..).in_log(dir)?;
+    match behind.next_ref() {
+        Some(Err(error)) => Err(error).in_log(dir),
+        _ => Ok(()),
+    }
+}
+
 /// The cursors of the log, whoever writes it: takes no lock, writes nothing.
 pub fn cursors(dir: &Path) -> Outcome<Vec<CursorInfo>> {
     read_only(dir)?; // That there is no log is told in the same words everywhere.

@@ -1,16 +1,21 @@
-//! What a process is handed at its start, and how it ends when there is no more memory.
+//! What only the system can tell: what a process is handed at its start, how it ends when there is no more
+//! memory, and what is free on a disk.
 //!
 //! The runtime opens `/dev/null` in place of a standard stream that is closed, and takes a write to one
 //! that is open for reading only for a success: afterwards nobody can tell that output goes nowhere. So
 //! it is looked at before the runtime begins. And it ends a process for which there is no memory with
 //! SIGABRT, which looks like a bug of the tool; here it ends with a sentence and an exit code.
 //!
-//! One of the places of `unsafe` in the tool: calls into the C library with numbers and a string that
-//! lives for ever, and an allocator that hands everything on to the system's.
+//! The place of `unsafe` in the tool: calls into the C library with numbers and strings that live until it
+//! returns, and an allocator that hands everything on to the system's.
 #![expect(unsafe_code, reason = "see the card")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
+    ffi::CString,
+    mem::MaybeUninit,
+    os::unix::ffi::OsStrExt,
+    path::Path,
     sync::atomic::{AtomicU8, Ordering},
 };
 
@@ -42,6 +47,25 @@ extern "C" fn look() {
             UNUSABLE.fetch_or(1 << stream, Ordering::Relaxed);
         }
     }
+}
+
+/// Bytes that are free on the disk under a directory, for this user.
+pub fn free_bytes(dir: &Path) -> Option<u64> {
+    let path = CString::new(dir.as_os_str().as_bytes()).ok()?;
+    let mut told = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: see the card; the path ends in a zero, and what is told is filled in if that went well.
+    let told = unsafe {
+        if libc::statvfs(path.as_ptr(), told.as_mut_ptr()) != 0 {
+            return None;
+        }
+        told.assume_init()
+    };
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the types differ between systems"
+    )]
+    let (blocks, block_bytes) = (u64::from(told.f_bavail), u64::from(told.f_frsize));
+    blocks.checked_mul(block_bytes)
 }
 
 #[global_allocator]

@@ -19,6 +19,7 @@ cursor that holds has not passed stays, up to --held-bytes; `cairn cursor list` 
 
 Examples:
   cairn retain orders.log --bytes 10G
+  cairn retain orders.log --seq 500 --dry-run
   cairn retain orders.log --age 7d --held-bytes 1G
   cairn retain orders.log --seq 500 --json";
 
@@ -39,6 +40,9 @@ pub struct RetainArgs {
     /// The most bytes that cursors hold back; by default there is no bound
     #[arg(long, value_name = "SIZE", value_parser = open::size)]
     held_bytes: Option<u64>,
+    /// Tell what would be dropped, and drop nothing; needs no lock
+    #[arg(long)]
+    dry_run: bool,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -65,9 +69,16 @@ impl RetainArgs {
 
 pub fn run(args: &RetainArgs) -> Outcome {
     let dir = &args.writer.dir;
-    let log = args.writer.open(open::existing())?;
-    let report = log.retain(&args.limits()).in_log(dir)?;
-    log.close().in_log(dir)?;
+    let report = if args.dry_run {
+        open::read_only(dir)?; // That there is no log is told in the same words everywhere.
+        let plan = open::existing().plan_retain(dir, &args.limits());
+        plan.in_log(dir)?
+    } else {
+        let log = args.writer.open(open::existing())?;
+        let report = log.retain(&args.limits()).in_log(dir)?;
+        log.close().in_log(dir)?;
+        report
+    };
     for path in &report.damaged_cursors {
         let text = format!(
             "{} does not verify, and so holds nothing back",
@@ -77,6 +88,7 @@ pub fn run(args: &RetainArgs) -> Outcome {
     }
     let as_json = args.json.then(|| {
         json!({
+            "applied": !args.dry_run,
             "segment_count": report.segment_count,
             "record_count": report.record_count,
             "frame_bytes": report.frame_bytes,
@@ -89,21 +101,25 @@ pub fn run(args: &RetainArgs) -> Outcome {
             "damaged_cursors": report.damaged_cursors,
         })
     });
-    stream::report(as_json, |out| tell(out, &report))
+    stream::report(as_json, |out| tell(out, args, &report))
 }
 
-fn tell(out: &mut dyn Write, report: &RetainReport) -> io::Result<()> {
+fn tell(out: &mut dyn Write, args: &RetainArgs, report: &RetainReport) -> io::Result<()> {
+    let dropped = match args.dry_run {
+        true => "would drop",
+        false => "dropped",
+    };
     if report.segment_count == 0 {
         let why = match report.stopped_by {
             StoppedBy::Cursor => "a cursor holds the oldest segment back",
             StoppedBy::Tail => "all that there is lies in the tail, which is never dropped",
             _ => "the oldest segment passes no limit",
         };
-        return writeln!(out, "retain: dropped nothing: {why}");
+        return writeln!(out, "retain: {dropped} nothing: {why}");
     }
     writeln!(
         out,
-        "retain: dropped {} with {}, {}; the log begins at seq {}",
+        "retain: {dropped} {} with {}, {}; the log begins at seq {}",
         output::counted(report.segment_count, "segment"),
         output::counted(report.record_count, "record"),
         output::bytes(report.frame_bytes),

@@ -14,6 +14,8 @@ use std::{
 };
 
 pub const EXAMPLES: &str = "\
+Where something does not verify, what lies before it is shown, and it ends with 3.
+
 Following takes no lock and does not hold the writer up: the system wakes it when the writer tells that
 more is durable. When the writer ends, or dies, it waits for the next.
 
@@ -46,6 +48,7 @@ pub fn run(args: &TailArgs) -> Outcome {
     if args.follow {
         return follow(&args.dir, &mut show, &mut out, reader.tail(first), u64::MAX);
     }
+    // Up to the end, and behind it why there is no more, if it is damaged.
     let mut scan = reader.scan(first..).in_log(&args.dir)?;
     while let Some(record) = scan.next_ref() {
         show.record(&mut out, &record.in_log(&args.dir)?)?;
@@ -81,7 +84,7 @@ pub fn follow(
 fn last(args: &TailArgs, reader: &Reader) -> Outcome<Seq> {
     let mut first = reader.end_seq();
     let wanted = usize::try_from(args.records).unwrap_or(usize::MAX);
-    for record in reader.scan(..).in_log(&args.dir)?.rev().take(wanted) {
+    for record in reader.scan(..first).in_log(&args.dir)?.rev().take(wanted) {
         first = record.in_log(&args.dir)?.seq();
     }
     Ok(first)

@@ -39,7 +39,7 @@ pub(crate) struct Catalog {
     pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
     /// Segments that are not sealed yet, in order; the last is the tail.
     pub(crate) tails: Vec<Arc<Tail>>,
-    /// Why nothing is shown of what lies behind, if a newer program wrote it.
+    /// Why nothing is shown of what lies behind: a newer program wrote it, or it is damaged.
     pub(crate) beyond: Option<Error>,
     home: Arc<Home>,
 }

@@ -45,8 +45,9 @@ use crate::{
         names,
     },
     log::Log,
-    options::Options,
+    options::{Options, Retention},
     recover,
+    retain::{self, RetainReport},
     types::Seq,
     vfs::Dir,
 };
@@ -204,6 +205,37 @@ impl Log {
 }
 
 impl Options {
+    /// What [`Log::retain`](crate::Log::retain) would do, without the lock and without doing it. The
+    /// cursors that hold count as they are stored.
+    ///
+    /// ```
+    /// use cairnlog::{Log, Options, Retention};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let path = dir.path().join("log");
+    /// let log = Log::open(&path)?;
+    /// log.append("kept: what is in the tail is never dropped")?;
+    /// let plan = Options::new().plan_retain(&path, &Retention::new().bytes_max(0))?;
+    /// assert_eq!((plan.segment_count, plan.head_seq), (0, 0));
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`open_reader`](Self::open_reader).
+    pub fn plan_retain(&self, path: impl AsRef<Path>, limits: &Retention) -> Result<RetainReport> {
+        let reader = self.open_reader(&path)?;
+        let cursors = self.cursors(path)?;
+        let (whole, damaged): (Vec<_>, Vec<_>) =
+            (cursors.iter()).partition(|cursor| cursor.defect.is_none());
+        let held = whole.iter().filter(|cursor| cursor.holds);
+        let held_seq = held.map(|cursor| cursor.seq).min();
+        let now_ms = self.vfs.unix_time_ms();
+        let catalog = reader.catalog()?;
+        let mut report = retain::plan(&catalog, limits, held_seq, now_ms);
+        let file = |cursor: &&CursorInfo| Path::new(names::CURSORS).join(&cursor.name);
+        report.damaged_cursors = damaged.iter().map(file).collect();
+        Ok(report)
+    }
+
     /// The cursors of a log, without the lock and without writing anything: as
     /// [`Log::cursors`], of what the disk attests to be durable.
     ///

@@ -39,8 +39,9 @@ impl Reader {
     /// ```
     ///
     /// # Errors
-    /// `NotFound`, also while the log is being created; `Damaged`, where
-    /// [`Options::read_salvage`] goes on; `Io`.
+    /// `NotFound`, also while the log is being created; `Damaged` if the manifest does not verify; `Io`.
+    /// Other damage is told by what reads, behind all that verifies: a walk to the end gives each record
+    /// before it, and then `Damaged`. [`Options::read_salvage`] goes on past it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Options::new().open_reader(path)
     }
@@ -57,8 +58,9 @@ impl Options {
     /// As [`Reader::open`].
     pub fn open_reader(&self, path: impl AsRef<Path>) -> Result<Reader> {
         let dir = self.dir(path);
-        let attested_seq = recover::check_readable(&dir, self)?;
-        let follower = Follower::new(dir, self.mapped(), attested_seq)?;
+        let readable = recover::check_readable(&dir, self)?;
+        let known = (readable.attested_seq, readable.damage);
+        let follower = Follower::new(dir, self.mapped(), known)?;
         Ok(Reader::following(follower))
     }
 

@@ -122,6 +122,12 @@ impl Reader {
         self.watermark.get(self.level)
     }
 
+    /// The set of segments by now.
+    pub(crate) fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.refresh()?;
+        Ok(self.catalog.load())
+    }
+
     /// A set of segments, and up to where it may be shown.
     fn snapshot(&self) -> Result<(Seq, Arc<Catalog>)> {
         self.refresh()?;

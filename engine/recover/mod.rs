@@ -141,9 +141,17 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<(Facts, Plan)> {
     Ok((facts, plan))
 }
 
-/// Refuses what reading should not begin with: a directory that holds no log, or damage. Gives the seq
-/// below which anything that is there says that all was durable.
-pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Seq> {
+/// What there is to know of a log before it is read.
+#[derive(Debug)]
+pub(crate) struct Readable {
+    /// The seq below which anything that is there says that all was durable.
+    pub(crate) attested_seq: Seq,
+    /// What opening for writing would refuse: behind all that verifies, readers are told.
+    pub(crate) damage: Option<Error>,
+}
+
+/// Refuses what reading cannot begin with: a directory that holds no log, or no manifest that verifies.
+pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Readable> {
     // A reader cuts nothing, so it need not refuse what recovery would.
     let reading = options.clone().on_ambiguous_tail(OnAmbiguousTail::Cut);
     let (mut facts, _) = plan(dir, &reading)?;
@@ -163,11 +171,18 @@ pub(crate) fn check_readable(dir: &Dir, options: &Options) -> Result<Seq> {
             let mut damage = damage.iter();
             let named = attested_seq.is_some();
             let refused = damage.find(|damage| !(named && damage.defect.is_unsupported()));
-            refused.map_or(Ok(attested_seq.unwrap_or(0)), |damage| {
-                Err(act::refusal(damage))
-            })
+            match (attested_seq, refused.map(act::refusal)) {
+                (None, Some(error)) => Err(error),
+                (attested_seq, damage) => Ok(Readable {
+                    attested_seq: attested_seq.unwrap_or(0),
+                    damage,
+                }),
+            }
         }
-        Plan::Resume { .. } | Plan::Carry { .. } => Ok(attested_seq.unwrap_or(0)),
+        Plan::Resume { .. } | Plan::Carry { .. } => Ok(Readable {
+            attested_seq: attested_seq.unwrap_or(0),
+            damage: None,
+        }),
     }
 }
 

@@ -19,8 +19,9 @@ pub use report::{Finding, FindingKind, Health, Progress, VerifyReport};
 
 use crate::{
     error::{Op, Place, Result},
+    format::Manifest,
     options::Options,
-    recover::{self, Damage, HeaderFact, Plan, UnsealedFact},
+    recover::{self, Damage, Facts, HeaderFact, Plan, UnsealedFact},
     segment::{Gap, Piece, Range as FrameRange, Source, Window, salvage},
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
@@ -33,14 +34,7 @@ pub(crate) fn verify(
     mut progress: impl FnMut(Progress),
 ) -> Result<VerifyReport> {
     let (facts, plan) = recover::plan(dir, options)?;
-    let mut report = VerifyReport {
-        findings: of_plan(&plan),
-        segment_count: 0,
-        record_count: 0,
-        byte_count: 0,
-        head_seq: 0,
-        next_seq: 0,
-    };
+    let mut report = begun(&plan);
     let Some(manifest) = facts.valid_manifest() else {
         if matches!(plan, Plan::Create { .. }) {
             return Err(recover::not_found(Op::Verify, dir));
@@ -76,18 +70,42 @@ pub(crate) fn verify(
         report.next_seq = entry.next_seq;
         before = sealed::look(dir, manifest.log_id, entry, before, &mut report)?;
     }
-    let attested_seq = recover::attested(&facts, manifest);
-    for fact in unsealed() {
-        let until_seq = facts.ends_below(fact, attested_seq);
-        // Behind what a newer program wrote nothing can be told apart.
-        let refused = plan.refuses() && facts.newer.is_empty();
-        unsealed_segment(dir, fact, until_seq, refused, &mut report)?;
-    }
+    unsealed_segments(dir, &facts, &plan, manifest, &mut report)?;
     progress(Progress {
         done_bytes: report.byte_count,
         total_bytes,
     });
     Ok(report)
+}
+
+/// A report of nothing but what opening would meet.
+fn begun(plan: &Plan) -> VerifyReport {
+    VerifyReport {
+        findings: of_plan(plan),
+        segment_count: 0,
+        record_count: 0,
+        byte_count: 0,
+        head_seq: 0,
+        next_seq: 0,
+    }
+}
+
+/// Looks at what opening looks at, and names the records of each place where it would refuse.
+fn unsealed_segments(
+    dir: &Dir,
+    facts: &Facts,
+    plan: &Plan,
+    manifest: &Manifest,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    let attested_seq = recover::attested(facts, manifest);
+    for fact in facts.tail.iter().chain(&facts.spare) {
+        let until_seq = facts.ends_below(fact, attested_seq);
+        // Behind what a newer program wrote nothing can be told apart.
+        let refused = plan.refuses() && facts.newer.is_empty();
+        unsealed_segment(dir, fact, until_seq, refused, report)?;
+    }
+    Ok(())
 }
 
 fn used_bytes(fact: &UnsealedFact) -> u64 {

@@ -1,6 +1,6 @@
 //! What opening would do, told without doing it.
 
-use super::{Finding, FindingKind, of_plan};
+use super::{Finding, FindingKind, begun, unsealed_segments};
 use crate::{
     error::{Op, Result},
     options::Options,
@@ -35,12 +35,16 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<RecoveryPlan> {
     if matches!(plan, Plan::Create { .. }) && matches!(facts.manifest, ManifestFact::Missing) {
         return Err(recover::not_found(Op::Open, dir));
     }
+    let mut looked = begun(&plan);
+    if let Some(manifest) = facts.valid_manifest() {
+        unsealed_segments(dir, &facts, &plan, manifest, &mut looked)?;
+    }
     let end = facts.tail.as_ref().and_then(|tail| tail.scan.as_ref());
     let end_seq = end.map_or(0, |scan| scan.summary.next_seq);
     let mut told = RecoveryPlan {
         refuses: plan.refuses(),
         verdict: Verdict::Clean,
-        findings: of_plan(&plan),
+        findings: looked.findings,
         next_seq: end_seq,
         proven_seq: end_seq,
         cut: Vec::new(),

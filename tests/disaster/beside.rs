@@ -109,7 +109,8 @@ fn is_what_readers_were_told_a_witness() {
 
 #[track_caller]
 fn harm_is_not_told_to_a_reader(options: &Options) {
-    let error = options.open_reader(DIR).map(|_| ()).unwrap_err();
+    let read = |reader: Reader| reader.scan(..)?.find_map(Result::err).map_or(Ok(()), Err);
+    let error = options.open_reader(DIR).and_then(read).unwrap_err();
     assert_eq!(
         error.kind(),
         ErrorKind::Damaged,

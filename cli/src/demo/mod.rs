@@ -8,6 +8,7 @@ mod writer;
 pub use writer::{WriterArgs, run as run_writer};
 
 use crate::{
+    bench::file_system,
     exit::{About, Failure, In, Outcome},
     input::{Framing, Input},
     open, output,
@@ -125,7 +126,7 @@ impl Demo {
             "input  {lines}, {} of {name}",
             output::bytes(*byte_count)
         ))?;
-        let kind = source::file_system(&place.path);
+        let kind = file_system(&place.path);
         let on = kind
             .as_ref()
             .map(|kind| format!(" on {kind}"))

@@ -143,19 +143,3 @@ fn files_in(place: &Path, extension: Option<&str>) -> Vec<PathBuf> {
     paths.sort();
     paths
 }
-
-/// The kind of file system that a directory is on, where the system tells.
-pub fn file_system(dir: &Path) -> Option<String> {
-    let dir = fs::canonicalize(dir).ok()?;
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mut best: Option<(usize, &str)> = None;
-    for line in mounts.lines() {
-        let mut words = line.split(' ').skip(1);
-        let (point, kind) = (words.next()?, words.next()?);
-        let length = Path::new(point).components().count();
-        if dir.starts_with(point) && best.is_none_or(|(longest, _)| length >= longest) {
-            best = Some((length, kind));
-        }
-    }
-    best.map(|(_, kind)| kind.to_owned())
-}

@@ -22,7 +22,8 @@ use std::{
 
 pub const EXAMPLES: &str = "\
 Each column of the bar is a share of the log's bytes; neighbouring segments differ in shade, and dots
-are space allocated ahead. Takes no lock and writes nothing.
+are space allocated ahead. Takes no lock and writes nothing. Where something does not verify, the
+picture is of what does, and it ends with 3.
 
 Dirty is what `cairn compact` may shrink: sealed segments with keys that were never compacted.
 
@@ -61,6 +62,8 @@ struct Picture {
     proven_seq: Seq,
     next_seq: Seq,
     quarantine_bytes: u64,
+    /// Why the rest cannot be shown, if there is a rest.
+    whole: Outcome,
     /// The cursors; none if they cannot be told.
     cursors: Option<Vec<CursorInfo>>,
 }
@@ -68,11 +71,13 @@ struct Picture {
 pub fn run(args: &StatArgs) -> Outcome {
     let picture = look(&args.dir)?;
     if args.json {
-        return Ok(stream::json(&picture.json())?);
+        stream::json(&picture.json())?;
+        return picture.whole;
     }
     let mut out = stream::pretty();
     picture.draw(&mut out, args)?;
-    Ok(out.flush()?)
+    out.flush()?;
+    picture.whole
 }
 
 fn look(dir: &Path) -> Outcome<Picture> {
@@ -120,6 +125,7 @@ fn look(dir: &Path) -> Outcome<Picture> {
         segments,
         proven_seq: reader.end_seq(),
         next_seq,
+        whole: open::check_end(&reader, dir),
         quarantine_bytes: bytes_in(&dir.join(names::QUARANTINE)),
         cursors: open::existing().cursors(dir).ok(),
     })
@@ -164,7 +170,14 @@ fn unsealed(dir: &Path, id: SegmentId, state: &'static str, base_seq: Seq) -> Ou
         }
         _ => {}
     });
-    counted.in_log(dir)?;
+    match counted.in_log(dir) {
+        // What is wrong is told behind the picture.
+        Err(Failure::Engine(error, _)) if !dir.join(names::segment(id)).exists() => {
+            segment.state = "gone";
+            drop(error);
+        }
+        counted => counted?,
+    }
     Ok(segment)
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Chain {
     links: Vec<TailWriter>,
     /// Where the tail begins, if it has no link.
     base_seq: Seq,
-    /// The place behind which only a newer program can read.
+    /// The place behind which only a newer program can read, or what is missing behind it.
     beyond: Option<Error>,
     /// The highest seq below which anything that verifies says that all was durable.
     attested_seq: Seq,
@@ -64,6 +64,11 @@ impl Chain {
 
     pub(super) fn attested_seq(&self) -> Seq {
         self.attested_seq
+    }
+
+    /// Ends in an error, if it does not end in one already.
+    pub(super) fn end_with(&mut self, error: &Error) {
+        self.beyond.get_or_insert_with(|| error.clone());
     }
 
     /// Takes in what something beyond the chain says.

@@ -56,6 +56,8 @@ pub(crate) struct Follower {
 struct Known {
     manifest: Manifest,
     chain: Chain,
+    /// What was wrong with the log, as long as its manifest is this one.
+    damage: Option<Error>,
     /// What the watermark file told at the last look.
     told: Option<WatermarkFile>,
     /// The generation of the manifest that the catalog shows.
@@ -63,8 +65,13 @@ struct Known {
 }
 
 impl Follower {
-    /// Looks at a log for the first time. Something says of it that all below a seq was durable.
-    pub(crate) fn new(dir: Dir, mapped: bool, attested_seq: Seq) -> Result<Self> {
+    /// Looks at a log for the first time. Something says of it that all below a seq was durable, and that
+    /// not all of that is there.
+    pub(crate) fn new(
+        dir: Dir,
+        mapped: bool,
+        (attested_seq, damage): (Seq, Option<Error>),
+    ) -> Result<Self> {
         let manifest = read_manifest(&dir)?;
         let mut chain = Chain::new();
         chain.attest(attested_seq);
@@ -76,6 +83,7 @@ impl Follower {
             known: Mutex::new(Known {
                 manifest,
                 chain,
+                damage,
                 told: None,
                 shown: None,
             }),
@@ -99,6 +107,7 @@ impl Follower {
             known: Mutex::new(Known {
                 manifest: known.manifest.clone(),
                 chain: known.chain.apart(),
+                damage: known.damage.clone(),
                 ..*known
             }),
             #[cfg(feature = "async")]
@@ -198,26 +207,45 @@ impl Follower {
         }
         check_log_id(known.manifest.log_id, manifest.log_id)
             .map_err(|defect| Error::defect(Op::Read, Place::file(names::MANIFEST), defect))?;
-        known.manifest = manifest;
+        (known.manifest, known.damage) = (manifest, None);
         Ok(true)
     }
 
     /// Goes on scanning up to what is durable, and shows it.
     fn scan_on(&self, known: &mut Known, told: Option<WatermarkFile>) -> Result<()> {
         let Known {
-            manifest, chain, ..
+            manifest,
+            chain,
+            damage,
+            ..
         } = known;
-        chain.take_over(&self.dir, manifest)?;
+        // Of a log that is damaged anyway, what verifies is shown, and then why there is no more.
+        let settle = |chain: &mut Chain, outcome: Result<()>| match outcome {
+            Err(error) if damage.is_some() && error.kind() == ErrorKind::Damaged => {
+                chain.end_with(&error);
+                Ok(())
+            }
+            outcome => outcome,
+        };
+        let outcome = chain.take_over(&self.dir, manifest);
+        settle(chain, outcome)?;
         let told_seq = told.map_or(0, |told| told.durable_seq);
-        chain.scan_on(&self.dir, manifest, told_seq.max(chain.attested_seq()))?;
+        let outcome = chain.scan_on(&self.dir, manifest, told_seq.max(chain.attested_seq()));
+        settle(chain, outcome)?;
         let mut ahead = None;
         // At first also: a power cut may have left a watermark file that is old.
         if self.is_on_its_own(told) || known.shown.is_none() {
             let mut all = chain.apart();
-            all.scan_on(&self.dir, manifest, Seq::MAX)?;
+            let outcome = all.scan_on(&self.dir, manifest, Seq::MAX);
+            settle(&mut all, outcome)?;
             chain.attest(all.attested_seq());
-            chain.scan_on(&self.dir, manifest, chain.attested_seq())?;
+            let outcome = chain.scan_on(&self.dir, manifest, chain.attested_seq());
+            settle(chain, outcome)?;
             ahead = Some(all).filter(|_| self.level == Level::Written);
+        }
+        if let Some(error) = damage {
+            chain.end_with(error);
+            ahead.iter_mut().for_each(|ahead| ahead.end_with(error));
         }
         let durable_seq = told_seq.max(chain.attested_seq()).min(chain.next_seq());
         let shown = ahead.as_ref().unwrap_or(chain);

@@ -1,5 +1,7 @@
 //! `cairn compact`: keeps the newest record of each key.
 
+mod plan;
+
 use crate::{
     exit::{In, Outcome},
     open::{self, WriterArgs},
@@ -23,6 +25,7 @@ writing. Run again, it goes on where it ended.
 
 Examples:
   cairn compact orders.log
+  cairn compact orders.log --rotate --dry-run
   cairn compact orders.log --rotate --tombstone-age 7d --rate none
   cairn compact orders.log --memory 16M --hashed --json";
 
@@ -48,6 +51,9 @@ pub struct CompactArgs {
     /// The size of new segments in bytes: smaller ones are joined up to it
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = open::size)]
     segment_bytes: u64,
+    /// Read the records and tell which would be dropped, and drop nothing; needs no lock
+    #[arg(long)]
+    dry_run: bool,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -68,6 +74,9 @@ fn rate(text: &str) -> Result<Rate, String> {
 }
 
 pub fn run(args: &CompactArgs) -> Outcome {
+    if args.dry_run {
+        return tell_plan(args, &plan::look(args)?);
+    }
     let dir = &args.writer.dir;
     let how = CompactOptions::new()
         .tombstone_age_min(args.tombstone_age)
@@ -94,6 +103,27 @@ pub fn run(args: &CompactArgs) -> Outcome {
     let stats = log.stats();
     log.close().in_log(dir)?;
     tell(args, &report, &stats, started.elapsed())
+}
+
+fn tell_plan(args: &CompactArgs, plan: &plan::Plan) -> Outcome {
+    let as_json = args.json.then(|| {
+        json!({
+            "applied": false,
+            "dropped_count": plan.dropped_count,
+            "dropped_bytes": plan.dropped_bytes,
+            "kept_count": plan.kept_count,
+            "key_count": plan.key_count,
+        })
+    });
+    stream::report(as_json, |out| {
+        writeln!(
+            out,
+            "compact: would drop {}, {} of keys and values, and keep {}",
+            output::counted(plan.dropped_count, "record"),
+            output::bytes(plan.dropped_bytes),
+            output::count(plan.kept_count)
+        )
+    })
 }
 
 fn tell(args: &CompactArgs, report: &CompactReport, stats: &Stats, elapsed: Duration) -> Outcome {
