@@ -35,6 +35,11 @@ Exit codes:
 
 A reader of any other output may go away at any time: that ends the tool quietly, with 0.";
 
+/// What the help of each command says about the codes, if it has no more to say.
+pub const HELP_OF_ONE: &str = "\
+Exit codes: 0 done; 1 it could not be done; 3 bytes that were durable do not verify; 4 a newer version of
+cairn wrote a part of the log; 64 the command line makes no sense. `cairn --help` says more.";
+
 /// What there is to do about a log of a newer program.
 const NEWER: &str =
     "use the newer cairn that wrote it; nothing here is damaged, and this one changes nothing";

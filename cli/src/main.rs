@@ -33,7 +33,7 @@ mod top;
 mod trim;
 mod verify;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Failure, Outcome};
 use std::process::ExitCode;
 
@@ -134,7 +134,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let usage = error.use_stderr();
@@ -148,6 +149,17 @@ fn main() -> ExitCode {
     };
     stream::settle(cli.color, cli.quiet);
     exit::report(run(cli))
+}
+
+/// The command line, each command with its exit codes.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let help = command.get_after_long_help().map(ToString::to_string);
+        match help.unwrap_or_default() {
+            help if help.contains("Exit codes:") => command,
+            help => command.after_long_help(format!("{help}\n\n{}", exit::HELP_OF_ONE)),
+        }
+    })
 }
 
 fn run(cli: Cli) -> Outcome {
@@ -178,8 +190,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Replay(args) => replay::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Completions(args) => manual::completions(&args, Cli::command()),
-        Command::Man(args) => manual::man(&args, Cli::command()),
+        Command::Completions(args) => manual::completions(&args, command()),
+        Command::Man(args) => manual::man(&args, command()),
         Command::DemoWriter(args) => demo::run_writer(&args),
     }
 }

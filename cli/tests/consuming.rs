@@ -27,8 +27,10 @@ fn a_consumer_goes_on_where_it_left_off() {
         .says("no cursors");
     let run = scratch.run(&["consume", "log", "mailer", "--max", "2"]);
     assert_eq!(run.ok().out(), "record 0\nrecord 1\n");
+    run.says("no cursor `mailer` yet: begins one at seq 0");
     let run = scratch.run(&["consume", "log", "mailer", "--max", "1", "--json"]);
     assert_eq!(run.ok().json()["seq"], 2);
+    assert_eq!(run.err(), "");
     let rest = scratch.run(&["consume", "log", "mailer"]).ok().out();
     let expected: String = (3..3000)
         .map(|number| format!("record {number}\n"))

@@ -194,6 +194,69 @@ fn colours_only_where_they_are_wanted() {
 }
 
 #[test]
+fn colours_are_as_asked_for() {
+    let scratch = Scratch::new();
+    scratch.log("log", 100);
+    let coloured = |when: &str, set: &[(&str, &str)]| {
+        let mut command = scratch.command(&["stat", "log", "--color", when]);
+        command.env_remove("NO_COLOR").envs(set.iter().copied());
+        command.output().expect("it ran").stdout.contains(&0x1b)
+    };
+    let (no, forced) = ([("NO_COLOR", "1")], [("CLICOLOR_FORCE", "1")]);
+    for (when, set, expected) in [
+        ("auto", &[][..], false),
+        ("auto", &forced, true),
+        ("auto", &no, false),
+        ("always", &[], true),
+        ("always", &no, true),
+        ("never", &[], false),
+        ("never", &forced, false),
+    ] {
+        assert_eq!(coloured(when, set), expected, "{when} {set:?}");
+    }
+    scratch
+        .run(&["stat", "log", "--color", "red"])
+        .ends_with(64);
+}
+
+#[test]
+fn quiet_says_errors_and_shows_what_was_asked_for() {
+    let scratch = Scratch::new();
+    scratch.run_with(&["append", "log", "-q"], "a\nb\nc\n").ok();
+    for args in [
+        &["consume", "log", "mailer", "--max", "0"][..],
+        &["trim", "log", "1"],
+        &["rewind", "log", "2"],
+        &["compact", "log", "--rotate"],
+        &["retain", "log", "--bytes", "1G"],
+        &["backup", "log", "copy"],
+        &["cursor", "set", "log", "mailer", "1"],
+        &["salvage", "log", "rescued"],
+    ] {
+        let run = scratch.run(&[args, &["--quiet"]].concat());
+        assert_eq!((run.ok().out(), run.err()), Default::default(), "{args:?}");
+    }
+    assert_eq!(scratch.run(&["cat", "log", "--quiet"]).ok().out(), "b\n");
+    let run = scratch.run(&["trim", "log", "1", "--quiet", "--json"]);
+    assert_eq!(run.ok().json()["applied"], true);
+    let run = scratch.run(&["cat", "nowhere", "--quiet"]);
+    run.ends_with(1).says("there is no log here");
+}
+
+#[test]
+fn the_help_of_every_command_has_its_exit_codes() {
+    let scratch = Scratch::new();
+    let help = scratch.run(&["--help"]).out();
+    let commands = help.split_once("Commands:\n").expect("commands").1;
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    for name in commands.filter_map(|line| line.split_whitespace().next()) {
+        if name != "help" {
+            scratch.run(&[name, "--help"]).ok().says("Exit codes:");
+        }
+    }
+}
+
+#[test]
 fn progress_and_colours_on_a_terminal_but_not_with_no_color() {
     // `script` gives a terminal; where it is missing there is nothing to be seen.
     let scratch = Scratch::new();

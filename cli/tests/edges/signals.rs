@@ -13,6 +13,10 @@ const ENDLESS: &[Verb] = &[
         ..VERBS[4]
     },
     Verb {
+        line: "top log --interval 0.01",
+        ..VERBS[4]
+    },
+    Verb {
         line: "consume log mailer --no-ack -f",
         ..VERBS[4]
     },
