@@ -299,6 +299,8 @@ impl Scan {
                     // And a part of what is below it may still be there.
                     return Err(Error::trimmed(Op::Read, first, head_seq));
                 }
+                // The walk forwards has shown it since this one began, and between them is a gap.
+                Some(record) if record.seq() < first => *next = first,
                 Some(record) => {
                     *next = record.seq();
                     return Ok(Some(record));
