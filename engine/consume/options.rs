@@ -10,6 +10,7 @@ use std::time::Duration;
 
 /// Where a new cursor starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Start {
     /// At the oldest record kept.
     #[default]
