@@ -9,7 +9,7 @@
 //! Called by `Log`, consume and backup; calls format, append for the ledger.
 
 use crate::{
-    append::Core,
+    append::{Core, Inside},
     error::{Defect, Error, Op, Place, Result},
     format::{Owner, cursor::CursorFile, names},
     sync::{Mutex, MutexGuard, Weak},
@@ -214,7 +214,7 @@ impl Cursors {
     /// Replaces a cursor's file; durable when it returns.
     pub(crate) fn save(&self, core: &Core, file: &CursorFile) -> Result<()> {
         let id = file.id;
-        let mut disk = self.lock_disk(core)?;
+        let (_inside, mut disk) = self.lock_disk(core)?;
         self.prepare(core, &mut disk)?;
         let replaced = disk.files.entry(id).or_insert_with(|| {
             let (name, new_name) = (names::cursor(id), names::cursor_new(id));
@@ -228,7 +228,7 @@ impl Cursors {
 
     /// Removes a cursor's file, durably.
     pub(crate) fn remove(&self, core: &Core, id: u64) -> Result<()> {
-        let mut disk = self.lock_disk(core)?;
+        let (_inside, mut disk) = self.lock_disk(core)?;
         disk.files.remove(&id);
         for name in [names::cursor(id), names::cursor_alt(id)] {
             let removed = self.dir.remove_if_there(&name);
@@ -242,9 +242,9 @@ impl Cursors {
     }
 
     /// The right to change files, as long as the log takes appends.
-    fn lock_disk(&self, core: &Core) -> Result<MutexGuard<'_, Disk>> {
-        core.check_usable(Op::Consume)?;
-        Ok(self.disk.lock())
+    fn lock_disk<'a>(&'a self, core: &'a Core) -> Result<(Inside<'a>, MutexGuard<'a, Disk>)> {
+        let inside = core.enter(Op::Consume)?;
+        Ok((inside, self.disk.lock()))
     }
 
     /// Sees to it that the directory is there, and stays.

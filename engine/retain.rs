@@ -49,7 +49,7 @@ pub enum StoppedBy {
 /// Drops what passes the limits, of what no consumer holds.
 pub(crate) fn retain(core: &Core, limits: &Retention, held: Held) -> Result<RetainReport> {
     // Also if nothing is to be dropped: after a commit that is undecided nobody knows the head.
-    core.check_usable(Op::Trim)?;
+    core.check_going(Op::Trim)?;
     let now_ms = core.dir().vfs().unix_time_ms();
     let mut report = plan(&core.catalog().load(), limits, held.seq, now_ms);
     if report.segment_count > 0 {

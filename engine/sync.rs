@@ -12,7 +12,14 @@ mod imp {
         atomic::{AtomicU32, Ordering::SeqCst},
     };
 
+    pub(crate) use std::thread::ThreadId;
+
     pub(crate) type JoinHandle = std::thread::JoinHandle<()>;
+
+    /// Which thread this is.
+    pub(crate) fn thread_id() -> ThreadId {
+        std::thread::current().id()
+    }
 
     /// A word on which threads wait for its change.
     ///
@@ -108,7 +115,13 @@ mod imp {
         time::Duration,
     };
 
+    pub(crate) use shuttle::thread::ThreadId;
+
     pub(crate) type JoinHandle = shuttle::thread::JoinHandle<()>;
+
+    pub(crate) fn thread_id() -> ThreadId {
+        shuttle::thread::current().id()
+    }
 
     /// Shuttle knows no time: a wait lasts until it is woken.
     #[derive(Clone, Copy, Debug)]

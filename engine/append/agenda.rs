@@ -3,7 +3,7 @@
 //! It only looks, takes the queue's lock once for all, because those who append want it too, and never
 //! the writer's, which is held during a write.
 
-use super::{Core, maintain::SPARE_BYTES, queue::State};
+use super::{Core, maintain::SPARE_BYTES, state::State};
 use crate::{
     format::batch::BATCH_HEADER_BYTES,
     options::Durability,
@@ -74,7 +74,7 @@ impl Core {
             agenda.maintain_after = Duration::ZERO;
         }
         if now >= agenda.maintain_after {
-            if state.seal_due && state.poison.is_none() {
+            if state.seal_due && state.life.poison().is_none() {
                 return Duty::Maintain;
             }
             // What was begun is filled up to where it was due then.
@@ -93,10 +93,10 @@ impl Core {
             return Duty::Sync;
         }
         #[cfg(feature = "async")]
-        if let Some(errand) = state.next_errand() {
+        if let Some(errand) = state.errands.pop_front() {
             return Duty::Errand(errand);
         }
-        if state.stop_worker {
+        if state.life.is_over() {
             return Duty::End;
         }
         if let Some(tail) = state.write_back.take() {
@@ -158,7 +158,7 @@ impl Core {
         let to_come = |at: &Duration| !leading || *at > now;
         let idle = self.watermark_deadline(state).filter(to_come);
         state.idle_armed = idle.is_some();
-        if state.poison.is_some() {
+        if state.life.poison().is_some() {
             return None;
         }
         // After a write that failed: not before it is time to try again.
@@ -178,7 +178,7 @@ impl Core {
         let wanted = state.attested_seq < self.durable_seq()
             && state.unsynced_since.is_none()
             && state.queue.is_empty()
-            && state.poison.is_none()
+            && state.life.poison().is_none()
             && state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
         let after = self.options.idle_watermark.filter(|_| wanted)?;
         let at = state.synced_at?.saturating_add(after);
@@ -187,7 +187,9 @@ impl Core {
 
     /// When what was only written has waited long enough for its sync.
     fn sync_deadline(&self, state: &State) -> Option<Duration> {
-        let since = state.unsynced_since.filter(|_| state.poison.is_none())?;
+        let since = state
+            .unsynced_since
+            .filter(|_| state.life.poison().is_none())?;
         Some(since.saturating_add(self.options.sync_interval?))
     }
 
@@ -198,7 +200,7 @@ impl Core {
     fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
         let pays = self.options.durability == Durability::Durable
             && state.usual_group_bytes <= FILLED_GROUP_BYTES_MAX;
-        if !pays || state.poison.is_some() {
+        if !pays || state.life.poison().is_some() {
             return None;
         }
         let full = self.options.segment_bytes;

@@ -55,9 +55,11 @@ impl Completion {
         known.then_some(Ok(()))
     }
 
-    pub(super) fn written(&self) {
+    /// Says so; gives the tasks to wake, as the others here do.
+    #[must_use = "tasks sleep on"]
+    pub(super) fn written(&self) -> Vec<Waker> {
         self.word.store(WRITTEN);
-        self.wake(&self.parked_for_write);
+        self.wake(&self.parked_for_write)
     }
 
     /// Says so to whoever looks; who is parked is woken by [`wake_all`](Self::wake_all).
@@ -65,24 +67,27 @@ impl Completion {
         self.word.store(DURABLE);
     }
 
-    pub(super) fn fail(&self, error: Error) {
+    #[must_use = "tasks sleep on"]
+    pub(super) fn fail(&self, error: Error) -> Vec<Waker> {
         *self.error.lock() = Some(error);
         self.word.store(FAILED);
-        self.wake_all();
+        self.wake_all()
     }
 
-    pub(super) fn wake_all(&self) {
-        self.wake(&self.parked_count);
+    #[must_use = "tasks sleep on"]
+    pub(super) fn wake_all(&self) -> Vec<Waker> {
+        self.wake(&self.parked_count)
     }
 
-    fn wake(&self, concerned_count: &AtomicUsize) {
-        if self.watched.load(SeqCst) {
-            let wakers = std::mem::take(&mut *self.wakers.lock());
-            wakers.into_iter().for_each(Waker::wake);
-        }
+    /// Wakes threads. Tasks are woken by the caller, when it holds no lock: their wakers are not ours.
+    fn wake(&self, concerned_count: &AtomicUsize) -> Vec<Waker> {
         if concerned_count.load(SeqCst) > 0 {
             self.word.wake_all();
         }
+        if !self.watched.load(SeqCst) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.wakers.lock())
     }
 
     /// How many threads wait for it.
@@ -129,10 +134,16 @@ impl Completion {
 
     /// Leaves a waker to be woken at the next change.
     pub(super) fn watch(&self, waker: &Waker) {
+        let waker = waker.clone();
         let mut wakers = self.wakers.lock();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
+        let spare = if wakers.iter().any(|known| known.will_wake(&waker)) {
+            Some(waker)
+        } else {
+            wakers.push(waker);
+            None
+        };
+        drop(wakers);
+        drop(spare);
         self.watched.store(true, SeqCst);
     }
 }

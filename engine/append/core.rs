@@ -1,6 +1,6 @@
 //! What the rooms of appending share: waiting for a group, syncing, stopping, a quiet moment.
 
-use super::{Core, completion::Completion, queue::State};
+use super::{Core, completion::Completion, held::Held};
 use crate::{
     catalog::{CatalogCell, Level},
     error::{Error, ErrorKind, Op, Place, Result},
@@ -8,7 +8,7 @@ use crate::{
     manifest::ManifestStore,
     options::{Durability, Options},
     segment::TailWriter,
-    sync::{Arc, MutexGuard, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     types::{LogId, Seq},
     vfs::Dir,
 };
@@ -18,14 +18,14 @@ impl Core {
     pub(super) fn wait(&self, done: &Arc<Completion>, level: Durability) -> Result<()> {
         match done.reached(level) {
             Some(outcome) => outcome,
-            None => self.wait_holding(self.state.lock(), done, level),
+            None => self.wait_holding(self.lock(), done, level),
         }
     }
 
     /// The same with the queue in hand, as it is right after queueing.
     pub(super) fn wait_holding<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Held<'a>,
         done: &Arc<Completion>,
         level: Durability,
     ) -> Result<()> {
@@ -45,7 +45,7 @@ impl Core {
             if let Some(outcome) = done.reached(level) {
                 return outcome;
             }
-            state = self.state.lock();
+            state = self.lock();
         }
     }
 
@@ -53,7 +53,7 @@ impl Core {
     /// buffered records since it last asked. Gives the seq below which all is durable.
     pub(crate) fn sync(&self) -> Result<Seq> {
         let durable_seq = self.sync_all()?;
-        let lost = self.state.lock().lost_buffered.take();
+        let lost = self.lock().lost_buffered.take();
         lost.map_or(Ok(durable_seq), Err)
     }
 
@@ -68,7 +68,7 @@ impl Core {
     /// Names the end in the manifest, so that later damage to it is provable: if all that was written
     /// is durable, and no sync failed.
     pub(super) fn commit_end(&self) -> Result<()> {
-        Self::check_open(&self.state.lock(), Op::Sync)?;
+        self.check_going(Op::Close)?;
         let durable_seq = self.durable_seq();
         match self.maintain_finished(Op::Close) {
             // There is no room for the ledger. Then what is finished stays unsealed, and the manifest
@@ -126,10 +126,7 @@ impl Core {
         if let Err(error) = &outcome
             && self.dir.sync_failed()
         {
-            let mut state = self.state.lock();
-            if state.poison.is_none() {
-                self.poison(&mut state, None, error);
-            }
+            self.poison_by(error);
         }
         outcome
     }
@@ -160,65 +157,66 @@ impl Core {
         if refused || !self.manifest.is_undecided() {
             return Err(error);
         }
-        let mut state = self.state.lock();
-        if state.poison.is_none() {
-            self.poison(&mut state, None, &error);
-        }
+        self.poison_by(&error);
         Err(error.consequence(ErrorKind::Indeterminate, op))
     }
 
+    /// Runs `change` while nobody writes and nothing is queued or unsynced. Whoever appends waits from
+    /// the beginning, so that what is queued comes to an end.
     pub(super) fn exclusively<T>(
         &self,
         op: Op,
         change: impl FnOnce(&Self, &mut TailWriter, Seq) -> Result<T>,
     ) -> Result<T> {
-        let next_seq = loop {
-            self.sync_all()?;
-            self.maintain_finished(op)?;
-            let mut state = self.state.lock();
-            Self::check_open(&state, op)?;
-            let durable_seq = self.durable_seq();
-            let settled = state.queue.is_empty() && durable_seq == state.next_seq;
-            if !state.leading && settled && self.writer.lock().finished.is_empty() {
-                state.leading = true;
-                state.end_changes = true;
-                break state.next_seq;
-            }
-        };
-        let (result, plan) = {
-            let _only_one = self.maintenance.lock();
+        let mut state = self.wait_for_end(self.lock());
+        state.life.check_going(op)?;
+        state.end_changes = true;
+        drop(state);
+        let settled = self.settle_end(op);
+        let mut plan = None;
+        let result = settled.and_then(|next_seq| {
+            let _only_one = self.hold_segments();
             let mut writer = self.writer.lock();
             let result = change(self, &mut writer.tail, next_seq);
-            (result, (writer.tail.tail.clone(), writer.tail.summary.end))
-        };
-        let mut state = self.state.lock();
-        state.plan = plan;
-        state.leading = false;
+            plan = Some((writer.tail.tail.clone(), writer.tail.summary.end));
+            result
+        });
+        let mut state = self.lock();
+        if let Some(plan) = plan {
+            state.plan = plan;
+            state.leading = false;
+        }
         state.end_changes = false;
         self.hand_on(&mut state);
         drop(state);
         self.stop_after(result)
     }
 
-    /// The error of an append that comes after the log stopped taking any.
-    pub(super) fn check_open(state: &State, op: Op) -> Result<()> {
-        if let Some(error) = &state.poison {
-            return Err(error.consequence(ErrorKind::Poisoned, op));
+    /// Makes all that is queued durable, seals what is finished, and takes the lead. Nothing is queued
+    /// meanwhile.
+    fn settle_end(&self, op: Op) -> Result<Seq> {
+        loop {
+            let mut state = self.lock();
+            state.life.check_going(op)?;
+            if state.leading {
+                drop(self.wait_here(state));
+                continue;
+            }
+            if !state.queue.is_empty() || self.durable_seq() < state.next_seq {
+                let done = state.back_durable();
+                done.map_or(Ok(()), |done| {
+                    self.wait_holding(state, &done, Durability::Durable)
+                })?;
+                continue;
+            }
+            if !self.writer.lock().finished.is_empty() {
+                drop(state);
+                self.maintain_finished(op)?;
+                continue;
+            }
+            state.leading = true;
+            return Ok(state.next_seq);
         }
-        if state.closed && op != Op::Sync {
-            return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
-        }
-        Ok(())
-    }
-
-    /// While it is held, segments are neither sealed nor trimmed, rewound or swapped.
-    pub(crate) fn hold_segments(&self) -> MutexGuard<'_, ()> {
-        self.maintenance.lock()
-    }
-
-    /// Whether the log takes changes: not after it was closed or poisoned; the error says why.
-    pub(crate) fn check_usable(&self, op: Op) -> Result<()> {
-        Self::check_open(&self.state.lock(), op)
     }
 
     pub(crate) fn durable_seq(&self) -> Seq {

@@ -1,9 +1,8 @@
 //! After a write or a sync failed: what of the queue goes back, and who is told what.
 
-use super::{Core, Spare, completion::Completion, group::Group, queue::State};
+use super::{Core, Spare, completion::Completion, group::Group, state::State};
 use crate::{
     error::{Error, ErrorKind, Op},
-    observe::event,
     options::Durability,
     segment::Tail,
     sync::Arc,
@@ -27,10 +26,11 @@ impl Core {
             kept = 0;
         }
         let dropped = state.queue.split_off(kept);
+        let state = &mut *state;
         for group in &mut state.queue {
             // Whoever waits for a sync of it is told now; the records themselves wait on.
             let done = std::mem::replace(&mut group.done, Arc::new(Completion::default()));
-            done.fail(error.clone());
+            state.after.fail(&done, error.clone());
             group.wants = Durability::Buffered;
             group.open = false;
         }
@@ -49,16 +49,18 @@ impl Core {
         for group in dropped {
             if group.has_no_records() && all_durable {
                 // A sync that was asked for behind a watermark has nothing left to do.
-                group.done.written();
+                let wakers = group.done.written();
+                state.after.wake(wakers);
                 group.done.durable();
-                group.done.wake_all();
+                let wakers = group.done.wake_all();
+                state.after.wake(wakers);
             } else {
                 drop_group(state, &group, error);
             }
         }
         state.queued_bytes = state.queue.iter().map(|group| group.buffer.len()).sum();
         state.buffered_since = (!state.queue.is_empty()).then_some(now);
-        event!(warn, "write failed", error = tracing_text(error));
+        state.after.write_failed(error);
     }
 
     /// Where the next group goes when this one is dropped.
@@ -78,23 +80,27 @@ impl Core {
     /// A sync failed: nothing is retried and nothing lies. The group that was written may or may not
     /// survive; what was only queued is not and will not be in the log.
     pub(super) fn poison(&self, state: &mut State, written: Option<&Group>, error: &Error) {
-        event!(error, "poisoned", error = tracing_text(error));
-        state.poison = Some(error.clone());
+        state.life.poison_with(error);
+        state.after.poisoned(error);
         if let Some(group) = written {
-            group
-                .done
-                .fail(error.consequence(ErrorKind::Indeterminate, Op::Append));
+            let error = error.consequence(ErrorKind::Indeterminate, Op::Append);
+            state.after.fail(&group.done, error);
         }
-        for group in state.queue.drain(..) {
-            group
-                .done
-                .fail(error.consequence(ErrorKind::Poisoned, Op::Append));
+        for group in std::mem::take(&mut state.queue) {
+            let error = error.consequence(ErrorKind::Poisoned, Op::Append);
+            state.after.fail(&group.done, error);
         }
         state.queued_bytes = 0;
         state.write_back = None;
         self.make_room(state);
-        self.watermark
-            .fail(error.consequence(ErrorKind::Poisoned, Op::Read));
+    }
+
+    /// As [`poison`](Self::poison), unless it is already: what was only queued is not in the log.
+    pub(super) fn poison_by(&self, error: &Error) {
+        let mut state = self.lock();
+        if state.life.poison().is_none() {
+            self.poison(&mut state, None, error);
+        }
     }
 }
 
@@ -110,15 +116,5 @@ fn drop_group(state: &mut State, group: &Group, error: &Error) {
     if group.buffered_count > 0 {
         state.lost_buffered.get_or_insert_with(|| error.clone());
     }
-    group.done.fail(error.clone());
-}
-
-#[cfg(feature = "tracing")]
-fn tracing_text(error: &Error) -> impl tracing::Value {
-    tracing::field::display(error.to_string())
-}
-
-#[cfg(not(feature = "tracing"))]
-fn tracing_text(error: &Error) -> &Error {
-    error
+    state.after.fail(&group.done, error.clone());
 }

@@ -6,7 +6,7 @@
 
 use super::{
     AppendOptions, Core, NewRecord, Ticket,
-    queue::{Attempt, For, State},
+    queue::{Attempt, For},
 };
 use crate::{
     error::Result,
@@ -51,19 +51,22 @@ impl<T> Future for Later<T> {
     type Output = T;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        // Cloned and dropped while nothing is locked: it is not ours.
+        let waker = context.waker().clone();
         let mut outcome = self.outcome.lock();
-        match outcome.value.take() {
-            Some(value) => Poll::Ready(value),
-            None => {
-                outcome.waker = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
+        let value = outcome.value.take();
+        let unneeded = match value {
+            Some(_) => Some(waker),
+            None => outcome.waker.replace(waker),
+        };
+        drop(outcome);
+        drop(unneeded);
+        value.map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl Core {
-    /// Has the worker do something that blocks. Without a worker, or after it ended, it is done here.
+    /// Has the worker do something that blocks. Without a worker, or after it ended, or once the log is being closed, it is done here.
     pub(crate) fn later<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -79,8 +82,8 @@ impl Core {
             drop(told);
             waker.into_iter().for_each(Waker::wake);
         }));
-        let mut state = self.state.lock();
-        if self.options.background && !state.worker_ended {
+        let mut state = self.lock();
+        if self.options.background && !state.worker_ended && !state.life.is_over() {
             state.errands.push_back(errand);
             drop(state);
             self.nudge_worker();
@@ -103,13 +106,18 @@ impl Core {
         how.check()?;
         let level = how.durability.unwrap_or(self.options.durability);
         let body_bytes = self.check(records, how)?;
-        let attempt = self.attempt(self.state.lock(), records, how, level, body_bytes)?;
-        let (mut state, why) = match attempt {
-            Attempt::Queued((seqs, done), _) => {
-                self.nudge_worker();
-                return Poll::Ready(Ok(Ticket::new(self.clone(), seqs, done, level)));
+        // Cloned while nothing is locked, and only if it is needed: it is not ours.
+        let mut waker = None;
+        let (mut state, why) = loop {
+            match self.attempt(self.lock(), records, how, level, body_bytes)? {
+                Attempt::Queued((seqs, done), _) => {
+                    self.nudge_worker();
+                    return Poll::Ready(Ok(Ticket::new(self.clone(), seqs, done, level)));
+                }
+                Attempt::Wait(state, why) if waker.is_some() => break (state, why),
+                Attempt::Wait(state, _) => drop(state),
             }
-            Attempt::Wait(state, why) => (state, why),
+            waker = Some(context.waker().clone());
         };
         if !self.options.background {
             // Without a worker the one who polls does the work.
@@ -126,18 +134,12 @@ impl Core {
             *tried = true;
             (state.stuck, state.retry_at, state.try_now) = (None, None, true);
         }
-        let waker = context.waker();
-        if !state.room_wakers.iter().any(|known| known.will_wake(waker)) {
-            state.room_wakers.push(waker.clone());
+        let known = |waker: &Waker| state.room_wakers.iter().any(|it| it.will_wake(waker));
+        if !waker.as_ref().is_some_and(known) {
+            state.room_wakers.extend(waker.take());
         }
         drop(state);
         self.nudge_worker();
         Poll::Pending
-    }
-}
-
-impl State {
-    pub(super) fn next_errand(&mut self) -> Option<Errand> {
-        self.errands.pop_front()
     }
 }

@@ -1,14 +1,14 @@
 //! Leading a group: one write, one sync, and what follows when either fails.
 
-use super::{Core, Writer, completion::Completion, group::Group, queue::State};
+use super::{Core, Writer, completion::Completion, group::Group, held::Held, state::State};
 use crate::{
     catalog::Level,
     error::{Error, Op, Place, Result},
     format::SegmentHeader,
-    observe::{Counters, event},
+    observe::Counters,
     options::Durability,
     segment::{Summary, TailWriter, Way},
-    sync::{self, Arc, MutexGuard, atomic::Ordering},
+    sync::{self, Arc, atomic::Ordering},
     types::Seq,
 };
 use std::{task::Waker, time::Duration};
@@ -25,6 +25,9 @@ const SCRATCHES_MAX: usize = 4;
 /// After so many buffers have been written without a sync, the disk is given them to begin with.
 const BUFFERS_GIVEN: u64 = 4;
 
+/// Whom to wake once the lead is handed on: threads, and tasks.
+type Told = (Option<Arc<Completion>>, Vec<Waker>);
+
 /// What failed, and what is left of it.
 enum Failure {
     /// Nothing was tried, because a sync of anybody's has failed before.
@@ -40,7 +43,7 @@ impl Core {
     /// failed; everybody concerned has been told then.
     ///
     /// INVARIANT: called with `leading` false; returns with it false.
-    pub(super) fn lead<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Option<Error> {
+    pub(super) fn lead<'a>(&'a self, mut state: Held<'a>) -> Option<Error> {
         debug_assert!(!state.leading, "one leads at a time");
         let first = state.queue.front()?;
         let gathers = first.wants == Durability::Durable;
@@ -62,15 +65,16 @@ impl Core {
 
         let outcome = self.carry_out(&mut group);
 
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.leading = false;
         let (to_wake, error) = match outcome {
-            Ok(to_wake) => {
+            Ok((to_wake, wakers)) => {
+                state.after.wake(wakers);
                 self.settle(&mut state, group);
                 (to_wake, None)
             }
             Err(Failure::Refused(error)) => {
-                group.done.fail(error.clone());
+                state.after.fail(&group.done, error.clone());
                 self.poison(&mut state, None, &error);
                 (None, Some(error))
             }
@@ -86,7 +90,7 @@ impl Core {
         self.hand_on(&mut state);
         drop(state);
         if let Some(done) = to_wake {
-            done.wake_all();
+            done.wake_all().into_iter().for_each(Waker::wake);
         }
         error
     }
@@ -96,7 +100,7 @@ impl Core {
     ///
     /// If all are there sooner than a trip to the disk takes, waiting saves one. Else a quarter of them
     /// is enough: while these use the disk the others come, and two groups take turns.
-    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn gather<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
         let Some(first) = state.queue.front() else {
             return state;
         };
@@ -125,50 +129,54 @@ impl Core {
             // Who did not come may never: so little is waited in vain, one group of twenty.
             4 * waited
         };
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         state.usual_arrival = (7 * state.usual_arrival + arrival) / 8;
         state
     }
 
     /// Writes and syncs a group, and tells its callers; gives whom to wake once the lead is handed on.
-    fn carry_out(&self, group: &mut Group) -> Result<Option<Arc<Completion>>, Failure> {
+    /// Nobody is told under the writer's lock.
+    fn carry_out(&self, group: &mut Group) -> Result<Told, Failure> {
         self.dir.check_changeable().map_err(|error| {
             Failure::Refused(Error::io(Op::Append, error).at(Place::file(self.dir.path())))
         })?;
-        let mut writer = self.writer.lock();
-        let writer = &mut *writer;
         let wants_sync = group.wants == Durability::Durable;
         let start = wants_sync.then(|| self.dir.vfs().monotonic());
         if !group.buffer.is_empty() {
-            if let Err(failure) = self.write_group(writer, group) {
-                return Err(self.not_written(writer, group, failure));
+            let mut writer = self.writer.lock();
+            let outcome = self.write_group(&mut writer, group);
+            drop(writer);
+            if let Err(failure) = outcome {
+                return Err(self.not_written(group, failure));
             }
             self.watermark.raise(Level::Written, group.next_seq);
         }
-        group.done.written();
-        if let Some(start) = start {
-            self.sync_writer(writer).map_err(Failure::Sync)?;
-            group.disk_time = self.dir.vfs().monotonic().saturating_sub(start);
-            // First of all: what anybody was told is shown to all from then on, whatever becomes of us.
-            self.publish_below(group.next_seq);
-            self.watermark.raise(Level::Durable, group.next_seq);
-            // Before anybody is told: who is quick is back in the queue before this group is settled.
-            group.company = self.parked_count.load(Ordering::Relaxed) + 1;
-            group.done.durable();
-            if self.parked_count.load(Ordering::Relaxed) > group.done.parked_count() {
-                // The next leader, who is among the others, would stand behind all of these for a
-                // processor, and the disk would have nothing to do.
-                return Ok(Some(group.done.clone()));
-            }
-            group.done.wake_all();
+        let wakers = group.done.written();
+        let Some(start) = start else {
+            return Ok((None, wakers));
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        self.sync_writer(&mut self.writer.lock())
+            .map_err(Failure::Sync)?;
+        group.disk_time = self.dir.vfs().monotonic().saturating_sub(start);
+        // First of all: what anybody was told is shown to all from then on, whatever becomes of us.
+        self.publish_below(group.next_seq);
+        self.watermark.raise(Level::Durable, group.next_seq);
+        // Before anybody is told: who is quick is back in the queue before this group is settled.
+        group.company = self.parked_count.load(Ordering::Relaxed) + 1;
+        group.done.durable();
+        if self.parked_count.load(Ordering::Relaxed) > group.done.parked_count() {
+            // The next leader, who is among the others, would stand behind all of these for a
+            // processor, and the disk would have nothing to do.
+            return Ok((Some(group.done.clone()), Vec::new()));
         }
-        Ok(None)
+        Ok((None, group.done.wake_all()))
     }
 
     /// A group was not written. Whoever wanted it durable wanted so what had been written before as well.
-    fn not_written(&self, writer: &mut Writer, group: &Group, failure: Failure) -> Failure {
+    fn not_written(&self, group: &Group, failure: Failure) -> Failure {
         if let (Failure::Write(_), Durability::Durable) = (&failure, group.wants) {
-            if let Err(error) = self.sync_writer(writer) {
+            if let Err(error) = self.sync_writer(&mut self.writer.lock()) {
                 return Failure::Sync(error);
             }
             let written = self.watermark.get(Level::Written);
@@ -232,7 +240,6 @@ impl Core {
         let tail = group.tail.clone();
         self.catalog.swap(|catalog| catalog.tails.push(tail));
         Counters::add(&self.counters.rotation_count, 1);
-        event!(info, "rotated", segment = group.tail.id.0);
         Ok(())
     }
 
@@ -270,7 +277,10 @@ impl Core {
         state.queued_bytes = state.queued_bytes.saturating_sub(group.buffer.len());
         state.retry_at = None;
         state.stuck = None;
-        state.seal_due |= group.begins.is_some();
+        if group.begins.is_some() {
+            state.seal_due = true;
+            state.after.rotated(group.tail.id);
+        }
         if group.wants == Durability::Durable {
             state.company = group.company;
             state.usual_trip = (7 * state.usual_trip + group.disk_time) / 8;
@@ -323,7 +333,8 @@ impl Core {
         if state.room_waiters > 0 {
             self.room.notify_all();
         }
-        state.room_wakers.drain(..).for_each(Waker::wake);
+        let wakers = std::mem::take(&mut state.room_wakers);
+        state.after.wake(wakers);
     }
 
     /// Lets the worker write what nobody waits for with a thread of its own.

@@ -48,17 +48,17 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
 impl Core {
     /// Whether there is a segment to seal or one to prepare.
     fn maintenance_is_due(&self) -> bool {
-        let spare_missing = self.state.lock().spare.is_none();
+        let spare_missing = self.lock().spare.is_none();
         spare_missing || !self.writer.lock().finished.is_empty()
     }
 
     /// Seals what is finished and prepares the next segment. True if there was something to do.
     pub(super) fn maintain(&self, op: Op) -> Result<bool> {
-        let _only_one = self.maintenance.lock();
-        self.state.lock().seal_due = false;
+        let _only_one = self.hold_segments();
+        self.lock().seal_due = false;
         let done = self.maintain_now(op);
         if done.is_err() {
-            self.state.lock().seal_due = true;
+            self.lock().seal_due = true;
         }
         self.stop_after(done)
     }
@@ -67,7 +67,7 @@ impl Core {
         if !self.maintenance_is_due() {
             return Ok(false);
         }
-        Self::check_open(&self.state.lock(), Op::Sync)?;
+        self.check_going(op)?;
         let (spare, full) = match self.new_spare(op) {
             Ok(spare) => (spare, None),
             // What is finished is sealed all the same, and the manifest names no spare for now.
@@ -88,7 +88,7 @@ impl Core {
             return Err(error);
         }
         if let Some(spare) = spare {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             state.spare = Some(spare);
             state.stuck = None;
             self.make_room(&mut state);
@@ -126,7 +126,7 @@ impl Core {
 
     /// Seals what is finished, without preparing more.
     pub(super) fn maintain_finished(&self, op: Op) -> Result<()> {
-        let _only_one = self.maintenance.lock();
+        let _only_one = self.hold_segments();
         if self.writer.lock().finished.is_empty() {
             return Ok(());
         }
@@ -160,7 +160,7 @@ impl Core {
         if !finished.is_empty()
             && let Err(error) = self.sync_segments(&unsynced, tail.id)
         {
-            self.poison(&mut self.state.lock(), None, &error);
+            self.poison_by(&error);
             return Err(error);
         }
         let entries: Vec<SealedEntry> = finished.iter().map(seal).collect();
@@ -190,7 +190,7 @@ impl Core {
             writer.ledger = writer.ledger.take().or(ledger);
             drop(writer);
             if self.manifest.is_undecided() {
-                self.poison(&mut self.state.lock(), None, &error);
+                self.poison_by(&error);
             }
             return Err(error);
         }

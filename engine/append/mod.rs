@@ -4,8 +4,8 @@
 //! the segment, writes it with one positional write, makes it durable with one sync, and hands on
 //! the lead. While a sync is in flight the next group gathers.
 //!
-//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `group` bytes, `lead`
-//! write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends
+//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `held` its lock, `life`
+//! who is inside and closing, `group` bytes, `lead` write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends
 //! that name themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background
 //! thread, `ticket` waiting.
 //!
@@ -21,10 +21,12 @@ mod completion;
 mod core;
 mod failure;
 mod group;
+mod held;
 #[cfg(feature = "async")]
 mod later;
 mod lead;
 mod ledger;
+mod life;
 mod maintain;
 mod publish;
 mod queue;
@@ -33,6 +35,7 @@ mod repeat;
 mod room;
 #[cfg(feature = "async")]
 mod sink;
+mod state;
 #[cfg(test)]
 mod tests;
 mod ticket;
@@ -44,6 +47,7 @@ pub use sink::AppendSink;
 pub use ticket::Ticket;
 
 pub(crate) use ledger::Ledger;
+pub(crate) use life::Inside;
 pub(crate) use maintain::create_spare;
 pub(crate) use worker::Upkeep;
 
@@ -52,15 +56,15 @@ use crate::{
     error::{Error, ErrorKind, Op, Result},
     format::{Owner, Producer},
     manifest::ManifestStore,
-    observe::{Counters, event},
+    observe::Counters,
     options::Options,
     segment::{Space, Tail, TailWriter},
-    sync::{Arc, Condvar, JoinHandle, Mutex, atomic::AtomicUsize},
+    sync::{self, Arc, Condvar, JoinHandle, Mutex, atomic::AtomicUsize},
     types::{SegmentId, Seq},
-    vfs::Dir,
+    vfs::{Dir, VfsLock},
 };
 use publish::Published;
-use queue::State;
+use state::State;
 use std::ops::Range;
 
 /// A file prepared for the next rotation.
@@ -118,12 +122,16 @@ pub(crate) struct Core {
     room: Condvar,
     /// Signals the worker.
     work: Condvar,
+    /// Signals that the log is closed.
+    closed: Condvar,
     writer: Mutex<Writer>,
     /// Held while segments are sealed and prepared.
     maintenance: Mutex<()>,
     upkeep: Option<Arc<dyn Upkeep>>,
     /// What readers in other processes were told.
     published: Mutex<Published>,
+    /// The directory is ours until this is let go.
+    lock_of_dir: Mutex<Option<Box<dyn VfsLock>>>,
 }
 
 /// The one who appends.
@@ -134,7 +142,11 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    pub(crate) fn new(parts: Parts, upkeep: Option<Arc<dyn Upkeep>>) -> Result<Self> {
+    pub(crate) fn new(
+        parts: Parts,
+        lock: Box<dyn VfsLock>,
+        upkeep: Option<Arc<dyn Upkeep>>,
+    ) -> Result<Self> {
         let next_seq = parts.writer.summary.next_seq;
         let state = State::new(
             parts.writer.tail.clone(),
@@ -159,6 +171,7 @@ impl Appender {
             counters: Counters::default(),
             room: Condvar::new(),
             work: Condvar::new(),
+            closed: Condvar::new(),
             writer: Mutex::new(Writer {
                 tail: parts.writer,
                 finished: parts.finished,
@@ -168,6 +181,7 @@ impl Appender {
             maintenance: Mutex::new(()),
             upkeep,
             published: Mutex::new(Published::default()),
+            lock_of_dir: Mutex::new(Some(lock)),
         });
         core.publish();
         let worker = if background {
@@ -217,11 +231,13 @@ impl Appender {
 
     /// Makes everything appended so far durable; gives the seq below which it is.
     pub(crate) fn sync(&self) -> Result<Seq> {
+        self.core.check_usable(Op::Sync)?;
         self.core.sync()
     }
 
     /// Ends the segment: the next append begins a new one.
     pub(crate) fn rotate(&self) -> Result<()> {
+        let _inside = self.core.enter(Op::Rotate)?;
         self.core.rotate()?;
         match self.core.maintain(Op::Rotate) {
             // It has ended, and is sealed. That no file could be made for the time after the next is
@@ -233,21 +249,22 @@ impl Appender {
 
     /// One step of the background work: true if there was something to do.
     pub(crate) fn maintain(&self) -> Result<bool> {
+        let _inside = self.core.enter(Op::Rotate)?;
         let wrote = self.core.write_buffered()? | self.core.write_back_due();
         Ok(self.core.maintain(Op::Rotate)? || wrote)
     }
 
     /// What last failed in the background, once.
     pub(crate) fn take_worker_error(&self) -> Option<Error> {
-        self.core.state.lock().worker_error.take()
+        self.core.lock().worker_error.take()
     }
 
     pub(crate) fn next_seq(&self) -> Seq {
-        self.core.state.lock().next_seq
+        self.core.lock().next_seq
     }
 
     pub(crate) fn queued_bytes(&self) -> u64 {
-        self.core.state.lock().queued_bytes as u64
+        self.core.lock().queued_bytes as u64
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -263,35 +280,17 @@ impl Appender {
         &self.core
     }
 
-    /// Closes in order: everything durable, segments sealed, the end named in the manifest. Further
-    /// calls do nothing.
+    /// Closes in order: everything durable, segments sealed, the end named in the manifest, the directory
+    /// let go. Every call waits for that, and is told the same.
     pub(crate) fn close(&self) -> Result<()> {
+        let closed = self.core.close();
+        let worker = self.worker.lock().take();
+        // A panic of the worker has already poisoned the log; that is what is reported.
+        if let Some(worker) = worker
+            && worker.thread().id() != sync::thread_id()
         {
-            let mut state = self.core.state.lock();
-            if std::mem::replace(&mut state.closed, true) {
-                return Ok(());
-            }
-        }
-        let synced = self.core.sync();
-        self.core.stop_worker();
-        if let Some(worker) = self.worker.lock().take() {
-            // A panic of the worker has already poisoned the log; that is what is reported.
             worker.join().ok();
         }
-        // Even where buffered records were lost, and `synced` tells so, the log has an end to name.
-        if self.core.seal_at_close().is_err() {
-            // For want of space, say: the end is named all the same, or what keeps it from that told.
-            event!(warn, "tail not sealed at close",);
-        }
-        let ended = self.core.commit_end();
-        // What failed in the background and was not asked for is told at last. Not for want of space: what
-        // could not be written is told by the sync, and what was tried for later comes too late.
-        let failed = self.take_worker_error();
-        let failed = failed.filter(|error| error.kind() != ErrorKind::NoSpace);
-        let closed = synced.and(ended).and(failed.map_or(Ok(()), Err));
-        self.core.watermark.end();
-        self.core.make_room(&mut self.core.state.lock());
-        event!(info, "closed", clean = closed.is_ok());
         closed
     }
 
@@ -302,6 +301,7 @@ impl Appender {
         op: Op,
         change: impl FnOnce(&Core, &mut TailWriter, Seq) -> Result<T>,
     ) -> Result<T> {
+        let _inside = self.core.enter(op)?;
         self.core.exclusively(op, change)
     }
 }

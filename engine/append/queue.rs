@@ -3,8 +3,9 @@
 //! INVARIANT: `plan` is where the next group's bytes go if everything queued before is written. When
 //! a write fails, the plan and `next_seq` go back with it, and so does everything behind it.
 
-use super::group::{Group, Scratch};
-use super::{AppendOptions, Core, Ledger, NewRecord, Spare, completion::Completion};
+use super::{
+    AppendOptions, Core, NewRecord, completion::Completion, group::Group, held::Held, state::State,
+};
 use crate::{
     catalog::Level,
     error::{Error, ErrorKind, Op, Result},
@@ -13,11 +14,10 @@ use crate::{
         batch::{BATCH_HEADER_BYTES, COUNT_MAX},
     },
     options::Durability,
-    segment::Tail,
-    sync::{Arc, MutexGuard},
+    sync::Arc,
     types::Seq,
 };
-use std::{collections::VecDeque, ops::Range, task::Waker, time::Duration};
+use std::ops::Range;
 
 /// The seqs of an append, and what to wait on, if anything.
 pub(super) type Queued = (Range<Seq>, Option<Arc<Completion>>);
@@ -25,9 +25,9 @@ pub(super) type Queued = (Range<Seq>, Option<Arc<Completion>>);
 /// What became of an attempt to queue records.
 pub(super) enum Attempt<'a> {
     /// They are queued; nobody has had the lock since.
-    Queued(Queued, MutexGuard<'a, State>),
+    Queued(Queued, Held<'a>),
     /// First something has to happen.
-    Wait(MutexGuard<'a, State>, For),
+    Wait(Held<'a>, For),
 }
 
 /// What an append has to wait for before it is queued.
@@ -39,137 +39,6 @@ pub(super) enum For {
     Room,
     /// The next segment is not prepared.
     Segment,
-}
-
-/// What the queue's lock guards.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) queue: VecDeque<Group>,
-    /// The segment that the next group goes to, and where in it.
-    pub(super) plan: (Arc<Tail>, u64),
-    pub(super) next_seq: Seq,
-    /// Who appended what lately, what is queued included.
-    pub(super) ledger: Ledger,
-    pub(super) queued_bytes: usize,
-    /// Whether somebody leads.
-    pub(super) leading: bool,
-    /// Callers that were under way when the last sync ended: those it released, those that wait still.
-    pub(super) company: usize,
-    /// How long the last groups took to be written and synced, and their size in bytes; the later ones
-    /// count more.
-    pub(super) usual_trip: Duration,
-    /// How long it took until the next one of those whom a sync had released came back.
-    pub(super) usual_arrival: Duration,
-    pub(super) usual_group_bytes: usize,
-    /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
-    pub(super) end_changes: bool,
-    pub(super) spare: Option<Spare>,
-    /// Whether a segment was finished, so that it is time to seal it and to prepare another.
-    pub(super) seal_due: bool,
-    /// The failed sync after which nothing is appended any more.
-    pub(super) poison: Option<Error>,
-    pub(super) closed: bool,
-    pub(super) stop_worker: bool,
-    /// Buffered records that were dropped with a group that failed: told at the next sync.
-    pub(super) lost_buffered: Option<Error>,
-    /// Below it are records whose repeat was told that they are buffered.
-    pub(super) promised_seq: Seq,
-    /// What earlier groups left, to be used again.
-    pub(super) scratches: Vec<Scratch>,
-    /// When the oldest buffered record was queued.
-    pub(super) buffered_since: Option<Duration>,
-    /// When the oldest write was made that no sync covers.
-    pub(super) unsynced_since: Option<Duration>,
-    /// Where much was written that no sync covers: the worker has the system begin with that.
-    pub(super) write_back: Option<Arc<Tail>>,
-    /// What failed in the background, until somebody asks.
-    pub(super) worker_error: Option<Error>,
-    /// When the last sync for appends returned.
-    pub(super) synced_at: Option<Duration>,
-    /// Up to where a watermark that is itself durable attests durability.
-    pub(super) attested_seq: Seq,
-    /// After a write failed for want of space: not before then does the worker try again.
-    pub(super) retry_at: Option<Duration>,
-    /// Whether the worker, if there is one, does something that takes its time, so that nobody should
-    /// wait for it to work off the queue.
-    pub(super) worker_away: bool,
-    /// Whether the worker has set its clock for the next idle watermark.
-    pub(super) idle_armed: bool,
-    /// Threads that wait for `room`.
-    pub(super) room_waiters: usize,
-    /// Tasks that wait for it.
-    pub(super) room_wakers: Vec<Waker>,
-    /// What tasks have asked the worker to do in their stead, and whether it takes no more.
-    #[cfg(feature = "async")]
-    pub(super) errands: VecDeque<super::later::Errand>,
-    #[cfg(feature = "async")]
-    pub(super) worker_ended: bool,
-    /// Why no room is made at present: the last write or the last attempt to prepare a segment failed.
-    pub(super) stuck: Option<Error>,
-    /// Whether somebody waits for preparing a segment to be tried again, back-off or not.
-    pub(super) try_now: bool,
-}
-
-impl State {
-    pub(super) fn new(tail: Arc<Tail>, end: u64, next_seq: Seq, ledger: Ledger) -> Self {
-        Self {
-            queue: VecDeque::new(),
-            plan: (tail, end),
-            next_seq,
-            ledger,
-            queued_bytes: 0,
-            leading: false,
-            company: 0,
-            usual_trip: Duration::ZERO,
-            usual_arrival: Duration::ZERO,
-            usual_group_bytes: 0,
-            end_changes: false,
-            spare: None,
-            seal_due: false,
-            poison: None,
-            closed: false,
-            stop_worker: false,
-            lost_buffered: None,
-            promised_seq: 0,
-            scratches: Vec::new(),
-            buffered_since: None,
-            unsynced_since: None,
-            write_back: None,
-            worker_error: None,
-            synced_at: None,
-            attested_seq: next_seq,
-            retry_at: None,
-            worker_away: true,
-            idle_armed: false,
-            room_waiters: 0,
-            room_wakers: Vec::new(),
-            #[cfg(feature = "async")]
-            errands: VecDeque::new(),
-            #[cfg(feature = "async")]
-            worker_ended: false,
-            stuck: None,
-            try_now: false,
-        }
-    }
-
-    /// The group that takes what comes next; a new one if the last takes no more.
-    #[inline]
-    pub(super) fn back(&mut self) -> Option<&mut Group> {
-        if self.open_group().is_none() {
-            let (tail, end) = (self.plan.0.clone(), self.plan.1);
-            let scratch = self.scratches.pop().unwrap_or_default();
-            self.queue
-                .push_back(Group::new(tail, None, end, self.next_seq, scratch));
-        }
-        self.queue.back_mut()
-    }
-
-    /// The last group, if it takes more.
-    #[inline]
-    fn open_group(&self) -> Option<&Group> {
-        let fits = |group: &&Group| group.open && Arc::ptr_eq(&group.tail, &self.plan.0);
-        self.queue.back().filter(fits)
-    }
 }
 
 impl Core {
@@ -192,9 +61,9 @@ impl Core {
         records: &[NewRecord<'_>],
         how: &AppendOptions,
         level: Durability,
-    ) -> Result<(Queued, MutexGuard<'a, State>)> {
+    ) -> Result<(Queued, Held<'a>)> {
         let body_bytes = self.check(records, how)?;
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             match self.attempt(state, records, how, level, body_bytes)? {
                 Attempt::Queued(queued, state) => return Ok((queued, state)),
@@ -207,7 +76,7 @@ impl Core {
     #[inline]
     pub(super) fn attempt<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: Held<'a>,
         records: &[NewRecord<'_>],
         how: &AppendOptions,
         level: Durability,
@@ -218,7 +87,7 @@ impl Core {
             if state.end_changes {
                 return Ok(Attempt::Wait(state, For::End));
             }
-            Self::check_open(&state, Op::Append)?;
+            state.life.check_open(Op::Append)?;
             if let Some(repeat) = self.find_repeat(&mut state, how.producer, count, level)? {
                 return Ok(Attempt::Queued(repeat, state));
             }
@@ -332,7 +201,7 @@ impl Core {
     }
 
     /// After a buffered record was queued: has the buffer written when it is full.
-    fn buffered<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn buffered<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
         if state.buffered_since.is_none() {
             state.buffered_since = Some(self.dir.vfs().monotonic());
             self.work.notify_one();
@@ -345,31 +214,27 @@ impl Core {
             return state;
         }
         self.lead(state);
-        self.state.lock()
+        self.lock()
     }
 
     /// Queues the wish that everything so far be durable; `None` if it is.
     pub(super) fn enqueue_sync(&self) -> Result<Option<Arc<Completion>>> {
-        let mut state = self.wait_for_end(self.state.lock());
-        Self::check_open(&state, Op::Sync)?;
+        let mut state = self.wait_for_end(self.lock());
+        state.life.check_going(Op::Sync)?;
         let durable_seq = self.durable_seq();
         if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
             // A header without records may be unsynced: it matters with the first record.
             state.unsynced_since = None;
             return Ok(None);
         }
-        let group = state.back();
-        Ok(group.map(|group| {
-            group.wants = Durability::Durable;
-            group.done.clone()
-        }))
+        Ok(state.back_durable())
     }
 
     /// Queues a watermark behind the last sync, if the tail has room for it.
     pub(super) fn enqueue_watermark(&self) -> Option<Arc<Completion>> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let fits = state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
-        if !fits || state.leading || !state.queue.is_empty() || state.poison.is_some() {
+        if !fits || state.leading || !state.queue.is_empty() || state.life.poison().is_some() {
             return None;
         }
         let now_ms = self.dir.vfs().unix_time_ms();

@@ -5,7 +5,8 @@
 
 use super::{
     Core, Ledger, Producer,
-    queue::{Queued, State, stronger},
+    queue::{Queued, stronger},
+    state::State,
 };
 use crate::{
     catalog::Level,
@@ -70,11 +71,11 @@ impl Core {
         next_seq: Seq,
         tail_id: SegmentId,
     ) -> Option<Vec<u8>> {
-        self.freeze(&self.state.lock(), next_seq, end_seq, tail_id)
+        self.freeze(&self.lock(), next_seq, end_seq, tail_id)
     }
 
     /// Looks at the ledger, or changes it, under the queue's lock.
     pub(crate) fn with_ledger<T>(&self, look: impl FnOnce(&mut Ledger) -> T) -> T {
-        look(&mut self.state.lock().ledger)
+        look(&mut self.lock().ledger)
     }
 }

@@ -4,7 +4,9 @@
 use super::{
     Core,
     group::Group,
-    queue::{For, State, stronger},
+    held::Held,
+    queue::{For, stronger},
+    state::State,
 };
 use crate::{
     error::{Op, Result},
@@ -14,7 +16,7 @@ use crate::{
     },
     options::Durability,
     segment::Tail,
-    sync::{Arc, MutexGuard},
+    sync::Arc,
 };
 
 /// A tail of so many bytes is sealed at close. A smaller one is read in a few milliseconds, and one more
@@ -22,11 +24,7 @@ use crate::{
 const SEALED_AT_CLOSE_BYTES: u64 = 1 << 20;
 
 impl Core {
-    pub(super) fn wait_for<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        why: For,
-    ) -> Result<MutexGuard<'a, State>> {
+    pub(super) fn wait_for<'a>(&'a self, state: Held<'a>, why: For) -> Result<Held<'a>> {
         match why {
             For::End => Ok(self.wait_for_end(state)),
             For::Room => self.wait_for_room(state),
@@ -36,42 +34,36 @@ impl Core {
 
     /// Back-pressure: waits until the queue is shorter, working it off if nobody else does. The worker
     /// goes first: while it writes, who appends makes more.
-    fn wait_for_room<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> Result<MutexGuard<'a, State>> {
+    fn wait_for_room<'a>(&'a self, state: Held<'a>) -> Result<Held<'a>> {
         let worker_comes = self.worker_comes(&state);
         if state.leading || worker_comes {
             if worker_comes {
                 self.nudge_worker();
             }
-            state.room_waiters += 1;
-            self.room.wait(&mut state);
-            state.room_waiters -= 1;
-            return Ok(state);
+            return Ok(self.wait_here(state));
         }
         self.lead(state).map_or(Ok(()), Err)?;
-        Ok(self.state.lock())
+        Ok(self.lock())
     }
 
     /// Waits while the end of the log is being changed: where bytes go is not known meanwhile.
-    pub(super) fn wait_for_end<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-    ) -> MutexGuard<'a, State> {
+    pub(super) fn wait_for_end<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
         while state.end_changes {
-            state.room_waiters += 1;
-            self.room.wait(&mut state);
-            state.room_waiters -= 1;
+            state = self.wait_here(state);
         }
         state
     }
 
+    /// Waits for room to be made, or the lead to be free.
+    pub(super) fn wait_here<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
+        state.room_waiters += 1;
+        state = state.wait(&self.room);
+        state.room_waiters -= 1;
+        state
+    }
+
     /// Has the next segment prepared.
-    fn wait_for_segment<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-    ) -> Result<MutexGuard<'a, State>> {
+    fn wait_for_segment<'a>(&'a self, state: Held<'a>) -> Result<Held<'a>> {
         // It is once the one before is sealed, and that once its successor is begun: what is queued
         // has to be written first.
         if state.queue.is_empty() && state.leading {
@@ -80,13 +72,13 @@ impl Core {
         let queued = state.queue.back().map(|group| group.done.clone());
         drop(state);
         if let Some(done) = queued {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             while done.reached(Durability::Written).is_none() {
                 state = self.wait_for_room(state)?;
             }
         }
         self.maintain(Op::Rotate)?;
-        Ok(self.state.lock())
+        Ok(self.lock())
     }
 
     /// Plans the next group into the next segment; false if that is not prepared.
@@ -120,9 +112,9 @@ impl Core {
     /// Seals a large tail of a log that is being closed, so that opening it has none to read. Where no
     /// file is prepared for the next one, the tail stays as it is.
     pub(super) fn seal_at_close(&self) -> Result<()> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let large = state.plan.1 >= SEALED_AT_CLOSE_BYTES;
-        if !large || state.poison.is_some() || !self.plan_rotation(&mut state) {
+        if !large || state.life.poison().is_some() || !self.plan_rotation(&mut state) {
             return Ok(());
         }
         let done = state.back().map(|group| {
@@ -136,8 +128,8 @@ impl Core {
 
     /// Plans a rotation now, whatever room the tail has left.
     pub(super) fn rotate(&self) -> Result<()> {
-        let mut state = self.wait_for_end(self.state.lock());
-        Self::check_open(&state, Op::Rotate)?;
+        let mut state = self.wait_for_end(self.lock());
+        state.life.check_going(Op::Rotate)?;
         let tail_id = state.plan.0.id;
         if state.plan.1 == HEADER_BYTES as u64 {
             return Ok(()); // Nothing was put into it yet.
@@ -145,7 +137,7 @@ impl Core {
         while state.plan.0.id == tail_id {
             if !self.plan_rotation(&mut state) {
                 state = self.wait_for_segment(state)?;
-                Self::check_open(&state, Op::Rotate)?;
+                state.life.check_going(Op::Rotate)?;
             }
         }
         let done = state.back().map(|group| {

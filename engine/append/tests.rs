@@ -18,8 +18,8 @@ fn is_nobody_counted_twice_whom_the_next_group_should_wait_for() {
     // Without the worker, who would be one more when it leads.
     let options = Options::new().background(false);
     let dir = Dir::new(options.vfs.clone(), &dir.path().join("log"));
-    let (parts, ..) = recover::open(&dir, options).unwrap();
-    let appender = Appender::new(parts, None).unwrap();
+    let (parts, _, lock) = recover::open(&dir, options).unwrap();
+    let appender = Appender::new(parts, lock, None).unwrap();
     let deadline = Instant::now() + Duration::from_millis(300);
     let most = std::thread::scope(|scope| {
         let append = || {
@@ -27,7 +27,7 @@ fn is_nobody_counted_twice_whom_the_next_group_should_wait_for() {
             while Instant::now() < deadline {
                 let record = NewRecord::value(b"hello");
                 appender.append(&[record], &Default::default()).unwrap();
-                most = most.max(appender.core.state.lock().company);
+                most = most.max(appender.core.lock().company);
             }
             most
         };

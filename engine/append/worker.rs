@@ -5,7 +5,7 @@
 use super::{
     Core,
     agenda::{Agenda, Duty},
-    queue::State,
+    state::State,
 };
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
@@ -31,15 +31,21 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 const UPKEEP_BACK_OFF: Duration = Duration::from_secs(30);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
-    let core = core.clone();
-    sync::spawn("cairn-worker", move || {
-        if catch_unwind(AssertUnwindSafe(|| core.work())).is_err() {
+    let its = core.clone();
+    // Held, so that it is inside before it can go out.
+    let mut state = core.lock();
+    let worker = sync::spawn("cairn-worker", move || {
+        if catch_unwind(AssertUnwindSafe(|| its.work())).is_err() {
             let note = "the background worker panicked";
             let error = Error::note(ErrorKind::Poisoned, Op::Append, note);
-            core.poison(&mut core.state.lock(), None, &error);
+            its.poison_by(&error);
+            its.end();
         }
+        its.leave(sync::thread_id());
     })
-    .map_err(|error| Error::io(Op::Open, error))
+    .map_err(|error| Error::io(Op::Open, error))?;
+    state.life.enter(worker.thread().id());
+    Ok(worker)
 }
 
 /// Work for a log that belongs to rooms above, done between the worker's other duties.
@@ -102,39 +108,38 @@ impl Core {
     /// Keeps an error of the background work for whoever asks, or closes.
     pub(crate) fn note(&self, error: &Error) {
         event!(warn, "background work failed", error = format!("{error}"));
-        self.state.lock().worker_error = Some(error.clone());
+        self.lock().worker_error = Some(error.clone());
     }
 
     /// Does what is due and waits for more: until upkeep is due, or until a moment. `Break`: the log
     /// is being closed. Whenever it does something else than this, the worker is away.
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         loop {
             state.worker_away = false;
             let wanted = self.upkeep.is_some() && !agenda.upkeep_ended;
             let leave_at = until.or(wanted.then_some(agenda.upkeep_after));
             match self.next_duty(&mut state, agenda, leave_at) {
-                Duty::Wait(None) => self.work.wait(&mut state),
-                Duty::Wait(Some(time)) => {
-                    self.work.wait_for(&mut state, time);
-                }
+                Duty::Wait(None) => state = state.wait(&self.work),
+                Duty::Wait(Some(time)) => state = state.wait_for(&self.work, time),
                 Duty::Lead => {
                     self.lead(state);
-                    state = self.state.lock();
+                    state = self.lock();
                 }
                 Duty::Leave => {
                     self.go_away(&mut state);
                     return ControlFlow::Continue(());
                 }
                 Duty::End => {
-                    self.end(&mut state);
+                    drop(state);
+                    self.end();
                     return ControlFlow::Break(());
                 }
                 duty => {
                     self.go_away(&mut state);
                     drop(state);
                     self.take(duty, agenda);
-                    state = self.state.lock();
+                    state = self.lock();
                 }
             }
         }
@@ -164,7 +169,7 @@ impl Core {
         if let Err(error) = self.maintain(Op::Rotate) {
             // An append that needs the segment meets the same error and is told it, too.
             self.note(&error);
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             state.stuck = Some(error);
             self.make_room(&mut state);
             agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
@@ -193,7 +198,7 @@ impl Core {
     /// Has the system begin to write to the device what was only written, if that is much: the worker's
     /// task when there is no worker. True if it was.
     pub(super) fn write_back_due(&self) -> bool {
-        let due = self.state.lock().write_back.take();
+        let due = self.lock().write_back.take();
         due.iter().for_each(|tail| self.write_back(tail));
         due.is_some()
     }
@@ -208,7 +213,7 @@ impl Core {
     /// After a failed sync of the worker's own.
     fn stop(&self, id: SegmentId, offset: u64, error: io::Error) {
         let error = Error::io(Op::Sync, error).at(Place::in_segment(id, offset));
-        self.poison(&mut self.state.lock(), None, &error);
+        self.poison_by(&error);
     }
 
     /// Syncs what has waited for it long enough.
@@ -216,29 +221,28 @@ impl Core {
         if let Err(error) = self.sync_all() {
             self.note(&error);
             // If it was for want of space it is tried again after as long a time.
-            self.state.lock().unsynced_since = Some(self.dir.vfs().monotonic());
+            self.lock().unsynced_since = Some(self.dir.vfs().monotonic());
         }
     }
 
     /// From now on others do what is to be done.
-    fn end(&self, state: &mut State) {
-        self.go_away(state);
+    fn end(&self) {
+        let mut state = self.lock();
+        self.go_away(&mut state);
         #[cfg(feature = "async")]
         {
             state.worker_ended = true;
+            let left = std::mem::take(&mut state.errands);
+            drop(state);
+            left.into_iter().for_each(super::later::Errand::run);
         }
-    }
-
-    pub(super) fn stop_worker(&self) {
-        self.state.lock().stop_worker = true;
-        self.work.notify_all();
     }
 
     /// Writes what is buffered, without a sync: the worker's task when there is no worker.
     pub(super) fn write_buffered(&self) -> Result<bool> {
         let mut wrote = false;
         loop {
-            let state = self.state.lock();
+            let state = self.lock();
             if state.leading || state.queue.is_empty() {
                 return Ok(wrote);
             }

@@ -57,8 +57,8 @@ pub struct CompactReport {
     pub kept_count: u64,
     /// How far it went.
     pub progress: CompactProgress,
-    /// Whether it ended before all was done: it was told to, or the log was rewound or trimmed under
-    /// it. What was swapped in by then stays, and the rest waits for the next time.
+    /// Whether it ended before all was done: it was told to, or the log was closed, rewound or trimmed
+    /// under it. What was swapped in by then stays, and the rest waits for the next time.
     pub stopped: bool,
 }
 
@@ -172,7 +172,7 @@ impl<'a> Compaction<'a> {
     }
 
     fn run(&mut self, between: &mut Between<'_>) -> Result<()> {
-        self.core.check_usable(Op::Compact)?;
+        self.core.check_going(Op::Compact)?;
         let vfs = self.core.dir().vfs().clone();
         let mut pace = Pace::new(vfs, self.how.rate_bytes_per_s, between);
         let outcome = self.all_windows(&mut pace);
@@ -265,7 +265,7 @@ impl<'a> Compaction<'a> {
         let ids: HashSet<SegmentId> = inputs.iter().map(|input| input.entry.id).collect();
         {
             let _no_other_change = core.hold_segments();
-            core.check_usable(Op::Compact)?;
+            core.check_going(Op::Compact)?;
             if !is_there(&core.manifest().snapshot(), evidence) {
                 return Err(Halt::Cancelled);
             }
@@ -317,7 +317,7 @@ impl<'a> Compaction<'a> {
             .map(|(segment, _)| segment.entry.id)
             .collect();
         let _no_other_change = self.core.hold_segments();
-        self.core.check_usable(Op::Compact)?;
+        self.core.check_going(Op::Compact)?;
         self.core.commit(Op::Compact, None, |manifest| {
             for entry in &mut manifest.sealed {
                 entry.compacted |= clean.contains(&entry.id);

@@ -5,14 +5,14 @@ use super::Log;
 use crate::{
     backup::{self, BackupOptions, BackupReport},
     compact::{self, CompactProgress, CompactReport},
-    error::{Error, Result},
+    error::{Error, Op, Result},
     options::{CompactOptions, Retention},
     retain::{self, RetainReport},
     trim,
     types::Seq,
     upkeep::Maintained,
 };
-use std::{ops::ControlFlow, path::Path, time::Duration};
+use std::{ops::ControlFlow, path::Path};
 
 impl Log {
     /// Does what the background worker would do, for logs that are opened without one: writes what is
@@ -25,13 +25,9 @@ impl Log {
         if self.inner.appender.maintain()? {
             return Ok(Maintained::Segments);
         }
-        let core = self.inner.appender.core();
-        self.inner.keeper.step(core, &mut |pause| self.pause(pause))
-    }
-
-    fn pause(&self, pause: Duration) -> ControlFlow<()> {
-        self.inner.appender.core().dir().vfs().sleep(pause);
-        ControlFlow::Continue(())
+        let core = self.core();
+        let _inside = core.enter(Op::Compact)?;
+        self.inner.keeper.step(core, &mut |pause| core.pause(pause))
     }
 
     /// Compacts sealed segments now: keeps the newest record of each key and every record without one.
@@ -55,13 +51,13 @@ impl Log {
         how: &CompactOptions,
         mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
     ) -> Result<CompactReport> {
-        let inner = &self.inner;
+        let (inner, core) = (&self.inner, self.core());
+        let _inside = core.enter(Op::Compact)?;
         let held_seq = inner.cursors.held(self.core())?.seq;
         let mut between = |at: &CompactProgress, pause| {
-            self.pause(pause)?;
+            core.pause(pause)?;
             progress(at)
         };
-        let core = inner.appender.core();
         compact::compact(core, &inner.keeper.turn, how, held_seq, &mut between)
     }
 
@@ -72,6 +68,7 @@ impl Log {
     /// # Errors
     /// As [`trim`](Self::trim).
     pub fn retain(&self, limits: &Retention) -> Result<RetainReport> {
+        let _inside = self.core().enter(Op::Trim)?;
         let held = self.inner.cursors.held(self.core())?;
         retain::retain(self.core(), limits, held)
     }
@@ -89,7 +86,8 @@ impl Log {
     /// # Errors
     /// `InvalidInput` beyond the end; as [`sync`](Self::sync).
     pub fn trim(&self, head_seq: Seq) -> Result<()> {
-        trim::trim(self.inner.appender.core(), head_seq)
+        let _inside = self.core().enter(Op::Trim)?;
+        trim::trim(self.core(), head_seq)
     }
 
     /// Drops every record at or above `end_seq`, durably. Their numbers are not used again: the next
@@ -121,6 +119,7 @@ impl Log {
     /// # Errors
     /// As [`backup`](Self::backup).
     pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
+        self.core().check_usable(Op::Backup)?;
         let cursors = self.cursor_files();
         backup::backup(self.core(), cursors, path.as_ref(), how)
     }

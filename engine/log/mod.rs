@@ -18,7 +18,7 @@ use crate::{
     sync::{Arc, atomic::Ordering},
     types::{LogId, Seq},
     upkeep::Keeper,
-    vfs::{Dir, VfsLock},
+    vfs::Dir,
 };
 use std::{
     ops::{Range, RangeBounds},
@@ -57,8 +57,6 @@ struct Inner {
     log_id: LogId,
     /// The process that opened the log: a forked child must not write when it drops its copy.
     process_id: u32,
-    // Declared last, so that the lock is let go after everything else.
-    _lock: Box<dyn VfsLock>,
 }
 
 impl Log {
@@ -91,14 +89,13 @@ impl Log {
         let wanted = parts.options.compaction.is_some() || parts.options.retention.is_some();
         let upkeep = wanted.then(|| keeper.clone() as Arc<dyn Upkeep>);
         let inner = Inner {
-            appender: Appender::new(parts, upkeep)?,
+            appender: Appender::new(parts, lock, upkeep)?,
             keeper,
             reader,
             cursors,
             recovery,
             log_id: owner.log_id,
             process_id: std::process::id(),
-            _lock: lock,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -289,12 +286,14 @@ impl Log {
         self.inner.appender.core()
     }
 
-    /// Closes the log for all its clones: everything appended becomes durable, and the end is named
-    /// in the manifest, so that any later damage to it is provable. The lock is let go when the last
-    /// clone is dropped.
+    /// Closes the log for all its clones: everything appended becomes durable, the end is named
+    /// in the manifest, so that any later damage to it is provable, and the directory is let go: it can
+    /// be opened again. What is under way in other threads is waited for; a compaction ends early.
+    /// Afterwards whatever would change the log says `Closed`. Every call is told the one outcome.
     ///
     /// # Errors
-    /// As [`sync`](Self::sync). The log is closed all the same.
+    /// As [`sync`](Self::sync). The log is closed all the same. `InvalidInput` within a closure that the
+    /// log calls itself, a filter for example: it is closed as soon as that has returned.
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }

@@ -1,6 +1,7 @@
 //! What an application may rely on, question by question, mostly on the real file system.
 
 mod beside;
+mod closing;
 mod errors;
 mod full;
 #[path = "../common/gated.rs"]

@@ -1,0 +1,201 @@
+//! The queue's lock, that of the segments, and what is said once they are let go.
+//!
+//! INVARIANT: code of the application, a waker or who listens to events, runs under no lock of ours: it
+//! may look at the log, and would wait for itself. So whatever has something to say leaves it in
+//! [`After`], under the queue's lock, and the guard that lets go of the last lock says it.
+//!
+//! Called by every room of appending that takes the queue's lock.
+
+use super::{Core, State, completion::Completion};
+use crate::{
+    error::{Error, ErrorKind, Op},
+    observe::event,
+    sync::{self, Condvar, MutexGuard},
+    types::SegmentId,
+};
+use std::{
+    ops::{Deref, DerefMut},
+    task::Waker,
+    time::Duration,
+};
+
+/// What is said once nothing is locked.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    /// Boxed, because almost always there is nothing.
+    said: Option<Box<Said>>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    wakers: Vec<Waker>,
+    poisoned: Option<Error>,
+    write_failed: Option<Error>,
+    rotated: Vec<SegmentId>,
+}
+
+impl After {
+    fn said(&mut self) -> &mut Said {
+        self.said.get_or_insert_default()
+    }
+
+    /// Wakes tasks.
+    pub(super) fn wake(&mut self, wakers: impl IntoIterator<Item = Waker>) {
+        let mut wakers = wakers.into_iter().peekable();
+        if wakers.peek().is_some() {
+            self.said().wakers.extend(wakers);
+        }
+    }
+
+    /// A group failed: its threads are told now, its tasks woken then.
+    pub(super) fn fail(&mut self, done: &Completion, error: Error) {
+        self.wake(done.fail(error));
+    }
+
+    /// Tells those who read that nothing more will come.
+    pub(super) fn poisoned(&mut self, error: &Error) {
+        self.said().poisoned = Some(error.clone());
+    }
+
+    pub(super) fn write_failed(&mut self, error: &Error) {
+        self.said().write_failed = Some(error.clone());
+    }
+
+    pub(super) fn rotated(&mut self, segment: SegmentId) {
+        self.said().rotated.push(segment);
+    }
+}
+
+impl Said {
+    fn say(self, core: &Core) {
+        for id in self.rotated {
+            event!(info, "rotated", segment = id.0);
+        }
+        if let Some(error) = self.write_failed {
+            event!(warn, "write failed", error = format!("{error}"));
+        }
+        if let Some(error) = self.poisoned {
+            event!(error, "poisoned", error = format!("{error}"));
+            let error = error.consequence(ErrorKind::Poisoned, Op::Read);
+            core.watermark.fail(error);
+        }
+        self.wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Says it when dropped, which is after the lock beside it was let go.
+#[derive(Debug)]
+struct Saying<'a> {
+    core: &'a Core,
+    said: Option<Box<Said>>,
+}
+
+impl Drop for Saying<'_> {
+    fn drop(&mut self) {
+        if let Some(said) = self.said.take() {
+            said.say(self.core);
+        }
+    }
+}
+
+/// The queue, locked.
+#[derive(Debug)]
+pub(super) struct Held<'a> {
+    // The order is that of dropping: first the lock goes, then it is said.
+    state: MutexGuard<'a, State>,
+    saying: Saying<'a>,
+}
+
+impl<'a> Held<'a> {
+    /// Waits to be called, or for no reason.
+    pub(super) fn wait(mut self, called: &Condvar) -> Self {
+        if self.state.may_say() {
+            return self.again();
+        }
+        called.wait(&mut self.state);
+        self
+    }
+
+    /// As [`wait`](Self::wait), for so long at most.
+    pub(super) fn wait_for(mut self, called: &Condvar, time: Duration) -> Self {
+        if self.state.may_say() {
+            return self.again();
+        }
+        called.wait_for(&mut self.state, time);
+        self
+    }
+
+    /// Lets go, says what there is to say, and locks again.
+    fn again(self) -> Self {
+        let core = self.saying.core;
+        drop(self);
+        core.lock()
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.state.may_say() {
+            self.saying.said = self.state.after.said.take();
+        }
+    }
+}
+
+/// The right to seal, trim, rewind and swap segments.
+#[derive(Debug)]
+pub(crate) struct Segments<'a> {
+    core: &'a Core,
+    held: Option<MutexGuard<'a, ()>>,
+}
+
+impl Drop for Segments<'_> {
+    fn drop(&mut self) {
+        let mut state = self.core.lock();
+        state.segments_held_by = None;
+        self.held = None;
+        // With the queue's lock goes what was to be said.
+    }
+}
+
+impl State {
+    /// Whether there is something to say that need not wait for the segments to be let go.
+    #[inline]
+    fn may_say(&self) -> bool {
+        self.after.said.is_some() && self.segments_held_by != Some(sync::thread_id())
+    }
+}
+
+impl Core {
+    /// Locks the queue.
+    #[inline]
+    pub(super) fn lock(&self) -> Held<'_> {
+        Held {
+            state: self.state.lock(),
+            saying: Saying {
+                core: self,
+                said: None,
+            },
+        }
+    }
+
+    /// While it is held, segments are neither sealed nor trimmed, rewound or swapped.
+    pub(crate) fn hold_segments(&self) -> Segments<'_> {
+        let held = Some(self.maintenance.lock());
+        self.lock().segments_held_by = Some(sync::thread_id());
+        Segments { core: self, held }
+    }
+}
