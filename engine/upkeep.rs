@@ -3,14 +3,18 @@
 //! Called by the background worker between its other duties, or by [`Log::maintain`](crate::Log::maintain).
 
 use crate::{
-    append::{Core, Upkeep},
+    append::{Core, UPKEEP_INTERVAL, Upkeep},
     compact::{self, CompactReport, Turn},
     cursor::{Cursors, Held},
-    error::Result,
+    error::{Error, ErrorKind, Op, Result},
     retain::{self, RetainReport},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
-use std::{ops::ControlFlow, time::Duration};
+use std::{
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 /// What one step of [`Log::maintain`](crate::Log::maintain) did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,40 +30,108 @@ pub enum Maintained {
     Compacted(CompactReport),
 }
 
+/// What failed is not tried again before so long: what it does for nothing costs reading the log.
+const BACK_OFF: Duration = Duration::from_secs(30);
+
 /// Does the upkeep of one log.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     pub(crate) turn: Turn,
-    pub(crate) cursors: Arc<Cursors>,
+    cursors: Arc<Cursors>,
+    retention: Attempts,
+    compaction: Attempts,
 }
 
-impl Keeper {
-    /// Does one thing that is due: drops segments first, then they need not be compacted.
-    pub(crate) fn step(
+/// When something may be tried that the worker does. What fails, or panics, keeps nothing else from being
+/// done.
+#[derive(Debug, Default)]
+struct Attempts {
+    next: Mutex<Next>,
+}
+
+#[derive(Debug, Default)]
+enum Next {
+    #[default]
+    AnyTime,
+    NotBefore(Duration),
+    /// It panicked, and would again.
+    Never,
+}
+
+impl Attempts {
+    fn may(&self, now: Duration) -> bool {
+        match *self.next.lock() {
+            Next::AnyTime => true,
+            Next::NotBefore(then) => now >= then,
+            Next::Never => false,
+        }
+    }
+
+    /// Tries it, if it may be; notes what fails.
+    fn attempt<T>(
         &self,
         core: &Core,
-        between: &mut dyn FnMut(Duration) -> ControlFlow<()>,
-    ) -> Result<Maintained> {
-        let options = core.options();
-        if let Some(limits) = &options.retention {
-            let held = self.held(core)?;
-            let report = retain::retain(core, limits, held)?;
-            if report.segment_count > 0 {
-                return Ok(Maintained::Retained(report));
-            }
+        work: impl FnOnce() -> Result<Option<T>>,
+        panicked: &'static str,
+    ) -> Option<T> {
+        let now = || core.dir().vfs().monotonic();
+        if !self.may(now()) {
+            return None;
         }
-        let Some(how) = &options.compaction else {
-            return Ok(Maintained::Nothing);
+        let (outcome, next) = match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(Ok(done)) => (Ok(done), Next::AnyTime),
+            Ok(Err(error)) => (Err(error), Next::NotBefore(now() + BACK_OFF)),
+            Err(_) => {
+                let error = Error::note(ErrorKind::Panicked, Op::Compact, panicked);
+                (Err(error), Next::Never)
+            }
+        };
+        *self.next.lock() = next;
+        outcome.unwrap_or_else(|error| {
+            core.note(&error);
+            None
+        })
+    }
+}
+
+/// Lets time pass, or others go first; `Break` ends what is being done.
+type Between<'a> = dyn FnMut(Duration) -> ControlFlow<()> + 'a;
+
+impl Keeper {
+    pub(crate) fn new(cursors: Arc<Cursors>) -> Self {
+        Self {
+            turn: Turn::default(),
+            cursors,
+            retention: Attempts::default(),
+            compaction: Attempts::default(),
+        }
+    }
+
+    /// Does one thing that is due: drops segments first, then they need not be compacted.
+    pub(crate) fn step(&self, core: &Core, between: &mut Between<'_>) -> Result<Maintained> {
+        if let Some(report) = self.retain(core)? {
+            return Ok(Maintained::Retained(report));
+        }
+        let report = self.compact(core, between)?;
+        Ok(report.map_or(Maintained::Nothing, Maintained::Compacted))
+    }
+
+    fn retain(&self, core: &Core) -> Result<Option<RetainReport>> {
+        let Some(limits) = &core.options().retention else {
+            return Ok(None);
+        };
+        let held = self.held(core)?;
+        let report = retain::retain(core, limits, held)?;
+        Ok((report.segment_count > 0).then_some(report))
+    }
+
+    fn compact(&self, core: &Core, between: &mut Between<'_>) -> Result<Option<CompactReport>> {
+        let Some(how) = &core.options().compaction else {
+            return Ok(None);
         };
         let mut between = |_: &_, pause| between(pause);
-        let report = compact::compact_if_due(
-            core,
-            &self.turn,
-            how,
-            || Ok(self.held(core)?.seq),
-            &mut between,
-        )?;
-        Ok(report.map_or(Maintained::Nothing, Maintained::Compacted))
+        let held_seq = || Ok(self.held(core)?.seq);
+        compact::compact_if_due(core, &self.turn, how, held_seq, &mut between)
     }
 
     /// What the cursors hold back. One that does not verify is told, and ends nothing.
@@ -71,12 +143,28 @@ impl Keeper {
 }
 
 impl Upkeep for Keeper {
-    fn step(
-        &self,
-        core: &Core,
-        between: &mut dyn FnMut(Duration) -> ControlFlow<()>,
-    ) -> Result<bool> {
-        self.step(core, between)
-            .map(|did| did != Maintained::Nothing)
+    fn step(&self, core: &Core, between: &mut Between<'_>) -> bool {
+        let retain = || {
+            let retained = || self.retain(core);
+            (self.retention.attempt(core, retained, "retention panicked")).is_some()
+        };
+        if retain() {
+            return true;
+        }
+        // A compaction may take hours, and what passes a limit meanwhile goes meanwhile.
+        let now = || core.dir().vfs().monotonic();
+        let mut retain_at = now().saturating_add(UPKEEP_INTERVAL);
+        let mut between = |pause| {
+            if now() >= retain_at {
+                retain();
+                retain_at = now().saturating_add(UPKEEP_INTERVAL);
+            }
+            between(pause)
+        };
+        let compact = || self.compact(core, &mut between);
+        (self
+            .compaction
+            .attempt(core, compact, "compaction panicked"))
+        .is_some()
     }
 }

@@ -19,6 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Wake, Waker},
     time::{Duration, Instant},
 };
 use unchanged::unchanged;
@@ -354,4 +355,126 @@ fn is_a_full_disk_told_to_a_task_that_waits_for_room() {
         let how = AppendOptions::new();
         log.append_async(&records, &how).await.unwrap();
     });
+}
+
+/// Acknowledgements went before appends, each with two syncs, without bound: an awaited append beside four
+/// consumers took nine seconds, and a buffered record was never written.
+#[test]
+fn do_acknowledgements_and_appends_have_their_turns() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = slow();
+    let log = options
+        .segment_bytes(1 << 20)
+        .open(dir.path().join("log"))
+        .unwrap();
+    log.append_batch((0..10_000u32).map(u32::to_le_bytes))
+        .unwrap();
+    let streams: Vec<_> = (0..4)
+        .map(|name| log.consumer(&format!("c{name}")).unwrap().into_stream())
+        .collect();
+    run(async {
+        let stop = Arc::new(AtomicU64::new(0));
+        let acking: Vec<_> = streams
+            .into_iter()
+            .map(|stream| {
+                let stop = stop.clone();
+                tokio::spawn(async move {
+                    let mut seq = 0;
+                    while stop.load(Ordering::SeqCst) == 0 {
+                        stream.ack(seq).await.unwrap();
+                        seq += 1;
+                    }
+                    seq
+                })
+            })
+            .collect();
+        tokio::time::sleep(SYNC * 4).await;
+        for _ in 0..5 {
+            let at = Instant::now();
+            log.append_async(&[NewRecord::value("x")], &AppendOptions::new())
+                .await
+                .unwrap();
+            // Its own sync, one that was under way, and those of one acknowledgement.
+            assert!(at.elapsed() < SYNC * 12, "{:?}", at.elapsed());
+        }
+        let how = AppendOptions::new().durability(Durability::Buffered);
+        let seq = log
+            .append_records(&[NewRecord::value("b")], &how)
+            .unwrap()
+            .start;
+        let at = Instant::now();
+        while log.stats().written_seq <= seq {
+            assert!(at.elapsed() < SYNC * 12, "it is not written");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.store(1, Ordering::SeqCst);
+        for task in acking {
+            assert!(task.await.unwrap() > 0, "each has its turns");
+        }
+    });
+}
+
+/// The last handle went with what the worker did for a task: the worker waited for itself, the future
+/// never came, and the log was left as after a crash.
+#[test]
+fn can_the_last_handle_go_with_an_acknowledgement() {
+    for _ in 0..3 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (options, _) = slow();
+        let log = options.open(&path).unwrap();
+        log.append("order").unwrap();
+        let orders = log.consumer("c").unwrap().into_stream();
+        let ack = orders.ack(0);
+        drop((orders, log));
+        let acked = run(async { tokio::time::timeout(Duration::from_secs(20), ack).await });
+        acked.expect("it hangs").unwrap();
+        let again = Log::options().lock_timeout(Duration::from_secs(20));
+        let log = again.open(&path).unwrap();
+        assert_eq!(log.recovery().verdict.to_string(), "clean");
+        assert_eq!(log.consumer("c").unwrap().seq(), 1);
+    }
+}
+
+/// A waker that looked at the log, appended, or dropped the last handle, waited for itself: it was called
+/// under a lock.
+#[test]
+fn may_a_waker_use_the_log() {
+    struct Uses(Log, AtomicU64);
+    impl Wake for Uses {
+        fn wake(self: Arc<Self>) {
+            let how = AppendOptions::new().durability(Durability::Buffered);
+            self.0
+                .append_records(&[NewRecord::value("w")], &how)
+                .unwrap();
+            self.1.store(self.0.next_seq(), Ordering::SeqCst);
+            self.0.trim(0).unwrap();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = slow();
+    let log = options
+        .queue_bytes_max(1000)
+        .open(dir.path().join("log"))
+        .unwrap();
+    let uses = Arc::new(Uses(log.clone(), AtomicU64::new(0)));
+    let waker = Waker::from(uses.clone());
+    let big = vec![7; 700];
+    let records = [NewRecord::value(&big)];
+    let how = AppendOptions::new();
+    let tickets: Vec<_> = (0..4)
+        .map(|_| {
+            let mut future = Box::pin(log.append_async(&records, &how));
+            let mut context = Context::from_waker(&waker);
+            assert!(future.as_mut().poll(&mut context).is_pending());
+            future
+        })
+        .collect();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while uses.1.load(Ordering::SeqCst) < 2 {
+        assert!(Instant::now() < deadline, "the log hangs");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(tickets);
+    log.append("it goes on").unwrap();
 }

@@ -363,6 +363,53 @@ fn a_compaction_and_the_thread_that_writes_for_it_wait_for_each_other() {
     });
 }
 
+/// Whoever closes, beside whoever appends, trims and acknowledges: one closes, all are told the same, and
+/// the log can be opened before any handle of the closed one is gone.
+#[test]
+fn of_many_who_close_all_are_told_the_same_and_nothing_is_changed_afterwards() {
+    explore(|| {
+        let disk = SimFs::new(18);
+        let background = shuttle::rand::Rng::gen_bool(&mut shuttle::rand::thread_rng(), 0.5);
+        let log = options(&disk).background(background).open("log").unwrap();
+        log.append("first").unwrap();
+        let cursor = log.consumer("c").unwrap();
+        let appending = {
+            let log = log.clone();
+            thread::spawn(move || match log.append([7; 200]) {
+                Ok(seq) => Some(seq),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Closed);
+                    None
+                }
+            })
+        };
+        let changing = {
+            let log = log.clone();
+            thread::spawn(move || {
+                for outcome in [log.trim(1), cursor.ack(0), log.rotate()] {
+                    let kind = outcome.err().map(|error| error.kind());
+                    assert!([None, Some(ErrorKind::Closed)].contains(&kind), "{kind:?}");
+                }
+            })
+        };
+        let closing: Vec<_> = (0..2)
+            .map(|_| {
+                let log = log.clone();
+                thread::spawn(move || log.close().unwrap())
+            })
+            .collect();
+        closing.into_iter().for_each(|t| t.join().unwrap());
+        let next = options(&disk).open("log").unwrap();
+        let seq = appending.join().unwrap();
+        changing.join().unwrap();
+        assert_eq!(next.next_seq(), 1 + u64::from(seq.is_some()));
+        assert_eq!(next.recovery().verdict.to_string(), "clean");
+        next.append("goes on").unwrap();
+        drop(log);
+        next.append("and on").unwrap();
+    });
+}
+
 /// Compaction swaps segments while others append, rotate, trim and read: each reader sees the old set
 /// or the new one, and every newest record of a key is there afterwards.
 #[test]

@@ -26,12 +26,34 @@ pub(super) struct Agenda {
     /// When what failed is tried again, or looked for again.
     pub(super) maintain_after: Duration,
     pub(super) upkeep_after: Duration,
-    /// It panicked, and would again.
-    pub(super) upkeep_ended: bool,
     /// The file that is being filled ahead, and up to where.
     pub(super) filling: Option<(SegmentId, Arc<Space>, u64)>,
-    /// Whether a piece of it was filled just now: something else comes next.
-    filled: bool,
+    /// Whose turn it was last.
+    turn: usize,
+}
+
+/// The order in which what is due has its turns.
+const TURNS: [Turn; 8] = [
+    Turn::Maintain,
+    Turn::Fill,
+    Turn::MarkIdle,
+    Turn::Sync,
+    Turn::Errand,
+    Turn::WriteBack,
+    Turn::Lead,
+    Turn::Leave,
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    Maintain,
+    Fill,
+    MarkIdle,
+    Sync,
+    Errand,
+    WriteBack,
+    Lead,
+    Leave,
 }
 
 /// One thing to do for the worker.
@@ -62,6 +84,8 @@ pub(super) enum Duty {
 
 impl Core {
     /// What is due; `leave_at` is when somebody else wants the worker.
+    ///
+    /// INVARIANT: whatever is due has its turn before anything else has a second one.
     pub(super) fn next_duty(
         &self,
         state: &mut State,
@@ -69,52 +93,58 @@ impl Core {
         leave_at: Option<Duration>,
     ) -> Duty {
         let now = self.dir.vfs().monotonic();
-        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        if state.life.is_over() {
+            // Whoever closes does the rest.
+            return take_errand(state).unwrap_or(Duty::End);
+        }
         if std::mem::take(&mut state.try_now) {
             agenda.maintain_after = Duration::ZERO;
         }
         if now >= agenda.maintain_after {
-            if state.seal_due && state.life.poison().is_none() {
-                return Duty::Maintain;
-            }
             // What was begun is filled up to where it was due then.
             let due = self.fill_due(state);
             agenda.filling = due.or(agenda.filling.take());
         }
-        if !agenda.filled && agenda.filling.is_some() {
-            agenda.filled = true;
-            return Duty::Fill;
-        }
-        agenda.filled = false;
-        if !state.leading && is_due(self.watermark_deadline(state)) {
-            return Duty::MarkIdle;
-        }
-        if is_due(self.sync_deadline(state)) {
-            return Duty::Sync;
-        }
-        #[cfg(feature = "async")]
-        if let Some(errand) = state.errands.pop_front() {
-            return Duty::Errand(errand);
-        }
-        if state.life.is_over() {
-            return Duty::End;
-        }
-        if let Some(tail) = state.write_back.take() {
-            return Duty::WriteBack(tail);
-        }
-        if !state.leading && self.write_is_due(state, now) {
-            return Duty::Lead;
-        }
-        if is_due(leave_at) {
-            return Duty::Leave;
-        }
-        if agenda.filling.is_some() {
-            agenda.filled = true;
-            return Duty::Fill;
+        let turns = TURNS.iter().enumerate().cycle().skip(agenda.turn + 1);
+        for (at, turn) in turns.take(TURNS.len()) {
+            if let Some(duty) = self.due(*turn, state, agenda, leave_at, now) {
+                agenda.turn = at;
+                return duty;
+            }
         }
         let own = self.next_deadline(state, agenda.maintain_after, now);
         let next = [own, leave_at].into_iter().flatten().min();
         Duty::Wait(next.map(|at| at.saturating_sub(now)))
+    }
+
+    /// What whoever has this turn has to do now, if anything.
+    fn due(
+        &self,
+        turn: Turn,
+        state: &mut State,
+        agenda: &Agenda,
+        leave_at: Option<Duration>,
+        now: Duration,
+    ) -> Option<Duty> {
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now);
+        let sound = state.life.poison().is_none();
+        let (due, duty) = match turn {
+            Turn::Maintain => {
+                let due = now >= agenda.maintain_after && state.seal_due && sound;
+                (due, Duty::Maintain)
+            }
+            Turn::Fill => (agenda.filling.is_some(), Duty::Fill),
+            Turn::MarkIdle => {
+                let due = !state.leading && is_due(self.watermark_deadline(state));
+                (due, Duty::MarkIdle)
+            }
+            Turn::Sync => (is_due(self.sync_deadline(state)), Duty::Sync),
+            Turn::Errand => return take_errand(state),
+            Turn::WriteBack => return state.write_back.take().map(Duty::WriteBack),
+            Turn::Lead => (!state.leading && self.write_is_due(state, now), Duty::Lead),
+            Turn::Leave => (is_due(leave_at), Duty::Leave),
+        };
+        due.then_some(duty)
     }
 
     /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
@@ -213,4 +243,14 @@ impl Core {
         let next = state.spare.as_ref().filter(|_| end > full / 4)?;
         (next.space.allocated_end() < full).then(|| (next.id, next.space.clone(), full))
     }
+}
+
+#[cfg(feature = "async")]
+fn take_errand(state: &mut State) -> Option<Duty> {
+    state.errands.pop_front().map(Duty::Errand)
+}
+
+#[cfg(not(feature = "async"))]
+fn take_errand(_: &mut State) -> Option<Duty> {
+    None
 }

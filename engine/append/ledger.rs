@@ -18,9 +18,11 @@ use crate::{
     },
     types::{SegmentId, Seq},
 };
+use siphasher::sip::SipHasher13;
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
+    hash::BuildHasherDefault,
     ops::Range,
 };
 
@@ -29,15 +31,30 @@ pub(crate) const APPENDS_MAX: usize = 8;
 /// Producers that are remembered.
 pub(crate) const PRODUCERS_MAX: usize = 4096;
 
+/// So few are known that whoever chooses ids to collide makes little of it.
+type Producers = HashMap<u64, Known, BuildHasherDefault<SipHasher13>>;
+
 /// Who appended what lately.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
-    producers: BTreeMap<u64, Known>,
-    /// The producers by their latest append.
-    by_age: BTreeSet<(Seq, u64)>,
+    producers: Producers,
+    ages: Ages,
     cursors: BTreeMap<u64, Known>,
     /// Every append below is in it.
     next_seq: Seq,
+}
+
+/// The producers by their latest append; pairs of its seq and their id, in the order of the seqs. A pair is
+/// void once its producer has appended again.
+///
+/// INVARIANT: each producer's pair is in one of the two, in `settled` if its seq is below `fresh_seq`.
+#[derive(Clone, Debug, Default)]
+struct Ages {
+    /// Those that no failed write takes back, and how many are not void.
+    settled: VecDeque<(Seq, u64)>,
+    settled_count: usize,
+    fresh: VecDeque<(Seq, u64)>,
+    fresh_seq: Seq,
 }
 
 /// What is known of one producer, or of one cursor.
@@ -67,7 +84,6 @@ impl Ledger {
             if producer.epoch == EPOCH_CURSOR {
                 ledger.cursors.insert(producer.id, known);
             } else {
-                ledger.by_age.insert((known.latest_seq, producer.id));
                 ledger.producers.insert(producer.id, known);
             }
         }
@@ -76,6 +92,7 @@ impl Ledger {
             // The numbers of what was rewound are accounted for all the same.
             ledger.next_seq = file.as_of_seq;
         }
+        ledger.ages = Ages::of(&ledger.producers);
         ledger
     }
 
@@ -97,15 +114,16 @@ impl Ledger {
             forgotten: known.forgotten,
             appends: known.appends.iter().copied().collect(),
         };
+        let mut producers: Vec<ProducerEntry> = self.producers.iter().map(entry).collect();
+        producers.sort_unstable_by_key(|producer| producer.id);
+        producers.extend(self.cursors.iter().map(entry));
         let file = ProducersFile {
             log_id: owner.log_id,
             incarnation: owner.incarnation,
             as_of_seq,
             end_seq,
             tail_id,
-            producers: (self.producers.iter().map(entry))
-                .chain(self.cursors.iter().map(entry))
-                .collect(),
+            producers,
         };
         Some(file.encode())
     }
@@ -135,8 +153,11 @@ impl Ledger {
             Ordering::Equal => {}
         }
         let refuse = |kind, note| Err(Error::note(kind, Op::Append, note));
-        let same = |append: &&AppendEntry| append.number == producer.number;
-        if let Some(append) = known.appends.iter().find(same) {
+        if (known.appends.back()).is_some_and(|last| producer.number > last.number) {
+            return Ok(None);
+        }
+        let same = (known.appends).binary_search_by_key(&producer.number, |it| it.number);
+        if let Some(append) = same.ok().and_then(|at| known.appends.get(at)) {
             if append.count != count {
                 let note = "a repeat has to have as many records as the original";
                 return refuse(ErrorKind::InvalidInput, note);
@@ -147,7 +168,7 @@ impl Ledger {
             let note = "the producer's number was appended before; its seq is no longer known";
             return refuse(ErrorKind::Duplicate, note);
         }
-        if (known.appends.back()).is_some_and(|last| producer.number < last.number) {
+        if !known.appends.is_empty() {
             let note = "a producer's numbers rise, and this one was passed over";
             return refuse(ErrorKind::InvalidInput, note);
         }
@@ -159,13 +180,17 @@ impl Ledger {
     pub(crate) fn add(&mut self, producer: Producer, seqs: Range<Seq>, settled_seq: Seq) {
         self.next_seq = self.next_seq.max(seqs.end);
         let is_cursor = producer.epoch == EPOCH_CURSOR;
-        let all = if is_cursor {
-            &mut self.cursors
+        let known = if is_cursor {
+            self.cursors.entry(producer.id).or_default()
         } else {
-            &mut self.producers
+            let known = self.producers.entry(producer.id);
+            let before = match &known {
+                Entry::Occupied(known) => Some(known.get().latest_seq),
+                Entry::Vacant(_) => None,
+            };
+            self.ages.add(seqs.start, producer.id, before);
+            known.or_default()
         };
-        let known = all.entry(producer.id).or_default();
-        self.by_age.remove(&(known.latest_seq, producer.id));
         if known.epoch < producer.epoch {
             *known = Known {
                 epoch: producer.epoch,
@@ -180,8 +205,7 @@ impl Ledger {
         });
         known.forget(settled_seq, is_cursor);
         if !is_cursor {
-            self.by_age.insert((seqs.start, producer.id));
-            self.forget_producers(settled_seq);
+            self.ages.settle(settled_seq, &mut self.producers);
         }
     }
 
@@ -194,12 +218,12 @@ impl Ledger {
         let Some(producer) = record.producer else {
             return;
         };
-        let all = if producer.epoch == EPOCH_CURSOR {
-            &mut self.cursors
+        let known = if producer.epoch == EPOCH_CURSOR {
+            self.cursors.get_mut(&producer.id)
         } else {
-            &mut self.producers
+            self.producers.get_mut(&producer.id)
         };
-        if let Some(known) = all.get_mut(&producer.id)
+        if let Some(known) = known
             && known.epoch == producer.epoch
             && let Some(last) = known.appends.back_mut()
             && last.number == producer.number
@@ -229,11 +253,7 @@ impl Ledger {
             let left = u32::try_from(seq - last.first_seq).unwrap_or(u32::MAX);
             last.count = last.count.min(left);
         }
-        let ages = self
-            .producers
-            .iter()
-            .map(|(id, known)| (known.latest_seq, *id));
-        self.by_age = ages.collect();
+        self.ages = Ages::of(&self.producers);
     }
 
     /// Where a cursor was moved to by the last append, of those below `until_seq`, that moved it; and
@@ -248,17 +268,70 @@ impl Ledger {
     pub(crate) fn forget_cursor(&mut self, cursor: u64) {
         self.cursors.remove(&cursor);
     }
+}
 
-    fn forget_producers(&mut self, settled_seq: Seq) {
-        if self.producers.len() <= PRODUCERS_MAX {
-            return;
+impl PartialEq for Ledger {
+    /// The ages follow from the rest.
+    fn eq(&self, other: &Self) -> bool {
+        self.next_seq == other.next_seq
+            && self.producers == other.producers
+            && self.cursors == other.cursors
+    }
+}
+
+impl Eq for Ledger {}
+
+impl Ages {
+    /// As if nothing were settled: that is found out with the next append.
+    fn of(producers: &Producers) -> Self {
+        let pairs = producers.iter().map(|(id, known)| (known.latest_seq, *id));
+        let mut fresh: Vec<(Seq, u64)> = pairs.collect();
+        fresh.sort_unstable();
+        Self {
+            fresh: fresh.into(),
+            ..Self::default()
         }
-        let unsettled_count = self.by_age.range((settled_seq, 0)..).count();
-        let settled_count = self.producers.len() - unsettled_count;
-        for _ in PRODUCERS_MAX..settled_count.max(PRODUCERS_MAX) {
-            if let Some((_, id)) = self.by_age.pop_first() {
-                self.producers.remove(&id);
+    }
+
+    /// A producer appends, which did so `before`, if it is known.
+    fn add(&mut self, seq: Seq, id: u64, before: Option<Seq>) {
+        if before == Some(seq) {
+            return; // Its append there was taken back.
+        }
+        if before.is_some_and(|before| before < self.fresh_seq) {
+            self.settled_count -= 1;
+        }
+        self.fresh.push_back((seq, id));
+    }
+
+    /// What lies below is settled: too many of these are too many, and the oldest go.
+    fn settle(&mut self, settled_seq: Seq, producers: &mut Producers) {
+        let is_void = |producers: &Producers, (seq, id): (Seq, u64)| {
+            producers
+                .get(&id)
+                .is_none_or(|known| known.latest_seq != seq)
+        };
+        while let Some(pair) = self.fresh.front().copied()
+            && pair.0 < settled_seq
+        {
+            self.fresh.pop_front();
+            self.fresh_seq = pair.0.saturating_add(1);
+            if !is_void(producers, pair) {
+                self.settled.push_back(pair);
+                self.settled_count += 1;
             }
+        }
+        while self.settled_count > PRODUCERS_MAX
+            && let Some(pair) = self.settled.pop_front()
+        {
+            if !is_void(producers, pair) {
+                producers.remove(&pair.1);
+                self.settled_count -= 1;
+            }
+        }
+        // Void ones among those that stay: as many at most.
+        if self.settled.len() > 2 * PRODUCERS_MAX {
+            self.settled.retain(|pair| !is_void(producers, *pair));
         }
     }
 }
@@ -266,11 +339,9 @@ impl Ledger {
 impl Known {
     fn forget(&mut self, settled_seq: Seq, is_cursor: bool) {
         // The last that stay have to be settled ones: those that come after may be taken back.
-        let settled = |append: &&AppendEntry| append.next_seq() <= settled_seq;
-        let settled_count = self.appends.iter().filter(settled).count();
-        for _ in APPENDS_MAX..settled_count.max(APPENDS_MAX) {
-            let gone = self.appends.pop_front();
-            if let (Some(gone), false) = (gone, is_cursor) {
+        let settled = |append: &AppendEntry| append.next_seq() <= settled_seq;
+        while self.appends.get(APPENDS_MAX).is_some_and(settled) {
+            if let (Some(gone), false) = (self.appends.pop_front(), is_cursor) {
                 self.forgotten = Some(gone.number);
             }
         }
@@ -397,7 +468,7 @@ mod tests {
         assert_eq!(answer(&ledger, one(1), 1), "new", "forgotten");
         assert_eq!(answer(&ledger, one(0), 1), "0..1");
         assert_eq!(ledger.producers.len(), PRODUCERS_MAX);
-        assert_eq!(ledger.by_age.len(), PRODUCERS_MAX);
+        assert_eq!(ledger.ages.settled_count, PRODUCERS_MAX);
         // One that may be taken back drives nobody out.
         ledger.add(one(count + 1), count + 2..count + 3, count + 2);
         assert_eq!(answer(&ledger, one(2), 1), "2..3");

@@ -68,10 +68,16 @@ impl Life {
     /// Whether anything may be appended.
     #[inline]
     pub(super) fn check_open(&self, op: Op) -> Result<()> {
+        self.check_not_closed(op)?;
+        self.check_sound(op)
+    }
+
+    #[inline]
+    fn check_not_closed(&self, op: Op) -> Result<()> {
         if self.is_over() {
             return Err(Error::note(ErrorKind::Closed, op, "the log is closed"));
         }
-        self.check_sound(op)
+        Ok(())
     }
 
     /// Whether what was begun may be carried on: syncing and sealing, until all is closed.
@@ -153,6 +159,11 @@ impl Core {
     /// Whether the log takes changes: not after it was closed or poisoned; the error says why.
     pub(crate) fn check_usable(&self, op: Op) -> Result<()> {
         self.lock().life.check_open(op)
+    }
+
+    /// Whether it was not closed; it may be poisoned.
+    pub(crate) fn check_not_closed(&self, op: Op) -> Result<()> {
+        self.lock().life.check_not_closed(op)
     }
 
     /// Whether a change that is under way may be made: whoever is inside is waited for.

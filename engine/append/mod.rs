@@ -49,7 +49,7 @@ pub use ticket::Ticket;
 pub(crate) use ledger::Ledger;
 pub(crate) use life::Inside;
 pub(crate) use maintain::create_spare;
-pub(crate) use worker::Upkeep;
+pub(crate) use worker::{UPKEEP_INTERVAL, Upkeep};
 
 use crate::{
     catalog::{CatalogCell, Watermark},

@@ -26,9 +26,7 @@ use std::{
 /// After a failed attempt at maintenance, not before this long is it tried again.
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// How often compaction and retention look whether they are due.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// The same after they failed: what they do for nothing costs reading the log.
-const UPKEEP_BACK_OFF: Duration = Duration::from_secs(30);
+pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
     let its = core.clone();
@@ -51,12 +49,8 @@ pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
 /// Work for a log that belongs to rooms above, done between the worker's other duties.
 pub(crate) trait Upkeep: Debug + Send + Sync {
     /// Does one thing that is due; true if there was one. Between two small steps it calls `between`,
-    /// with the time to let pass before the next, and ends when that breaks.
-    fn step(
-        &self,
-        core: &Core,
-        between: &mut dyn FnMut(Duration) -> ControlFlow<()>,
-    ) -> Result<bool>;
+    /// with the time to let pass before the next, and ends when that breaks. What fails it notes itself.
+    fn step(&self, core: &Core, between: &mut dyn FnMut(Duration) -> ControlFlow<()>) -> bool;
 }
 
 impl Core {
@@ -64,7 +58,7 @@ impl Core {
         let mut agenda = Agenda::default();
         while self.duties(&mut agenda, None).is_continue() {
             let due = self.dir.vfs().monotonic() >= agenda.upkeep_after;
-            if due && self.upkeep.is_some() && !agenda.upkeep_ended {
+            if due && self.upkeep.is_some() {
                 self.keep_up(&mut agenda);
             }
         }
@@ -78,24 +72,7 @@ impl Core {
             self.duties(agenda, Some(until))
         };
         // As long as there is something to do, whatever else is due comes in between.
-        loop {
-            let step = || upkeep.step(self, &mut between);
-            match catch_unwind(AssertUnwindSafe(step)) {
-                Ok(Ok(true)) if between(Duration::ZERO).is_continue() => {}
-                Ok(Ok(_)) => break,
-                Ok(Err(error)) => {
-                    self.note(&error);
-                    agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_BACK_OFF;
-                    return;
-                }
-                Err(_) => {
-                    let note = "compaction or retention panicked";
-                    self.note(&Error::note(ErrorKind::Panicked, Op::Compact, note));
-                    agenda.upkeep_ended = true;
-                    return;
-                }
-            }
-        }
+        while upkeep.step(self, &mut between) && between(Duration::ZERO).is_continue() {}
         agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
     }
 
@@ -117,8 +94,8 @@ impl Core {
         let mut state = self.lock();
         loop {
             state.worker_away = false;
-            let wanted = self.upkeep.is_some() && !agenda.upkeep_ended;
-            let leave_at = until.or(wanted.then_some(agenda.upkeep_after));
+            let upkeep = self.upkeep.is_some().then_some(agenda.upkeep_after);
+            let leave_at = until.or(upkeep);
             match self.next_duty(&mut state, agenda, leave_at) {
                 Duty::Wait(None) => state = state.wait(&self.work),
                 Duty::Wait(Some(time)) => state = state.wait_for(&self.work, time),

@@ -8,7 +8,7 @@
 //! INVARIANTS: nothing changes but that dead records are absent. Before the commit the old segments
 //! are the log, after it the new ones; a crash leaves orphans at most. Readers that hold the old ones
 //! keep them: their files go with the last of them. Nothing is dropped for the sake of a record that
-//! left the log meanwhile: then the run is given up.
+//! was rewound meanwhile: then the run is given up. What was trimmed meanwhile does not come back.
 //!
 //! Called by `Log` and upkeep; calls append (for the manifest and a moment without sealing), catalog,
 //! segment.
@@ -233,6 +233,14 @@ impl<'a> Compaction<'a> {
         let judged = dead.judged(scope.get(..window).unwrap_or_default());
         let segment_bytes = self.core.options().segment_bytes;
         for run in policy::runs(&judged, segment_bytes, self.how.run_bytes_max) {
+            // What was trimmed meanwhile, retention goes on beside it, is not written anew.
+            let head_seq = self.core.catalog().load().head_seq;
+            let of_run = scope.get(run.clone()).unwrap_or_default();
+            let trimmed = (of_run.iter()).take_while(|it| it.entry.next_seq <= head_seq);
+            let run = run.start + trimmed.count()..run.end;
+            if run.is_empty() {
+                continue;
+            }
             let evidence = scope.get(run.start..).unwrap_or_default();
             let inputs = scope.get(run.clone()).unwrap_or_default();
             let outputs = Outputs::write(self.core, inputs, dead, run.start, pace)?;
@@ -266,9 +274,14 @@ impl<'a> Compaction<'a> {
         {
             let _no_other_change = core.hold_segments();
             core.check_going(Op::Compact)?;
-            if !is_there(&core.manifest().snapshot(), evidence) {
+            let now = core.manifest().snapshot();
+            if !is_there(&now, evidence) {
                 return Err(Halt::Cancelled);
             }
+            if inputs.iter().all(|it| it.entry.next_seq <= now.head_seq) {
+                return Ok(()); // All of it was trimmed meanwhile.
+            }
+            outputs.remove_below(now.head_seq);
             let durable_seq = core.durable_seq();
             // DURABILITY: after this commit the new segments are the log, before it the old ones.
             let committed = core.commit(Op::Compact, None, |manifest| {
@@ -327,10 +340,11 @@ impl<'a> Compaction<'a> {
     }
 }
 
-/// Whether the run, and all for the sake of which its records are dead, is still part of the log.
+/// Whether the run, and all for the sake of which its records are dead, is still part of the log; or was
+/// trimmed, and then what it made dead was as well.
 fn is_there(manifest: &Manifest, evidence: &[Arc<Sealed>]) -> bool {
     let named: HashSet<SegmentId> = manifest.sealed.iter().map(|entry| entry.id).collect();
     evidence
         .iter()
-        .all(|segment| named.contains(&segment.entry.id))
+        .all(|it| named.contains(&it.entry.id) || it.entry.next_seq <= manifest.head_seq)
 }

@@ -29,7 +29,10 @@ pub(crate) fn dirty_bytes(entries: &[SealedEntry]) -> u64 {
 /// Whether the background worker should compact these segments.
 pub(super) fn is_due(entries: &[SealedEntry], how: &CompactOptions) -> bool {
     let all_bytes: u64 = entries.iter().map(|entry| entry.frames_end).sum();
-    let dirty_bytes = dirty_bytes(entries);
+    // A filter may have something to say on records without keys as well.
+    let is_new = |entry: &&SealedEntry| !entry.compacted && how.filter.is_some();
+    let asked = entries.iter().filter(|it| it.is_dirty() || is_new(it));
+    let dirty_bytes: u64 = asked.map(|entry| entry.frames_end).sum();
     #[expect(
         clippy::cast_precision_loss,
         reason = "a ratio to compare with a limit: 53 bits are enough"

@@ -14,7 +14,7 @@ use crate::{
     format::{RecordRef, SegmentHeader, batch::BATCH_HEADER_BYTES, manifest::SealedEntry, names},
     segment::{Behind, Builder, Sealed, copy_header},
     sync::Arc,
-    types::SegmentId,
+    types::{SegmentId, Seq},
 };
 use std::io;
 
@@ -81,6 +81,18 @@ impl<'a> Outputs<'a> {
             })?;
         }
         Ok(outputs)
+    }
+
+    /// Takes back what lies below the head as a whole.
+    pub(super) fn remove_below(&mut self, head_seq: Seq) {
+        let core = self.core;
+        self.sealed.retain(|entry| {
+            let kept = entry.next_seq > head_seq;
+            if !kept {
+                remove(core, entry.id);
+            }
+            kept
+        });
     }
 
     fn add(&mut self, record: &RecordRef<'_>) -> Result<(), Halt> {

@@ -8,7 +8,7 @@ mod tools;
 use crate::{
     append::{AppendOptions, Appender, Core, NewRecord, Ticket, Upkeep},
     catalog::Level,
-    compact::{self, Turn},
+    compact,
     cursor::Cursors,
     error::{Error, ErrorKind, Op, Result},
     observe::Stats,
@@ -82,10 +82,7 @@ impl Log {
         let reader = Reader::new(parts.catalog.clone(), parts.watermark.clone());
         let owner = parts.owner;
         let cursors = Arc::new(Cursors::open(&dir, owner)?);
-        let keeper = Arc::new(Keeper {
-            turn: Turn::default(),
-            cursors: cursors.clone(),
-        });
+        let keeper = Arc::new(Keeper::new(cursors.clone()));
         let wanted = parts.options.compaction.is_some() || parts.options.retention.is_some();
         let upkeep = wanted.then(|| keeper.clone() as Arc<dyn Upkeep>);
         let inner = Inner {

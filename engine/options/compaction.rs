@@ -132,8 +132,13 @@ impl CompactOptions {
         self
     }
 
-    /// A further say on every record that would stay: `false` drops it. Asked at least once for each.
-    /// Dropping the newest record of a key ends the key: older ones do not come back.
+    /// A further say on every record that would stay, with or without a key: `false` drops it. Asked at
+    /// least once for each. Dropping the newest record of a key ends the key: older ones do not come back.
+    ///
+    /// The log holds it as long as it is open. So do not have it hold the log: then neither is ever let
+    /// go; [`close`](crate::Log::close) it, or hold what the filter has to know. If it panics, the
+    /// background worker compacts no more before the log is opened anew, and tells
+    /// [`worker_error`](crate::Log::worker_error).
     #[must_use]
     pub fn filter(mut self, keep: impl Fn(&RecordRef<'_>) -> bool + Send + Sync + 'static) -> Self {
         self.filter = Some(Arc::new(keep));

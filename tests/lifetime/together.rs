@@ -2,8 +2,8 @@
 
 use super::{delete, now, open, options, put, shown};
 use cairnlog::{
-    AppendOptions, ConsumerOptions, ErrorKind, Log, Maintained, NewRecord, Producer, Retention,
-    Start,
+    AppendOptions, ConsumerOptions, Durability, ErrorKind, Log, Maintained, NewRecord, Producer,
+    Retention, Start,
 };
 use std::time::{Duration, Instant};
 
@@ -200,4 +200,117 @@ fn is_an_error_of_the_background_work_told() {
         (ErrorKind::Damaged, Some(0)),
         "{error}"
     );
+}
+
+fn keeps_coming(log: &Log, count: u64) {
+    let how = AppendOptions::new().durability(Durability::Buffered);
+    for number in 0..count {
+        let key = format!("{}", number % 5);
+        let records = [NewRecord::keyed(&key, &[7; 100])];
+        log.append_records(&records, &how).unwrap();
+    }
+    log.sync().unwrap();
+}
+
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The panic of a filter ended retention as well: the disk filled up.
+#[test]
+fn does_retention_go_on_when_a_filter_panicked() {
+    let dir = tempfile::tempdir().unwrap();
+    let how = now().dirty_ratio_min(0.0).filter(|_| panic!("on purpose"));
+    let limits = Retention::new().bytes_max(16 << 10);
+    let options = options().background(true).compaction(how).retention(limits);
+    let log = options.open(dir.path().join("log")).unwrap();
+    keeps_coming(&log, 50);
+    log.rotate().unwrap();
+    wait_until("nothing was told", || log.worker_error().is_some());
+    keeps_coming(&log, 1000);
+    let small = || log.stats().frame_bytes <= (16 << 10) + 4096;
+    wait_until("nothing was dropped", small);
+}
+
+/// Retention waited until a compaction was done, at its rate: a log of 110 MiB grew to 387. What was
+/// trimmed meanwhile does not come back with the copy.
+#[test]
+fn does_retention_go_on_beside_a_slow_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let how = now().dirty_ratio_min(0.0).rate_bytes_per_s(Some(1 << 20));
+    let limits = Retention::new().bytes_max(1 << 20);
+    let slow = options().segment_bytes(1 << 16).background(true);
+    let path = dir.path().join("log");
+    let log = slow.clone().open(&path).unwrap();
+    keeps_coming(&log, 20_000);
+    log.close().unwrap();
+    let log = slow.compaction(how).retention(limits).open(&path).unwrap();
+    let begun = Instant::now();
+    let mut most = 0;
+    while begun.elapsed() < Duration::from_secs(4) {
+        keeps_coming(&log, 500);
+        let head_seq = log.head_seq();
+        if begun.elapsed() > Duration::from_millis(2500) {
+            most = most.max(log.stats().frame_bytes);
+        }
+        let first = log.scan(..).unwrap().next().unwrap().unwrap();
+        assert!(first.seq() >= head_seq, "it came back");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(most < 3 << 20, "{most} bytes of 1 MiB");
+    assert_eq!(log.worker_error().map(|error| error.to_string()), None);
+}
+
+/// A log without keys was never compacted in the background, whatever a filter had to say.
+#[test]
+fn does_a_filter_run_on_a_log_without_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let how = now().dirty_ratio_min(0.0).filter(|it| it.seq % 2 == 0);
+    let options = options().background(true).compaction(how);
+    let log = options.open(dir.path().join("log")).unwrap();
+    log.append_batch((0..60u32).map(u32::to_le_bytes)).unwrap();
+    log.rotate().unwrap();
+    wait_until("it never ran", || log.scan(..).unwrap().count() == 30);
+    // And it is content with what it saw.
+    let before = log.stats();
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(log.stats(), before);
+}
+
+/// Both ends of a walk that met where records had been dropped showed one twice.
+#[test]
+fn do_both_ends_of_a_walk_meet_in_a_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    for number in 0..12 {
+        put(
+            &log,
+            if number % 3 == 2 {
+                "gone"
+            } else {
+                &"key"[..2 + number % 2]
+            },
+            "v",
+        );
+        log.append(number.to_string()).unwrap();
+    }
+    log.rotate().unwrap();
+    log.compact(&now()).unwrap();
+    let all: Vec<u64> = log.scan(..).unwrap().map(|it| it.unwrap().seq()).collect();
+    for from in 0..24 {
+        for to in from..=24 {
+            let (mut scan, mut seen) = (log.scan(from..to).unwrap(), Vec::new());
+            while let Some(record) = scan.next() {
+                seen.push(record.unwrap().seq());
+                seen.extend(scan.next_back().map(|record| record.unwrap().seq()));
+            }
+            seen.sort_unstable();
+            let wanted = all.iter().copied().filter(|seq| (from..to).contains(seq));
+            assert_eq!(seen, wanted.collect::<Vec<_>>(), "{from}..{to}");
+        }
+    }
 }
