@@ -270,7 +270,8 @@ fn does_retention_go_on_beside_a_slow_compaction() {
 fn does_a_filter_run_on_a_log_without_keys() {
     let dir = tempfile::tempdir().unwrap();
     let how = now().dirty_ratio_min(0.0).filter(|it| it.seq % 2 == 0);
-    let options = options().background(true).compaction(how);
+    let options = options().background(true).idle_watermark(None);
+    let options = options.compaction(how);
     let log = options.open(dir.path().join("log")).unwrap();
     log.append_batch((0..60u32).map(u32::to_le_bytes)).unwrap();
     log.rotate().unwrap();
