@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 /// What an append waits for before it returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// The sync: the record survives power loss.
     #[default]
@@ -31,6 +32,7 @@ pub enum Durability {
 
 /// How sealed segments are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReadMode {
     /// Through a memory mapping, without copying. A failing disk raises a signal (SIGBUS).
     #[default]
@@ -44,6 +46,7 @@ pub enum ReadMode {
 /// Such an end is an unfinished last write, or, indistinguishable from it, damage to the very last
 /// synced batch before anything later was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnAmbiguousTail {
     /// Cut it, keep the bytes in `quarantine/`, report it.
     #[default]

@@ -114,6 +114,24 @@ impl<'a> NewRecord<'a> {
     }
 }
 
+/// A value without a key.
+impl<'a, V: AsRef<[u8]> + ?Sized> From<&'a V> for NewRecord<'a> {
+    fn from(value: &'a V) -> Self {
+        Self::value(value)
+    }
+}
+
+/// A key and its new value.
+impl<'a, K, V> From<(&'a K, &'a V)> for NewRecord<'a>
+where
+    K: AsRef<[u8]> + ?Sized,
+    V: AsRef<[u8]> + ?Sized,
+{
+    fn from((key, value): (&'a K, &'a V)) -> Self {
+        Self::keyed(key, value)
+    }
+}
+
 /// How to append, where it differs from the log's options.
 ///
 /// ```

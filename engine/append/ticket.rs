@@ -3,6 +3,7 @@
 use super::{Core, completion::Completion};
 use crate::{error::Result, options::Durability, sync::Arc, types::Seq};
 use std::{
+    fmt,
     future::Future,
     ops::Range,
     pin::Pin,
@@ -23,7 +24,6 @@ use std::{
 /// assert_eq!((first.wait()?, second.wait()?), (0..1, 1..2)); // One sync for both.
 /// # Ok::<(), cairnlog::Error>(())
 /// ```
-#[derive(Debug)]
 #[must_use = "a ticket that nobody waits for tells nobody what became of the records"]
 pub struct Ticket {
     core: Arc<Core>,
@@ -83,5 +83,14 @@ impl Future for Ticket {
             // Without a worker the one who polls does the work.
             None => Poll::Ready(self.core.wait(done, self.level).map(|()| self.seqs())),
         }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("seqs", &self.seqs)
+            .field("level", &self.level)
+            .finish_non_exhaustive()
     }
 }

@@ -276,6 +276,23 @@ impl fmt::Display for Error {
     }
 }
 
+/// For code that speaks of `io::Error`: the error itself is inside, and its kind is the nearest.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match (&error.0.cause, error.kind()) {
+            (Cause::Io(cause), _) => cause.kind(),
+            (_, ErrorKind::NoSpace) => io::ErrorKind::StorageFull,
+            (_, ErrorKind::Locked) => io::ErrorKind::ResourceBusy,
+            (_, ErrorKind::Damaged | ErrorKind::Codec) => io::ErrorKind::InvalidData,
+            (_, ErrorKind::Unsupported) => io::ErrorKind::Unsupported,
+            (_, ErrorKind::InvalidInput | ErrorKind::TooLarge) => io::ErrorKind::InvalidInput,
+            (_, ErrorKind::NotFound) => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")

@@ -1,5 +1,6 @@
 //! `Log`: the handle. Every method is a few lines that call one journey.
 
+mod append;
 mod keep;
 #[cfg(feature = "async")]
 mod later;
@@ -20,10 +21,7 @@ use crate::{
     upkeep::Keeper,
     vfs::Dir,
 };
-use std::{
-    ops::{Range, RangeBounds},
-    path::Path,
-};
+use std::{fmt, ops::RangeBounds, path::Path};
 
 /// An append-only log in a directory of its own.
 ///
@@ -42,12 +40,11 @@ use std::{
 /// log.close()?;
 /// # Ok::<(), cairnlog::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Log {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     appender: Appender,
     keeper: Arc<Keeper>,
@@ -97,65 +94,6 @@ impl Log {
         Ok(Self {
             inner: Arc::new(inner),
         })
-    }
-
-    /// Appends a value and waits until it is durable, or as the log's options say. Gives its number.
-    ///
-    /// # Errors
-    /// `TooLarge` before anything is queued; `NoSpace`, and nothing of it will ever be in the log;
-    /// `Indeterminate` if its sync failed; `Poisoned` after any failed sync; `Closed`; `Io`.
-    pub fn append(&self, value: impl AsRef<[u8]>) -> Result<Seq> {
-        let records = [NewRecord::value(value.as_ref())];
-        Ok(self.append_records(&records, &AppendOptions::new())?.start)
-    }
-
-    /// Appends values that enter the log together or not at all. Gives their numbers.
-    ///
-    /// # Errors
-    /// As [`append`](Self::append); `TooLarge` if they do not fit one segment together.
-    pub fn append_batch<I>(&self, values: I) -> Result<Range<Seq>>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<[u8]>,
-    {
-        let values: Vec<I::Item> = values.into_iter().collect();
-        let records: Vec<NewRecord<'_>> = values.iter().map(NewRecord::value).collect();
-        self.append_records(&records, &AppendOptions::new())
-    }
-
-    /// Appends records, with keys, tombstones, times, that enter the log together or not at all.
-    ///
-    /// ```
-    /// use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord};
-    /// # let dir = tempfile::tempdir().unwrap();
-    /// let log = Log::open(dir.path().join("log"))?;
-    /// let records = [NewRecord::keyed("apples", "3"), NewRecord::tombstone("pears")];
-    /// assert_eq!(log.append_records(&records, &AppendOptions::new())?, 0..2);
-    /// let only_first = AppendOptions::new().expected_seq(0);
-    /// let error = log.append_records(&records, &only_first).unwrap_err();
-    /// assert_eq!((error.kind(), error.next_seq()), (ErrorKind::SeqMismatch, Some(2)));
-    /// # Ok::<(), cairnlog::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`append_batch`](Self::append_batch); `SeqMismatch` if the expected seq is not the next;
-    /// `InvalidInput` for a tombstone without a key; `Duplicate` and `Fenced` as a
-    /// [producer](AppendOptions::producer) may be told.
-    pub fn append_records(
-        &self,
-        records: &[NewRecord<'_>],
-        how: &AppendOptions,
-    ) -> Result<Range<Seq>> {
-        self.inner.appender.append(records, how)
-    }
-
-    /// Queues records and returns at once, unless the queue is full: then it waits for room. The
-    /// ticket can be waited for or awaited.
-    ///
-    /// # Errors
-    /// As [`append_records`](Self::append_records), as far as it is known before the write.
-    pub fn submit(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> Result<Ticket> {
-        self.inner.appender.submit(records, how)
     }
 
     /// Makes everything appended so far durable. Gives the seq below which everything is.
@@ -303,6 +241,17 @@ impl Inner {
             return Err(Error::note(ErrorKind::Closed, Op::Close, note));
         }
         self.appender.close()
+    }
+}
+
+/// Short, whatever the log holds: it stands in what people print.
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("path", &self.core().dir().path())
+            .field("head_seq", &self.head_seq())
+            .field("durable_seq", &self.durable_seq())
+            .finish_non_exhaustive()
     }
 }
 

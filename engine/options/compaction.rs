@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// How compaction tells keys apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyMatch {
     /// By their bytes.
     #[default]

@@ -31,12 +31,15 @@ use crate::{
     sync::Arc,
     types::Seq,
 };
-use std::ops::{Bound, Deref, RangeBounds};
+use std::{
+    fmt,
+    ops::{Bound, Deref, RangeBounds},
+};
 
 /// Reads a log, from any number of threads. Cheap to clone.
 ///
 /// By default it shows only what is durable, so that nothing it showed can be undone by a crash.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Reader {
     pub(crate) catalog: Arc<CatalogCell>,
     pub(crate) watermark: Arc<Watermark>,
@@ -69,6 +72,17 @@ impl Deref for Held {
             Self::Sealed(loaded) => &loaded.view,
             Self::Tail(view) => view,
         }
+    }
+}
+
+/// Short, whatever the log holds.
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("level", &self.level)
+            .field("end_seq", &self.watermark.get(self.level))
+            .field("follows", &self.follower.is_some())
+            .finish_non_exhaustive()
     }
 }
 
