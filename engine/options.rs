@@ -15,7 +15,6 @@ use std::{sync::Arc, time::Duration};
 
 /// What an append waits for before it returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Durability {
     /// The sync: the record survives power loss.
     #[default]

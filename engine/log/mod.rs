@@ -7,7 +7,7 @@ mod later;
 mod tools;
 
 use crate::{
-    append::{AppendOptions, Appender, Core, NewRecord, Ticket, Upkeep},
+    append::{Appender, Core, Ticket, Upkeep},
     catalog::Level,
     compact,
     cursor::Cursors,
