@@ -107,7 +107,11 @@ fn shape(line: &str) -> String {
     for unit in ["B", "KiB", "MiB", "GiB", "ns", "us", "µs", "ms", "s", "min"] {
         out = with_word(&out, &format!("# {unit}"), "# unit");
     }
-    with_word(&with_word(&out, "# syncs", "# sync"), "# groups", "# group")
+    // One or several: how often the writer got to something by then is chance.
+    for one in ["# sync", "# group", "# segment", "# record"] {
+        out = with_word(&out, &format!("{one}s"), one);
+    }
+    out
 }
 
 /// Replaces what is not the beginning of a longer word.
