@@ -71,23 +71,23 @@ pub mod vfs;
 pub use append::AppendSink;
 pub use append::{AppendOptions, NewRecord, Ticket};
 pub use backup::{BackupOptions, BackupReport};
+pub use catalog::InterruptHandle;
 pub use compact::{CompactProgress, CompactReport};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use consume::ConsumerStream;
 pub use consume::{
-    Consumer, ConsumerOptions, CursorInfo, InFlight, InterruptHandle, Lease, Queue, QueueOptions,
-    Start,
+    Consumer, ConsumerOptions, CursorInfo, InFlight, Lease, Queue, QueueOptions, Start,
 };
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
-pub use format::Producer;
+pub use format::{Producer, RecordRef};
 pub use log::Log;
 pub use observe::Stats;
 pub use options::{
     CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, ReadMode, Retention,
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
-pub use read::{Reader, Record, Scan, TailReader};
+pub use read::{Reader, Record, Scan, SegmentInfo, TailReader};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use read::{ScanStream, TailStream};

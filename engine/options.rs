@@ -20,6 +20,11 @@ pub enum Durability {
     #[default]
     Durable,
     /// The write: the record is in the operating system's cache, survives the process, not the power.
+    ///
+    /// Readers show it once it is durable, after [`Options::sync_interval`] or the next sync, for which
+    /// [`Log::wait_durable`](crate::Log::wait_durable) waits; who wants to see it before asks for a reader
+    /// [including what is written](crate::Reader::including_written). That shows nothing that is only
+    /// buffered: of that, numbers may be given again.
     Written,
     /// Nothing: the record is in this process's memory, to be written when the buffer fills, after
     /// [`Options::buffer_interval`], or by [`Log::sync`](crate::Log::sync).

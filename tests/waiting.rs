@@ -248,3 +248,139 @@ fn is_a_passing_error_of_the_watch_survived_and_a_lasting_one_told() {
         });
     }
 }
+
+/// A tail could be let go by nothing but a record or the end of the log; one of another process waits for
+/// ever once its writer is dead.
+#[test]
+fn does_every_wait_end_that_another_thread_ends() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("log");
+    let log = Log::open(&path).unwrap();
+    log.append("first").unwrap();
+    let disk = SimFs::new(1);
+    let on_sim = sim(&disk).open("/log").unwrap();
+    on_sim.append("first").unwrap();
+    let tails = [
+        log.tail(0),
+        Reader::open(&path).unwrap().tail(0),
+        Reader::open(&path).unwrap().including_written().tail(0),
+        sim(&disk).open_reader("/log").unwrap().tail(0),
+    ];
+    drop(log); // No tail and no handle keeps it open.
+    let log = Log::open(&path).unwrap();
+    let tails: Vec<_> = [log.tail(0)].into_iter().chain(tails).collect();
+    for (number, mut tail) in tails.into_iter().enumerate() {
+        for at_once in [true, false] {
+            let stop = tail.interrupt_handle();
+            let started = Instant::now();
+            let waiting = thread::spawn(move || {
+                let seen = tail.by_ref().count();
+                (seen, tail)
+            });
+            if !at_once {
+                thread::sleep(Duration::from_millis(20));
+            }
+            stop.interrupt();
+            let (seen, back) = within("a tail", move || waiting.join().unwrap());
+            assert!(started.elapsed() < DEADLINE / 4, "tail {number}");
+            assert!(seen <= 1 && stop.is_interrupted());
+            tail = back;
+            let rest = tail.try_next().unwrap().map(|record| record.seq());
+            assert_eq!(seen as u64 + u64::from(rest.is_some()), u64::from(at_once));
+        }
+    }
+}
+
+#[test]
+fn do_batches_come_as_they_are_there_and_errors_after_them() {
+    let log = sim(&SimFs::new(1)).segment_bytes(512).open("/log").unwrap();
+    log.append_batch(["a", "b", "c"]).unwrap();
+    let mut tail = log.tail(0);
+    let mut seqs = |max: usize, wait_ms: u64| {
+        let batch = tail.next_batch(max, Duration::from_millis(wait_ms));
+        batch.map(|records| records.iter().map(|it| it.seq()).collect::<Vec<_>>())
+    };
+    assert_eq!(seqs(2, 0).unwrap(), [0, 1]);
+    assert_eq!(seqs(2, 0).unwrap(), [2]);
+    assert_eq!(seqs(0, 10_000).unwrap(), []);
+    assert_eq!(seqs(5, 10).unwrap(), []);
+    let other = log.clone();
+    let later = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        other.append("d").unwrap()
+    });
+    assert_eq!(seqs(5, 20_000).unwrap(), [3]);
+    later.join().unwrap();
+    log.append_batch(["e", "f"]).unwrap();
+    log.trim(5).unwrap();
+    let error = seqs(5, 0).unwrap_err();
+    assert_eq!(error.resume_seq(), Some(5));
+    assert_eq!(seqs(5, 0).unwrap(), [], "an error ends it");
+}
+
+/// What was appended as written was seen up to a second later, and nothing said when.
+#[test]
+fn can_what_is_only_written_be_waited_for() {
+    let log = sim(&SimFs::new(1)).background(false).open("/log").unwrap();
+    let written = AppendOptions::new().durability(cairnlog::Durability::Written);
+    let append = || log.append_records(&[NewRecord::value("x")], &written);
+    let seq = append().unwrap().start;
+    let short = Duration::from_millis(10);
+    assert!(!log.wait_durable_timeout(seq, short).unwrap());
+    let reader = log.reader().including_written();
+    assert!(reader.wait_for(seq, None).unwrap());
+    assert_eq!(reader.last().unwrap().unwrap().seq(), seq);
+    assert_eq!(log.last().unwrap(), None);
+    let other = log.clone();
+    let waiting = thread::spawn(move || other.wait_durable(seq).map(|()| other.get(seq).unwrap()));
+    log.sync().unwrap();
+    assert!(waiting.join().unwrap().unwrap().is_some());
+    // What is closed comes to no more.
+    let other = log.clone();
+    let waiting = thread::spawn(move || other.wait_durable(seq + 1));
+    thread::sleep(short);
+    log.close().unwrap();
+    assert_eq!(
+        waiting.join().unwrap().unwrap_err().kind(),
+        ErrorKind::Closed
+    );
+}
+
+#[test]
+fn does_a_log_tell_its_first_its_last_and_its_segments() {
+    let disk = SimFs::new(1);
+    let options = sim(&disk).segment_bytes(512).background(false);
+    let log = options.clone().open("/log").unwrap();
+    assert_eq!((log.first().unwrap(), log.last().unwrap()), (None, None));
+    for number in 0..20u32 {
+        let at = NewRecord::keyed("K", "some bytes of a value").timestamp_ms(i64::from(number));
+        log.append_records(&[at], &AppendOptions::new()).unwrap();
+    }
+    while log.maintain().unwrap() != cairnlog::Maintained::Nothing {}
+    log.trim(3).unwrap();
+    let reader = options.open_reader("/log").unwrap();
+    for segments in [log.segments().unwrap(), reader.segments().unwrap()] {
+        assert!(segments.len() > 2);
+        assert!(
+            segments
+                .windows(2)
+                .all(|two| two[0].next_seq == two[1].base_seq)
+        );
+        assert!(
+            segments
+                .iter()
+                .rev()
+                .skip(1)
+                .all(|it| it.is_sealed || it.frame_bytes > 0)
+        );
+        assert_eq!(segments.last().unwrap().next_seq, 20);
+    }
+    assert_eq!(log.first().unwrap().unwrap().seq(), 3);
+    let last = log.last().unwrap().unwrap();
+    assert_eq!(log.latest(b"K", ..).unwrap().unwrap(), last);
+    assert_eq!(log.seek_time(10).unwrap(), 10);
+    // Kept for long, it keeps its own bytes alone.
+    let own = last.clone().detach();
+    assert_eq!(own, last);
+    assert_ne!(own.key().unwrap().as_ptr(), last.key().unwrap().as_ptr());
+}

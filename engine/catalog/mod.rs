@@ -6,6 +6,7 @@
 //!
 //! Called by the journeys; calls segment.
 
+mod interrupt;
 #[cfg(feature = "async")]
 mod tasks;
 mod times;
@@ -14,6 +15,8 @@ mod watermark;
 #[cfg(feature = "async")]
 pub(crate) use tasks::Seat;
 
+pub use interrupt::InterruptHandle;
+pub(crate) use interrupt::Interrupts;
 pub(crate) use times::times;
 pub(crate) use watermark::{Level, Wait, Watermark};
 

@@ -6,7 +6,7 @@
 #[cfg(feature = "async")]
 use crate::sync::Mutex;
 use crate::{
-    catalog::{Level, Wait, Watermark},
+    catalog::{Interrupts, Level, Wait, Watermark},
     log::Log,
     sync::{
         Arc,
@@ -14,9 +14,9 @@ use crate::{
     },
     types::Seq,
 };
+use std::time::Duration;
 #[cfg(feature = "async")]
 use std::{collections::BTreeMap, task::Waker};
-use std::{fmt, time::Duration};
 
 pub(super) struct Bell {
     pub(super) watermark: Arc<Watermark>,
@@ -80,45 +80,13 @@ impl Bell {
     }
 }
 
-/// Ends the waiting of a consumer or of a queue's workers, from any thread; from
-/// [`Consumer::interrupt_handle`](crate::Consumer::interrupt_handle) and
-/// [`Queue::interrupt_handle`](crate::Queue::interrupt_handle).
-///
-/// It does not keep the log open. Cheap to clone.
-///
-/// ```
-/// use cairnlog::Log;
-/// # let dir = tempfile::tempdir().unwrap();
-/// let log = Log::open(dir.path().join("log"))?;
-/// let mut mailer = log.consumer("mailer")?;
-/// let stop = mailer.interrupt_handle();
-/// let worker = std::thread::spawn(move || mailer.next()); // Waits.
-/// stop.interrupt();
-/// assert!(worker.join().unwrap()?.is_none());
-/// # Ok::<(), cairnlog::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct InterruptHandle(pub(super) Arc<Bell>);
-
-impl InterruptHandle {
-    /// From now on no call waits: those that are waiting, and all later ones that might, give nothing at
-    /// once, even if there is something. `try_next` goes on as before, for who wants to take the rest.
-    pub fn interrupt(&self) {
-        self.0.interrupted.store(true, Ordering::SeqCst);
-        self.0.ring();
+impl Interrupts for Bell {
+    fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
+        self.ring();
     }
 
-    /// Whether [`interrupt`](Self::interrupt) was called, here or of a clone.
-    #[must_use]
-    pub fn is_interrupted(&self) -> bool {
-        self.0.interrupted.load(Ordering::SeqCst)
-    }
-}
-
-impl fmt::Debug for InterruptHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InterruptHandle")
-            .field("interrupted", &self.is_interrupted())
-            .finish()
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
     }
 }

@@ -1,14 +1,9 @@
 //! A consumer: one reader with a named, durable position.
 
-use super::{
-    bell::{Bell, InterruptHandle},
-    options::QueueOptions,
-    position::Hand,
-    queue::Queue,
-};
+use super::{bell::Bell, options::QueueOptions, position::Hand, queue::Queue};
 use crate::{
     append::{AppendOptions, NewRecord},
-    catalog::Wait,
+    catalog::{InterruptHandle, Wait},
     error::Result,
     read::{Record, TailReader},
     sync::{Arc, Deadline},
@@ -135,7 +130,7 @@ impl Consumer {
     /// What lets another thread end the waiting of this consumer, without keeping the log open.
     #[must_use]
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle(self.bell.clone())
+        InterruptHandle::new(self.bell.clone())
     }
 
     fn take(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {

@@ -28,7 +28,6 @@ mod standing;
 #[cfg(feature = "async")]
 mod stream;
 
-pub use bell::InterruptHandle;
 pub use consumer::Consumer;
 pub use deal::InFlight;
 pub use lease::Lease;

@@ -3,14 +3,14 @@
 //! INVARIANT: a call that waits ends by a record, by its deadline, by an interruption or with the log.
 
 use super::{
-    bell::{Bell, InterruptHandle},
+    bell::Bell,
     deal::{Dealer, Handed, InFlight, Step, Waiting},
     lease::Lease,
     options::QueueOptions,
     position::Hand,
 };
 use crate::{
-    catalog::Wait,
+    catalog::{InterruptHandle, Wait},
     error::{Error, ErrorKind, Op, Result},
     sync::{Arc, Deadline},
     types::Seq,
@@ -155,7 +155,7 @@ impl Queue {
     /// open.
     #[must_use]
     pub fn interrupt_handle(&self) -> InterruptHandle {
-        InterruptHandle(self.dealer.bell.clone())
+        InterruptHandle::new(self.dealer.bell.clone())
     }
 
     fn take(&self, max: usize, timeout: Option<Duration>) -> Result<Vec<Lease>> {

@@ -4,6 +4,7 @@ mod append;
 mod keep;
 #[cfg(feature = "async")]
 mod later;
+mod show;
 mod tools;
 
 use crate::{

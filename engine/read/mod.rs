@@ -13,6 +13,8 @@ mod follow;
 mod record;
 mod reverse;
 mod scan;
+mod segments;
+mod stop;
 #[cfg(feature = "async")]
 mod stream;
 mod tail;
@@ -20,12 +22,13 @@ mod tail;
 pub(crate) use follow::Follower;
 pub use record::Record;
 pub use scan::Scan;
+pub use segments::SegmentInfo;
 #[cfg(feature = "async")]
 pub use stream::{ScanStream, TailStream};
 pub use tail::TailReader;
 
 use crate::{
-    catalog::{Catalog, CatalogCell, Level, Watermark},
+    catalog::{Catalog, CatalogCell, Level, Wait, Watermark},
     error::{Error, ErrorKind, Op, Result},
     segment::{Loaded, Sealed, View, find},
     sync::Arc,
@@ -34,6 +37,7 @@ use crate::{
 use std::{
     fmt,
     ops::{Bound, Deref, RangeBounds},
+    time::Duration,
 };
 
 /// Reads a log, from any number of threads. Cheap to clone.
@@ -231,6 +235,44 @@ impl Reader {
             }
         }
         beyond.map_or(Ok(end), Err)
+    }
+
+    /// The oldest record that is shown; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn first(&self) -> Result<Option<Record>> {
+        self.scan(..)?.next().transpose()
+    }
+
+    /// The newest record that is shown; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn last(&self) -> Result<Option<Record>> {
+        self.scan(..)?.next_back().transpose()
+    }
+
+    /// Waits until this reader shows everything up to and including `seq`, at most so long; `None` is for
+    /// ever. False: time ran out. Without a timeout it also ends when the log does.
+    ///
+    /// # Errors
+    /// `Closed` if the log was closed before; `Poisoned` if a sync failed; in another process as
+    /// [`get`](Self::get).
+    pub fn wait_for(&self, seq: Seq, timeout: Option<Duration>) -> Result<bool> {
+        let waited = match &self.follower {
+            None => self.watermark.wait_beyond(self.level, seq, timeout),
+            Some(follower) => {
+                follower.wait_beyond(&mut follow::Alarm::default(), seq, timeout, None)?
+            }
+        };
+        match waited {
+            Wait::Reached => Ok(true),
+            Wait::TimedOut | Wait::Called => Ok(false),
+            Wait::Ended => Err(self.watermark.failure().unwrap_or_else(|| {
+                Error::note(ErrorKind::Closed, Op::Read, "the log was closed before")
+            })),
+        }
     }
 
     /// The newest record of a key inside a range: its latest value or tombstone. It walks backwards from

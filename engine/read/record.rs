@@ -80,6 +80,18 @@ impl Record {
         self.producer
     }
 
+    /// The same record with bytes of its own. As read it shares memory with what lies around it, a part of
+    /// the segment and often all of its mapping, and keeps that for as long as it lives.
+    #[must_use]
+    pub fn detach(self) -> Self {
+        let own = |bytes: Option<Bytes>| bytes.map(|bytes| Bytes::copy_from_slice(&bytes));
+        Self {
+            key: own(self.key),
+            value: own(self.value),
+            ..self
+        }
+    }
+
     /// Its value, shared and not copied; empty for a tombstone.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

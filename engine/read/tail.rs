@@ -1,9 +1,10 @@
 //! A reader that waits at the end of the log for more, woken by the watermark and never polling.
 
-use super::{Reader, Record, Scan, follow::Alarm};
+use super::{Reader, Record, Scan, follow::Alarm, stop::Stop};
 use crate::{
-    catalog::Wait,
+    catalog::{InterruptHandle, Wait},
     error::{Error, Op, Result},
+    sync::{Arc, OnceLock},
     types::Seq,
 };
 use std::{iter::FusedIterator, time::Duration};
@@ -33,6 +34,10 @@ pub struct TailReader {
     scan: Option<(Scan, Seq)>,
     /// What wakes it if another process writes.
     alarm: Alarm,
+    /// What calls it away, if anybody may.
+    stop: OnceLock<Arc<Stop>>,
+    /// What it met behind records that it has given.
+    error: Option<Error>,
     done: bool,
 }
 
@@ -43,6 +48,8 @@ impl TailReader {
             next_seq,
             scan: None,
             alarm: Alarm::default(),
+            stop: OnceLock::new(),
+            error: None,
             done: false,
         }
     }
@@ -70,6 +77,50 @@ impl TailReader {
         self.step(Some(Duration::ZERO))
     }
 
+    /// Up to `max` records: those that are there by now or, if none is, waits at most `wait` for the
+    /// first. None: as of [`next_timeout`](Self::next_timeout).
+    ///
+    /// # Errors
+    /// As [`next_timeout`](Self::next_timeout). What was read before an error is given, and the error told by
+    /// the call after.
+    pub fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<Record>> {
+        let mut batch = Vec::new();
+        if max > 0 {
+            batch.extend(self.next_timeout(wait)?);
+        }
+        while !batch.is_empty() && batch.len() < max {
+            match self.try_next() {
+                Ok(Some(record)) => batch.push(record),
+                Ok(None) => break,
+                Err(error) => {
+                    (self.error, self.done) = (Some(error), false);
+                    break;
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// What lets another thread end the waiting of this tail, without keeping the log open.
+    ///
+    /// ```
+    /// use cairnlog::{Log, Reader};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let path = dir.path().join("log");
+    /// let log = Log::open(&path)?;
+    /// let tail = Reader::open(&path)?.tail(0);
+    /// let stop = tail.interrupt_handle();
+    /// let follower = std::thread::spawn(move || tail.count()); // Would wait for ever.
+    /// stop.interrupt();
+    /// assert_eq!(follower.join().unwrap(), 0);
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        let stop = self.stop.get_or_init(|| Stop::new(&self.reader.watermark));
+        InterruptHandle::new(stop.clone())
+    }
+
     /// Whether nothing more will come.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -83,7 +134,14 @@ impl TailReader {
     }
 
     fn step(&mut self, timeout: Option<Duration>) -> Result<Option<Record>> {
-        let outcome = self.look(timeout);
+        let is_called = self.stop.get().is_some_and(|stop| stop.is_called());
+        if is_called && timeout != Some(Duration::ZERO) {
+            return Ok(None);
+        }
+        let outcome = match self.error.take() {
+            Some(error) => Err(error),
+            None => self.look(timeout),
+        };
         self.done |= outcome.is_err();
         outcome
     }
@@ -138,8 +196,14 @@ impl TailReader {
             ..
         } = &self.reader;
         match follower {
-            None => Ok(watermark.wait_beyond(*level, self.next_seq, timeout)),
-            Some(follower) => follower.wait_beyond(&mut self.alarm, self.next_seq, timeout),
+            None => {
+                let called = || self.stop.get().is_some_and(|stop| stop.is_called());
+                Ok(watermark.wait_beyond_or(*level, self.next_seq, timeout, called))
+            }
+            Some(follower) => {
+                let stop = self.stop.get().map(|stop| &**stop);
+                follower.wait_beyond(&mut self.alarm, self.next_seq, timeout, stop)
+            }
         }
     }
 }

@@ -200,6 +200,17 @@ pub trait Watch: Debug + Send + Sync {
     /// Waits for a change since the last call, at most this long; `None` is for ever. May say that
     /// there was one when there was none. False: time ran out, or a signal came.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool>;
+    /// What ends a wait from another thread, for good. `None`, the default, if nothing does: then who may be
+    /// called away waits a little at a time.
+    fn stopper(&self) -> Option<Arc<dyn WatchStop>> {
+        None
+    }
+}
+
+/// Ends the wait of a [`Watch`], now or the next one.
+pub trait WatchStop: Debug + Send + Sync {
+    /// It may tell of no change any more.
+    fn stop(&self);
 }
 
 /// Whether an error says that the process, or the system, may open no more files.

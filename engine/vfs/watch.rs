@@ -4,15 +4,16 @@
 //! an event too many costs a look, and none is ever lost: the kernel queues them from the moment when
 //! the watch is armed, and says so if its queue overflows.
 //!
-//! One of the five places of `unsafe` in the engine: three calls into the C library without a pointer
+//! One of the five places of `unsafe` in the engine: four calls into the C library without a pointer
 //! that outlives them. Called by `held`.
 
-use super::Watch;
+use super::{Watch, WatchStop};
 use std::{
     ffi::CString,
     fs::File,
     io::{self, Read},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -26,10 +27,27 @@ const NAMES: u32 = libc::IN_CREATE
 
 #[derive(Debug)]
 struct Inotify {
-    events: File,
+    events: Arc<File>,
     dir: OwnedFd,
     /// The file whose content is watched; it need not be there yet, and may be replaced.
     file: Option<String>,
+    /// The kernel's number of the watch on the directory.
+    on_dir: libc::c_int,
+}
+
+/// Ends the watch on the directory, of which the kernel tells in turn.
+#[derive(Debug)]
+struct Stop {
+    events: Arc<File>,
+    on_dir: libc::c_int,
+}
+
+impl WatchStop for Stop {
+    #[expect(unsafe_code, reason = "inotify has no door in the standard library")]
+    fn stop(&self) {
+        // SAFETY: the call takes no pointer, and the descriptor is open as long as `self` is.
+        unsafe { libc::inotify_rm_watch(self.events.as_raw_fd(), self.on_dir) };
+    }
 }
 
 /// A watch on a file of a directory and the names beside it; without a name, on everything in it. `None`
@@ -51,16 +69,17 @@ fn is_refused(error: &io::Error) -> bool {
 }
 
 fn arm(dir: BorrowedFd<'_>, name: Option<&str>) -> io::Result<Inotify> {
-    let armed = Inotify {
-        events: init()?,
+    let mut armed = Inotify {
+        events: Arc::new(init()?),
         dir: dir.try_clone_to_owned()?,
         file: name.map(str::to_owned),
+        on_dir: -1,
     };
     if armed.file.is_some() {
-        armed.add(".", NAMES)?;
+        armed.on_dir = armed.add(".", NAMES)?;
         armed.add_file()?;
     } else {
-        armed.add(".", NAMES | libc::IN_MODIFY)?;
+        armed.on_dir = armed.add(".", NAMES | libc::IN_MODIFY)?;
     }
     Ok(armed)
 }
@@ -79,7 +98,7 @@ impl Inotify {
     }
 
     #[expect(unsafe_code, reason = "inotify has no door in the standard library")]
-    fn add(&self, name: &str, mask: u32) -> io::Result<()> {
+    fn add(&self, name: &str, mask: u32) -> io::Result<libc::c_int> {
         // The directory that is held, whatever path it has by now.
         let path = CString::new(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))?;
         // SAFETY: the descriptor is open as long as `self` is, and the path ends in a zero and lives
@@ -89,7 +108,7 @@ impl Inotify {
         if watch < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(())
+        Ok(watch)
     }
 
     /// Takes all events there are; whether there were any.
@@ -97,7 +116,7 @@ impl Inotify {
         let mut buffer = [0; 4096];
         let mut found = false;
         loop {
-            match self.events.read(&mut buffer) {
+            match (&*self.events).read(&mut buffer) {
                 Ok(0) => return Ok(found),
                 Ok(_) => found = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(found),
@@ -120,6 +139,11 @@ impl Watch for Inotify {
             self.add_file()?;
         }
         Ok(found)
+    }
+
+    fn stopper(&self) -> Option<Arc<dyn WatchStop>> {
+        let (events, on_dir) = (self.events.clone(), self.on_dir);
+        Some(Arc::new(Stop { events, on_dir }))
     }
 }
 

@@ -46,7 +46,10 @@ impl Follower {
         while needed.upgrade().is_some() {
             let seen = self.watermark.get(self.level);
             // What it sees raises the watermark, and that wakes the tasks.
-            if self.wait_beyond(&mut alarm, seen, Some(LOOK_UP)).is_err() {
+            if self
+                .wait_beyond(&mut alarm, seen, Some(LOOK_UP), None)
+                .is_err()
+            {
                 alarm = Alarm::default();
                 self.watermark.call_tasks();
                 self.dir.vfs().sleep(PAUSE);

@@ -137,8 +137,9 @@ impl Follower {
     /// Whether what a set says of a place is true of the newer one as well. That the sets differ says
     /// nothing: beside a busy writer they always do, and a walk over damage would never end.
     fn is_still_true(&self, walked: &Catalog, newer: &Catalog, place: &Place) -> bool {
-        let Some(id) = place.segment else {
-            return false;
+        let is_end = newer.beyond.as_ref().is_some_and(|it| it.place() == place);
+        let Some(id) = place.segment.filter(|_| !is_end) else {
+            return is_end;
         };
         let sealed = |set: &Catalog| set.sealed.iter().find(|it| it.entry.id == id).cloned();
         if let Some(segment) = sealed(walked) {

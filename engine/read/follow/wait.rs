@@ -1,6 +1,7 @@
 //! Waiting for another process: armed, then looked, then waited, so that no change is slept through.
 
 use super::Follower;
+use crate::read::stop::Stop;
 use crate::{
     catalog::{Level, Wait},
     error::{Error, Op, Place, Result},
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// Where the file system tells nobody of changes, it is looked at this often.
 const POLL: Duration = Duration::from_millis(10);
+
+/// Who may be called away, and by nothing that a watch tells, looks this often whether he was.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// What wakes one waiting reader; each has its own.
 #[derive(Debug, Default)]
@@ -35,6 +39,7 @@ impl Follower {
         alarm: &mut Alarm,
         seq: Seq,
         timeout: Option<Duration>,
+        stop: Option<&Stop>,
     ) -> Result<Wait> {
         let vfs = self.dir.vfs();
         let deadline = timeout.map(|time| vfs.monotonic().saturating_add(time));
@@ -50,9 +55,12 @@ impl Follower {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Wait::TimedOut);
             }
+            if stop.is_some_and(Stop::is_called) {
+                return Ok(Wait::Called);
+            }
             // What changed before it was armed wakes nobody: then another look comes first.
             if !self.arm(alarm)? {
-                self.sleep(alarm, left)?;
+                self.sleep(alarm, left, stop)?;
             }
         }
     }
@@ -70,17 +78,31 @@ impl Follower {
         Ok(true)
     }
 
-    fn sleep(&self, alarm: &mut Alarm, left: Option<Duration>) -> Result<()> {
-        match alarm.armed.as_mut().and_then(|armed| armed.watch.as_mut()) {
-            Some(watch) => watch
-                .wait(left)
-                .map(drop)
-                .map_err(|error| self.no_watch(error)),
-            None => {
-                self.dir.vfs().sleep(left.unwrap_or(POLL).min(POLL));
-                Ok(())
+    fn sleep(
+        &self,
+        alarm: &mut Alarm,
+        mut left: Option<Duration>,
+        stop: Option<&Stop>,
+    ) -> Result<()> {
+        let Some(watch) = alarm.armed.as_mut().and_then(|armed| armed.watch.as_mut()) else {
+            self.dir.vfs().sleep(left.unwrap_or(POLL).min(POLL));
+            return Ok(());
+        };
+        if let Some(stop) = stop {
+            let stopper = watch.stopper();
+            if stopper.is_none() {
+                left = Some(left.map_or(LOOK_UP, |left| left.min(LOOK_UP)));
+            }
+            stop.waits_on(stopper);
+            if stop.is_called() {
+                return Ok(());
             }
         }
+        let waited = watch.wait(left);
+        if let Some(stop) = stop {
+            stop.waits_on(None);
+        }
+        waited.map(drop).map_err(|error| self.no_watch(error))
     }
 
     fn no_watch(&self, error: std::io::Error) -> Error {
