@@ -513,3 +513,37 @@ fn what_outlives_the_last_segments_says_how_far_a_log_without_a_manifest_went() 
         assert_eq!(consumer.next().unwrap().unwrap().seq(), log.head_seq());
     }
 }
+
+/// A log that had lost its manifest, and whose ledger did not verify, was repaired into one that nobody could
+/// open: the new manifest knew of no ledger, and the old file was still there.
+#[test]
+fn a_ledger_that_does_not_verify_goes_with_a_lost_manifest() {
+    let disk = SimFs::new(17);
+    let log = tools(&disk).open("log").unwrap();
+    let by = cairnlog::Producer {
+        id: 3,
+        epoch: 0,
+        number: 0,
+    };
+    let how = cairnlog::AppendOptions::new().producer(by);
+    let record = [cairnlog::NewRecord::value(b"one")];
+    log.append_records(&record, &how).unwrap();
+    log.rotate().unwrap();
+    log.close().unwrap();
+    drop(log);
+    let disk = disk.kill();
+    disk.remove_file(Path::new("log/MANIFEST"));
+    assert!(disk.write_file(Path::new("log/PRODUCERS"), b"CAIRN?"));
+
+    let how = RepairOptions::new();
+    let dry = tools(&disk).repair("log", how).unwrap();
+    let told = |finding: &cairnlog::Finding| finding.place.path == Some("PRODUCERS".into());
+    assert!(dry.findings.iter().any(told), "{:?}", dry.findings);
+    let how = how.apply(true).accept_loss(true);
+    let report = tools(&disk).repair("log", how).unwrap();
+    let kept_in = report.ledger_kept_in.expect("it is kept");
+    let kept = disk.read_file(&Path::new("log").join(kept_in)).unwrap();
+    assert_eq!(kept, b"CAIRN?");
+    let log = tools(&disk).open("log").expect("a repaired log opens");
+    assert_eq!(log.get(0).unwrap().as_deref(), Some(&b"one"[..]));
+}

@@ -106,7 +106,7 @@ pub(crate) struct Facts {
     pub(crate) watermark: WatermarkFact,
     /// The highest seq that a cursor says was durable: what it has passed, and as of when.
     pub(crate) cursors_seq: Seq,
-    /// Whose all this is: as the manifest says, or without one the first that says it.
+    /// Whose all this is, if anything says so.
     pub(crate) owner: Option<Owner>,
 }
 
@@ -195,14 +195,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         owner: None,
     };
     let mut named = Vec::new();
-    let owners = [
-        facts.watermark.owner(),
-        facts.producers.owner(),
-        heard.owner(),
-    ];
-    facts.owner = owners.into_iter().flatten().next();
     if let ManifestFact::Valid(manifest) = &facts.manifest {
-        facts.owner = Some(manifest.owner());
         facts.watermark = heard.watermark.heard_by(manifest);
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
@@ -217,9 +210,25 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     {
         facts.unnamed.extend(unnamed(dir, op, *id)?);
     }
+    facts.owner = owner(&facts, heard.owner());
     facts.cursors_seq = facts.owner.map_or(0, |owner| heard.passed(owner));
     facts.newer = newer(&facts, heard.unheard);
     Ok(facts)
+}
+
+/// Whose all this is. Without a manifest what is beside the segments says it, if they are of that log.
+fn owner(facts: &Facts, of_cursors: Option<Owner>) -> Option<Owner> {
+    if let Some(manifest) = facts.valid_manifest() {
+        return Some(manifest.owner());
+    }
+    let is_of_log = |owner: &Owner| {
+        (facts.unnamed.iter()).any(|fact| match &fact.header {
+            HeaderFact::Valid(header) => header.log_id == owner.log_id,
+            HeaderFact::Blank | HeaderFact::Invalid(_) => false,
+        })
+    };
+    let beside = [facts.watermark.owner(), facts.producers.owner(), of_cursors];
+    beside.into_iter().flatten().find(is_of_log)
 }
 
 fn list(dir: &Dir, op: Op) -> Result<Vec<DirEntry>> {

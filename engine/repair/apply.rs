@@ -1,6 +1,9 @@
 //! Carrying a repair out: keep every original, write anew what verifies, commit once.
 
-use super::{dedup, writer::Copies};
+use super::{
+    dedup,
+    writer::{Copies, forget_ledger},
+};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
@@ -11,7 +14,7 @@ use crate::{
     },
     manifest::ManifestStore,
     options::Options,
-    recover::{self, CutBytes, Facts, HeaderFact, ProducersFact, UnsealedFact},
+    recover::{self, CutBytes, Facts, HeaderFact, UnsealedFact},
     segment::{Found, Identity, Range, Source, Window, nonzero_end, open_damaged},
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
@@ -228,7 +231,6 @@ impl<'a> Repair<'a> {
         let store = ManifestStore::new(self.dir.clone(), manifest);
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
-            manifest.has_ledger = ledger.is_some();
             manifest.sealed = sealed;
             manifest.tail = tail.tail.entry();
             manifest.spare = Some(SpareEntry {
@@ -241,12 +243,9 @@ impl<'a> Repair<'a> {
             manifest.clean = true;
             manifest.has_ledger = false; // Unless it is stored with this commit.
         })?;
-        if ledger.is_none() && self.facts.producers != ProducersFact::Missing {
-            let at = |error| Error::io(Op::Repair, error).at(Place::file(names::PRODUCERS));
-            self.dir.remove_if_there(names::PRODUCERS).map_err(at)?;
-            // DURABILITY: after this line the ledger that does not verify is out of the log for good.
-            self.dir.sync().map_err(at)?;
+        match ledger {
+            Some(_) => Ok(()),
+            None => forget_ledger(self.dir, Op::Repair),
         }
-        Ok(())
     }
 }

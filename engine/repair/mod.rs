@@ -175,7 +175,7 @@ fn survey(
         let repair = Repair::of(dir, options, facts, manifest, report.rewritten.clone());
         report.untimed = repair.untimed()?;
     } else if !facts.leftovers.contains(&names::BACKUP) {
-        (report.findings, report.lost) = rebuild::look(dir)?;
+        (report.findings, report.lost) = rebuild::look(dir, facts)?;
         report.rewritten = rebuild::sources(facts);
     }
     Ok(report)

@@ -6,13 +6,13 @@
 //!
 //! Called by repair.
 
-use super::{Salvaged, dedup, merge, read_salvage, salvage::New, writer::Copies};
+use super::{Salvaged, dedup, merge, read_salvage, salvage::New, survey::finding, writer::Copies};
 use crate::{
     append::Ledger,
-    error::{Error, ErrorKind, Op, Place, Result},
+    error::{Defect, Error, ErrorKind, Op, Place, Result},
     format::{Owner, names},
     options::Options,
-    recover::{self, CutBytes, Facts, HeaderFact},
+    recover::{self, CutBytes, Facts, HeaderFact, ProducersFact},
     segment::{Source, Window, new_incarnation, nonzero_end},
     types::{LogId, SegmentId, Seq},
     verify::Finding,
@@ -21,8 +21,17 @@ use crate::{
 use std::ops::Range;
 
 /// What is missing, and what else does not verify; nothing is changed.
-pub(super) fn look(dir: &Dir) -> Result<(Vec<Finding>, Vec<Range<Seq>>)> {
+pub(super) fn look(dir: &Dir, facts: &Facts) -> Result<(Vec<Finding>, Vec<Range<Seq>>)> {
     let mut findings = Vec::new();
+    let ledger = match &facts.producers {
+        ProducersFact::Missing => None,
+        ProducersFact::Invalid(defect) => Some(*defect),
+        // Of another incarnation, or nobody knows of which.
+        ProducersFact::Valid(file) if Some(file.owner()) == facts.owner => None,
+        ProducersFact::Valid(_) => Some(Defect::UnknownFile),
+    };
+    let place = Place::file(names::PRODUCERS);
+    findings.extend(ledger.map(|defect| finding(place, 0..0, defect)));
     read_salvage(dir, |item| {
         if let Salvaged::Gap(gap) = item {
             findings.push(gap);
@@ -57,12 +66,11 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
     let ids = facts.unnamed.iter().map(|fact| fact.id.0);
     let next_id = SegmentId(ids.max().unwrap_or(0).saturating_add(1));
     // Cursors and the ledger go on as they are, if anything says whose they are.
-    let known = facts.owner.filter(|it| it.log_id == log_id);
-    let owner = known.unwrap_or_else(|| Owner {
+    let owner = facts.owner.unwrap_or_else(|| Owner {
         log_id,
         incarnation: new_incarnation(dir),
     });
-    let ledger = match facts.producers.owner() == known {
+    let ledger = match facts.producers.owner() == Some(owner) {
         true => facts.ledger(SegmentId(u64::MAX)),
         false => Ledger::default(),
     };

@@ -4,7 +4,7 @@
 use super::{
     records,
     survey::{Survey, survey},
-    writer::Copies,
+    writer::{Copies, forget_ledger},
 };
 use crate::{
     append::Ledger,
@@ -187,6 +187,10 @@ impl New<'_> {
                 id: spare.id,
                 salt: spare.salt,
             });
-        })
+        })?;
+        match ledger {
+            Some(_) => Ok(()),
+            None => forget_ledger(self.dir, self.op),
+        }
     }
 }

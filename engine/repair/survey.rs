@@ -55,7 +55,7 @@ impl Part {
     }
 }
 
-fn finding(place: Place, seqs: std::ops::Range<Seq>, defect: Defect) -> Finding {
+pub(super) fn finding(place: Place, seqs: std::ops::Range<Seq>, defect: Defect) -> Finding {
     Finding {
         kind: FindingKind::of(defect),
         place,
@@ -284,9 +284,7 @@ fn unnamed(dir: &Dir, facts: &Facts) -> Result<Survey> {
         logs.push(header.log_id);
         survey.parts.push(part.0);
     }
-    if (facts.owner).is_some_and(|owner| logs.contains(&owner.log_id)) {
-        attested_seq = attested_seq.max(recover::told(facts));
-    }
+    attested_seq = attested_seq.max(recover::told(facts));
     survey.used_seq = survey.used_seq.max(attested_seq);
     let by_seq = |part: &Part| (part.range.first_seq, std::cmp::Reverse(part.id));
     survey.parts.sort_by_key(by_seq);

@@ -164,3 +164,15 @@ impl<'a> Copies<'a> {
 fn failed(id: SegmentId, error: io::Error) -> Error {
     Error::io(Op::Repair, error).at(Place::file(names::segment(id)))
 }
+
+/// After the commit of a log that remembers nobody: takes out the file that would say otherwise, and that
+/// was kept.
+pub(super) fn forget_ledger(dir: &Dir, op: Op) -> Result<()> {
+    let at = |error| Error::io(op, error).at(Place::file(names::PRODUCERS));
+    if dir.len(names::PRODUCERS).map_err(at)?.is_none() {
+        return Ok(());
+    }
+    dir.remove_if_there(names::PRODUCERS).map_err(at)?;
+    // DURABILITY: after this line the ledger that does not verify is out of the log for good.
+    dir.sync().map_err(at)
+}

@@ -19,7 +19,8 @@ pub(crate) fn told(facts: &Facts) -> Seq {
         (facts.watermark.owner(), facts.watermark.durable_seq()),
         (facts.producers.owner(), facts.producers.as_of_seq()),
     ];
-    let heard = all.into_iter().filter(|(owner, _)| *owner == facts.owner);
+    let heard = all.into_iter();
+    let heard = heard.filter(|(owner, _)| owner.is_some() && *owner == facts.owner);
     heard.map(|(_, seq)| seq).max().unwrap_or(0)
 }
 
