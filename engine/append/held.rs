@@ -10,7 +10,10 @@ use super::{Core, State, completion::Completion};
 use crate::{
     error::{Error, ErrorKind, Op},
     observe::event,
-    sync::{self, Condvar, MutexGuard},
+    sync::{
+        self, Arc, Condvar, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     types::SegmentId,
 };
 use std::{
@@ -24,6 +27,8 @@ use std::{
 pub(super) struct After {
     /// Boxed, because almost always there is nothing.
     said: Option<Box<Said>>,
+    /// Whether there is something: for who has let go of the lock, which every append does.
+    pub(super) is_due: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +41,7 @@ struct Said {
 
 impl After {
     fn said(&mut self) -> &mut Said {
+        self.is_due.store(true, Ordering::Relaxed);
         self.said.get_or_insert_default()
     }
 
@@ -83,17 +89,16 @@ impl Said {
     }
 }
 
-/// Says it when dropped, which is after the lock beside it was let go.
+/// Says what there is when dropped, which is after the lock beside it was let go.
 #[derive(Debug)]
-struct Saying<'a> {
-    core: &'a Core,
-    said: Option<Box<Said>>,
-}
+struct Saying<'a>(&'a Core);
 
 impl Drop for Saying<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(said) = self.said.take() {
-            said.say(self.core);
+        // Whoever left something has held the lock since, or was this thread.
+        if self.0.say_is_due.load(Ordering::Relaxed) {
+            self.0.say();
         }
     }
 }
@@ -127,7 +132,7 @@ impl<'a> Held<'a> {
 
     /// Lets go, says what there is to say, and locks again.
     fn again(self) -> Self {
-        let core = self.saying.core;
+        let core = self.saying.0;
         drop(self);
         core.lock()
     }
@@ -143,15 +148,6 @@ impl Deref for Held<'_> {
 impl DerefMut for Held<'_> {
     fn deref_mut(&mut self) -> &mut State {
         &mut self.state
-    }
-}
-
-impl Drop for Held<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if self.state.may_say() {
-            self.saying.said = self.state.after.said.take();
-        }
     }
 }
 
@@ -185,10 +181,24 @@ impl Core {
     pub(super) fn lock(&self) -> Held<'_> {
         Held {
             state: self.state.lock(),
-            saying: Saying {
-                core: self,
-                said: None,
-            },
+            saying: Saying(self),
+        }
+    }
+
+    /// Says what was left to be said, if nothing is locked by this thread and nobody else has said it.
+    #[cold]
+    fn say(&self) {
+        let mut state = self.state.lock();
+        let said = match state.may_say() {
+            true => {
+                self.say_is_due.store(false, Ordering::Relaxed);
+                state.after.said.take()
+            }
+            false => None,
+        };
+        drop(state);
+        if let Some(said) = said {
+            said.say(self);
         }
     }
 

@@ -59,7 +59,10 @@ use crate::{
     observe::Counters,
     options::Options,
     segment::{Space, Tail, TailWriter},
-    sync::{self, Arc, Condvar, JoinHandle, Mutex, atomic::AtomicUsize},
+    sync::{
+        self, Arc, Condvar, JoinHandle, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     types::{SegmentId, Seq},
     vfs::{Dir, VfsLock},
 };
@@ -116,6 +119,8 @@ pub(crate) struct Core {
     watermark: Arc<Watermark>,
     counters: Counters,
     state: Mutex<State>,
+    /// Whether something was left to be said, as [`After`](held::After) has it.
+    say_is_due: Arc<AtomicBool>,
     /// Callers that wait for a group to be written or synced.
     parked_count: AtomicUsize,
     /// Signals room in the queue, a free lead.
@@ -156,6 +161,7 @@ impl Appender {
         );
         let background = parts.options.background;
         let core = Arc::new(Core {
+            say_is_due: state.after.is_due.clone(),
             state: Mutex::new(State {
                 seal_due: parts.spare.is_none() || !parts.finished.is_empty(),
                 spare: parts.spare,

@@ -78,7 +78,7 @@ impl RecordParts<'_> {
 /// stored only in a sparse batch.
 ///
 /// INVARIANT: key and value are within their limits; `append` checks before anything is queued.
-#[inline]
+#[inline(always)]
 pub fn encode(
     out: &mut Vec<u8>,
     salt: u64,
