@@ -22,7 +22,7 @@
 //! * [`Recovery`] is what opening found and did.
 //! * [`vfs::sim`] is a disk that loses power, for testing this library and your application.
 //! * Features: `async` brings streams, a sink and appends that await; `typed` values instead of bytes;
-//!   `tracing` events.
+//!   `tracing` events, `metrics` a log's [numbers](Stats) for the crate of that name.
 //! * [`mod@format`] reads the stored structures, for tools that look at bytes.
 //!
 //! The guide, from the first hour to a failing disk, is in `docs/guide` of the repository.
@@ -82,7 +82,10 @@ pub use consume::{
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::{Producer, RecordRef};
 pub use log::Log;
-pub use observe::Stats;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use observe::MetricsExport;
+pub use observe::{Histogram, Stats};
 pub use options::{
     CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, ReadMode, Retention,
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,

@@ -125,6 +125,46 @@ fn is_every_job_done_once_and_the_one_that_always_fails_a_dead_letter() {
     assert_eq!(values(&queue.join("jobs.log")).len(), 20);
 }
 
+/// What Prometheus asks of a text: a type for every name, buckets that only grow, the last of them `+Inf`
+/// and as large as the count.
+#[test]
+fn are_the_numbers_of_a_log_a_text_that_prometheus_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run("prometheus", &dir.path().join("log"));
+    let (mut name, mut buckets) = (String::new(), Vec::new());
+    for line in output.lines() {
+        if let Some(typed) = line.strip_prefix("# TYPE ") {
+            typed.split(' ').next().unwrap().clone_into(&mut name);
+        }
+        if line.starts_with('#') {
+            continue;
+        }
+        assert!(!name.is_empty() && line.starts_with(&name), "{line}");
+        let (what, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap();
+        if what.contains("_bucket") {
+            buckets.push(value);
+        } else if what.contains("_count") {
+            assert!(buckets.is_sorted(), "{output}");
+            assert_eq!(buckets.last(), Some(&value), "{output}");
+            buckets.clear();
+        }
+    }
+    let number = |name: &str| {
+        let line = output.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in:\n{output}"))
+            .trim()
+            .parse::<f64>()
+            .unwrap()
+    };
+    assert_eq!(number("cairn_appended_records_total "), 1200.0);
+    assert_eq!(number("cairn_not_durable "), 0.0);
+    let durable = number("cairn_append_seconds_count{level=\"durable\"}");
+    assert_eq!(durable, 200.0);
+    assert!(number("cairn_append_seconds_count{level=\"buffered\"}") >= 15.0);
+    assert_eq!(number("cairn_sync_records_sum{}"), 1200.0);
+}
+
 /// A browser in a few lines: it reads events until it has seen so many.
 #[cfg(feature = "async")]
 mod browser {

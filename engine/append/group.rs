@@ -55,8 +55,9 @@ pub(super) struct Group {
     pub(super) owes: bool,
     /// Records acknowledged as buffered.
     pub(super) buffered_count: usize,
-    /// How long its write and its sync took, and how many callers were under way at their end.
+    /// How long its write and its sync took, when they had ended, and how many callers were under way then.
     pub(super) disk_time: Duration,
+    pub(super) synced_at: Duration,
     pub(super) company: usize,
     /// Whether it may take more callers.
     pub(super) open: bool,
@@ -103,6 +104,7 @@ impl Group {
             owes: false,
             buffered_count: 0,
             disk_time: Duration::ZERO,
+            synced_at: Duration::ZERO,
             company: 0,
             open: true,
             done,

@@ -156,11 +156,15 @@ impl Core {
             return Ok((None, wakers));
         };
         wakers.into_iter().for_each(Waker::wake);
-        self.sync_writer(&mut self.writer.lock())
-            .map_err(Failure::Sync)?;
-        group.disk_time = self.dir.vfs().monotonic().saturating_sub(start);
+        let synced = self.sync_writer(&mut self.writer.lock());
+        group.synced_at = synced.map_err(Failure::Sync)?;
+        group.disk_time = group.synced_at.saturating_sub(start);
         // First of all: what anybody was told is shown to all from then on, whatever becomes of us.
         self.publish_below(group.next_seq);
+        let records = group.next_seq.saturating_sub(self.durable_seq());
+        if records > 0 {
+            self.counters.sync_records.add(records);
+        }
         self.watermark.raise(Level::Durable, group.next_seq);
         // Before anybody is told: who is quick is back in the queue before this group is settled.
         group.company = self.parked_count.load(Ordering::Relaxed) + 1;
@@ -260,17 +264,22 @@ impl Core {
         }
     }
 
-    /// Syncs every segment that has frames no sync covers, oldest first.
-    pub(super) fn sync_writer(&self, writer: &mut Writer) -> Result<()> {
+    /// Syncs every segment that has frames no sync covers, oldest first. Gives the moment at
+    /// which that was done.
+    pub(super) fn sync_writer(&self, writer: &mut Writer) -> Result<Duration> {
+        let mut now = self.dir.vfs().monotonic();
         while let Some(tail) = writer.unsynced.first() {
             // DURABILITY: after the last of these lines every frame written so far survives.
             tail.space.sync().map_err(|error| {
                 Error::io(Op::Sync, error).at(Place::in_segment(tail.id, tail.written_end()))
             })?;
+            let end = self.dir.vfs().monotonic();
+            self.counters.sync_ns.add_time(end.saturating_sub(now));
+            now = end;
             writer.unsynced.remove(0);
             Counters::add(&self.counters.sync_count, 1);
         }
-        Ok(())
+        Ok(now)
     }
 
     fn settle(&self, state: &mut State, group: Group) {
@@ -285,7 +294,7 @@ impl Core {
             state.company = group.company;
             state.usual_trip = (7 * state.usual_trip + group.disk_time) / 8;
             state.usual_group_bytes = (7 * state.usual_group_bytes + group.buffer.len()) / 8;
-            state.synced_at = Some(self.dir.vfs().monotonic());
+            state.synced_at = Some(group.synced_at);
             state.attested_seq = state.attested_seq.max(group.states_seq);
             state.unsynced_since = None;
             state.write_back = None;

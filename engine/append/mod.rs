@@ -7,7 +7,7 @@
 //! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `held` its lock, `life`
 //! who is inside and closing, `group` bytes, `lead` write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends
 //! that name themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background
-//! thread, `ticket` waiting.
+//! thread, `ticket` waiting, `timing` how long that took.
 //!
 //! INVARIANTS: seqs are given under the queue's lock, in the order of the bytes; only the leader
 //! touches the writer; the durable watermark rises only after a sync has returned success; after a
@@ -39,6 +39,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod timing;
 mod worker;
 
 pub use record::{AppendOptions, NewRecord};
@@ -217,12 +218,14 @@ impl Appender {
         records: &[NewRecord<'_>],
         how: &AppendOptions,
     ) -> Result<Range<Seq>> {
-        let level = how.durability.unwrap_or(self.core.options.durability);
+        let timing = self.core.start_timing(how);
+        let level = timing.level;
         let ((seqs, done), state) = self.core.enqueue_and_hold(records, how, level)?;
         match done {
             Some(done) => self.core.wait_holding(state, &done, level)?,
             None => drop(state),
         }
+        self.core.end_timing(&timing, &seqs);
         Ok(seqs)
     }
 

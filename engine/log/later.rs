@@ -46,7 +46,11 @@ impl Log {
         records: &[NewRecord<'_>],
         how: &AppendOptions,
     ) -> Result<Range<Seq>> {
-        self.submit_async(records, how).await?.await
+        let core = self.inner.appender.shared();
+        let timing = core.start_timing(how);
+        let seqs = self.submit_async(records, how).await?.await?;
+        core.end_timing(&timing, &seqs);
+        Ok(seqs)
     }
 
     /// Makes everything appended so far durable; the worker does it. Gives the seq below which

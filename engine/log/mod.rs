@@ -198,6 +198,11 @@ impl Log {
             sealed_bytes,
             dirty_bytes: compact::dirty_bytes(&inner.appender.core().manifest().snapshot().sealed),
             queued_bytes: inner.appender.queued_bytes(),
+            sync_ns: counters.sync_ns.snapshot(),
+            sync_records: counters.sync_records.snapshot(),
+            durable_append_ns: counters.durable_append_ns.snapshot(),
+            written_append_ns: counters.written_append_ns.snapshot(),
+            buffered_append_ns: counters.buffered_append_ns.snapshot(),
         }
     }
 

@@ -6,6 +6,7 @@ mod errors;
 mod full;
 #[path = "../common/gated.rs"]
 mod gated;
+mod latencies;
 mod printed;
 mod producers;
 mod reopen;
