@@ -74,17 +74,17 @@ fn everything_at_once() {
         }
         check(&dir, &mut acked);
         if round == WARM_ROUNDS {
-            first = Some(Held::now());
+            first = Some(Held::settled());
         }
         round += 1;
     }
-    let (first, last) = (first.expect("warm"), Held::now());
+    let (first, last) = (first.expect("warm"), Held::settled());
     println!(
         "{round} rounds, seed {seed}, {} acknowledgements: {first:?}, then {last:?}",
         acked.count()
     );
     assert!(acked.count() > 1000 * round, "hardly anything was done");
-    assert_eq!(last.descriptors, first.descriptors);
-    assert_eq!(last.threads, first.threads);
+    assert!(last.descriptors <= first.descriptors, "{last:?}");
+    assert!(last.threads <= first.threads, "{last:?}");
     assert!(last.bytes < first.bytes + SLACK_BYTES, "{last:?}");
 }
