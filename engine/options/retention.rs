@@ -9,6 +9,12 @@ use std::time::Duration;
 /// up to [`held_bytes_max`](Self::held_bytes_max). One that does not verify holds nothing: its consumer
 /// is stopped, and [`RetainReport`](crate::RetainReport) names it.
 ///
+/// What is dropped is out of the log at once. Its files go when nobody in this process reads them any more:
+/// a [`Scan`](crate::Scan) and a [`TailReader`](crate::TailReader) show the log as it was when they looked, and
+/// keep its files until they have come to that end or are dropped, however slow they are; a
+/// [`Record`](crate::Record) keeps the file of its bytes until it is [detached](crate::Record::detach). Readers
+/// in other processes can keep the space of files, by having them open or mapped, but no names.
+///
 /// ```
 /// use cairnlog::{Log, Retention};
 /// use std::time::Duration;
