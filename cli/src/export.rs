@@ -2,7 +2,8 @@
 
 use crate::{
     exit::{In, Outcome},
-    json, open, output,
+    json::{self, Binary},
+    open, output,
     show::EndArgs,
     stream,
 };
@@ -47,7 +48,8 @@ pub fn run(args: &ExportArgs) -> Outcome {
     let mut out = stream::raw();
     let mut written = 0u64;
     while let Some(record) = scan.next_ref() {
-        json::write(&mut out, &record.in_log(&args.dir)?)?;
+        let record = record.in_log(&args.dir)?;
+        json::write(&mut out, &record, None, Binary::Base64)?;
         written += 1;
         // A bar takes a lock and looks at the clock: not for every record.
         if written.is_multiple_of(8192) {

@@ -1,8 +1,10 @@
-//! A record as a JSON object that has all of it, and back: what `export` writes and `import` reads.
+//! A record as a JSON object that has all of it, and back: what `export` and `cat --json` write and
+//! `import` reads.
 //!
 //! INVARIANT: what is read here is what was written here, byte for byte; a field that is not known is an
-//! error, so that nothing is left out in silence. What `cairn cat --json` prints is read too.
+//! error, so that nothing is left out in silence.
 
+use crate::output;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cairnlog::{
     NewRecord, Producer, Seq,
@@ -22,15 +24,33 @@ pub struct Parsed {
     pub producer: Option<Producer>,
 }
 
-/// Writes a record as one line.
-pub fn write(out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
+/// What stands for bytes that are no UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// Short.
+    Base64,
+    /// For people.
+    Hex,
+}
+
+/// Writes a record as one line, with its time in words if they are given.
+pub fn write(
+    out: &mut impl Write,
+    record: &RecordRef<'_>,
+    time: Option<&str>,
+    binary: Binary,
+) -> io::Result<()> {
     let (seq, time_ms) = (record.seq, record.timestamp_ms);
-    write!(out, r#"{{"seq":{seq},"timestamp_ms":{time_ms}"#)?;
+    write!(out, r#"{{"seq":{seq}"#)?;
+    if let Some(time) = time {
+        write!(out, r#","time":"{time}""#)?;
+    }
+    write!(out, r#","timestamp_ms":{time_ms}"#)?;
     if let Some(key) = record.key {
-        bytes(out, "key", key)?;
+        bytes(out, "key", key, binary)?;
     }
     match record.value {
-        Some(value) => bytes(out, "value", value)?,
+        Some(value) => bytes(out, "value", value, binary)?,
         None => write!(out, r#","tombstone":true"#)?,
     }
     if let Some(Producer { id, epoch, number }) = record.producer {
@@ -40,15 +60,17 @@ pub fn write(out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
     out.write_all(b"}\n")
 }
 
-/// A string where they are UTF-8, else base64 and `_base64` behind the name.
-fn bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> io::Result<()> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            write!(out, r#","{name}":"#)?;
-            Ok(serde_json::to_writer(out, text)?)
-        }
-        Err(_) => write!(out, r#","{name}_base64":"{}""#, STANDARD.encode(bytes)),
+/// A string where they are UTF-8, else what stands for them, with its name behind the field's.
+fn bytes(out: &mut impl Write, name: &str, bytes: &[u8], binary: Binary) -> io::Result<()> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        write!(out, r#","{name}":"#)?;
+        return Ok(serde_json::to_writer(out, text)?);
     }
+    let (suffix, text) = match binary {
+        Binary::Base64 => ("base64", STANDARD.encode(bytes)),
+        Binary::Hex => ("hex", output::hex(bytes)),
+    };
+    write!(out, r#","{name}_{suffix}":"{text}""#)
 }
 
 /// Reads a record from a line.
@@ -187,9 +209,12 @@ mod tests {
                             value,
                             producer,
                         };
-                        let mut line = Vec::new();
-                        write(&mut line, &record).expect("written");
-                        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+                        let with = |time, binary| {
+                            let mut line = Vec::new();
+                            write(&mut line, &record, time, binary).expect("written");
+                            assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+                            line
+                        };
                         let parsed = Parsed {
                             seq: Some(seq),
                             timestamp_ms: Some(timestamp_ms),
@@ -197,7 +222,9 @@ mod tests {
                             value: value.map(<[u8]>::to_vec),
                             producer,
                         };
-                        assert_eq!(read(&line), Ok(parsed));
+                        let words = output::time(timestamp_ms);
+                        assert_eq!(read(&with(Some(&words), Binary::Hex)), Ok(parsed.clone()));
+                        assert_eq!(read(&with(None, Binary::Base64)), Ok(parsed));
                     }
                 }
             }

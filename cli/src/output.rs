@@ -90,6 +90,13 @@ pub fn per_second(amount: u64, time: Duration) -> u64 {
     (amount as f64 / time.as_secs_f64().max(1e-9)) as u64
 }
 
+/// Of sorted values the one that so many in a hundred do not pass, if there is any.
+pub fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    let last = sorted.len().checked_sub(1)?;
+    let place = sorted.len() * percent / 100;
+    sorted.get(place.min(last)).copied()
+}
+
 /// A bar over bytes, on standard error and only if that is a terminal. `None`: nobody knows how much
 /// there is.
 pub fn progress(what: &'static str, total_bytes: Option<u64>) -> ProgressBar {
@@ -163,6 +170,15 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(counted(1, "record"), "1 record");
         assert_eq!(hex(&[0, 0x1f, 0xff]), "001fff");
+    }
+
+    #[test]
+    fn how_many_pass_it() {
+        assert_eq!(percentile::<u64>(&[], 50), None);
+        assert_eq!(percentile(&[7], 99), Some(7));
+        let hundred: Vec<u64> = (0..100).collect();
+        let some = [0, 50, 99, 100].map(|percent| percentile(&hundred, percent));
+        assert_eq!(some, [Some(0), Some(50), Some(99), Some(99)]);
     }
 
     #[test]

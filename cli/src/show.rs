@@ -3,12 +3,10 @@
 use crate::{
     append::{Separator, separator},
     exit::{Failure, Outcome},
+    json::{self, Binary},
     output,
 };
-use cairnlog::{
-    Record,
-    format::{Producer, RecordRef},
-};
+use cairnlog::{Record, format::RecordRef};
 use clap::{Args, ValueEnum};
 use std::io::{self, Write};
 
@@ -147,24 +145,7 @@ impl Show<'_> {
 
     fn json(&mut self, out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
         self.look_up_time(record.timestamp_ms);
-        let (time_ms, time) = &self.time;
-        let seq = record.seq;
-        write!(
-            out,
-            r#"{{"seq":{seq},"time":"{time}","timestamp_ms":{time_ms}"#
-        )?;
-        if let Some(key) = record.key {
-            json_bytes(out, "key", key)?;
-        }
-        match record.value {
-            Some(value) => json_bytes(out, "value", value)?,
-            None => write!(out, r#","tombstone":true"#)?,
-        }
-        if let Some(Producer { id, epoch, number }) = record.producer {
-            let fields = format!(r#""id":{id},"epoch":{epoch},"number":{number}"#);
-            write!(out, r#","producer":{{{fields}}}"#)?;
-        }
-        out.write_all(b"}\n")
+        json::write(out, record, Some(&self.time.1), Binary::Hex)
     }
 
     fn hex(&mut self, out: &mut impl Write, record: &RecordRef<'_>) -> io::Result<()> {
@@ -188,18 +169,6 @@ impl Show<'_> {
         if self.time.0 != unix_ms {
             self.time = (unix_ms, output::time(unix_ms));
         }
-    }
-}
-
-/// Bytes as one more JSON field: a string where they are UTF-8, else hexadecimal and `_hex` behind
-/// the name.
-fn json_bytes(out: &mut impl Write, name: &str, bytes: &[u8]) -> io::Result<()> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            write!(out, r#","{name}":"#)?;
-            Ok(serde_json::to_writer(out, text)?)
-        }
-        Err(_) => write!(out, r#","{name}_hex":"{}""#, output::hex(bytes)),
     }
 }
 

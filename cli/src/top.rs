@@ -146,11 +146,8 @@ impl Picture {
         }
     }
 
-    /// The latency that so many in a hundred do not pass, if any was seen.
     fn percentile(&self, percent: usize) -> Option<u64> {
-        let place = self.latencies.len() * percent / 100;
-        let last = self.latencies.len().checked_sub(1)?;
-        self.latencies.get(place.min(last)).copied()
+        output::percentile(&self.latencies, percent)
     }
 
     fn per_second(&self, amount: u64) -> u64 {

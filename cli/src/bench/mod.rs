@@ -87,12 +87,7 @@ impl Times {
     }
 
     fn at(&self, percent: usize) -> Duration {
-        let place = self.sorted.len() * percent / 100;
-        let last = self.sorted.len().saturating_sub(1);
-        self.sorted
-            .get(place.min(last))
-            .copied()
-            .unwrap_or_default()
+        output::percentile(&self.sorted, percent).unwrap_or_default()
     }
 
     fn per_second(&self) -> u64 {
