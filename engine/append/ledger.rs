@@ -9,6 +9,8 @@
 //!
 //! Called by the queue; by recovery and repair, which rebuild it; by verify.
 
+mod ages;
+
 use super::Producer;
 use crate::{
     error::{Error, ErrorKind, Op, Result},
@@ -18,6 +20,7 @@ use crate::{
     },
     types::{SegmentId, Seq},
 };
+use ages::Ages;
 use siphasher::sip::SipHasher13;
 use std::{
     cmp::Ordering,
@@ -42,19 +45,6 @@ pub(crate) struct Ledger {
     cursors: BTreeMap<u64, Known>,
     /// Every append below is in it.
     next_seq: Seq,
-}
-
-/// The producers by their latest append; pairs of its seq and their id, in the order of the seqs. A pair is
-/// void once its producer has appended again.
-///
-/// INVARIANT: each producer's pair is in one of the two, in `settled` if its seq is below `fresh_seq`.
-#[derive(Clone, Debug, Default)]
-struct Ages {
-    /// Those that no failed write takes back, and how many are not void.
-    settled: VecDeque<(Seq, u64)>,
-    settled_count: usize,
-    fresh: VecDeque<(Seq, u64)>,
-    fresh_seq: Seq,
 }
 
 /// What is known of one producer, or of one cursor.
@@ -280,61 +270,6 @@ impl PartialEq for Ledger {
 }
 
 impl Eq for Ledger {}
-
-impl Ages {
-    /// As if nothing were settled: that is found out with the next append.
-    fn of(producers: &Producers) -> Self {
-        let pairs = producers.iter().map(|(id, known)| (known.latest_seq, *id));
-        let mut fresh: Vec<(Seq, u64)> = pairs.collect();
-        fresh.sort_unstable();
-        Self {
-            fresh: fresh.into(),
-            ..Self::default()
-        }
-    }
-
-    /// A producer appends, which did so `before`, if it is known.
-    fn add(&mut self, seq: Seq, id: u64, before: Option<Seq>) {
-        if before == Some(seq) {
-            return; // Its append there was taken back.
-        }
-        if before.is_some_and(|before| before < self.fresh_seq) {
-            self.settled_count -= 1;
-        }
-        self.fresh.push_back((seq, id));
-    }
-
-    /// What lies below is settled: too many of these are too many, and the oldest go.
-    fn settle(&mut self, settled_seq: Seq, producers: &mut Producers) {
-        let is_void = |producers: &Producers, (seq, id): (Seq, u64)| {
-            producers
-                .get(&id)
-                .is_none_or(|known| known.latest_seq != seq)
-        };
-        while let Some(pair) = self.fresh.front().copied()
-            && pair.0 < settled_seq
-        {
-            self.fresh.pop_front();
-            self.fresh_seq = pair.0.saturating_add(1);
-            if !is_void(producers, pair) {
-                self.settled.push_back(pair);
-                self.settled_count += 1;
-            }
-        }
-        while self.settled_count > PRODUCERS_MAX
-            && let Some(pair) = self.settled.pop_front()
-        {
-            if !is_void(producers, pair) {
-                producers.remove(&pair.1);
-                self.settled_count -= 1;
-            }
-        }
-        // Void ones among those that stay: as many at most.
-        if self.settled.len() > 2 * PRODUCERS_MAX {
-            self.settled.retain(|pair| !is_void(producers, *pair));
-        }
-    }
-}
 
 impl Known {
     fn forget(&mut self, settled_seq: Seq, is_cursor: bool) {
