@@ -146,7 +146,8 @@ impl Upkeep for Keeper {
     fn step(&self, core: &Core, between: &mut Between<'_>) -> bool {
         let retain = || {
             let retained = || self.retain(core);
-            (self.retention.attempt(core, retained, "retention panicked")).is_some()
+            let report = self.retention.attempt(core, retained, "retention panicked");
+            report.is_some()
         };
         if retain() {
             return true;
@@ -161,10 +162,10 @@ impl Upkeep for Keeper {
             }
             between(pause)
         };
-        let compact = || self.compact(core, &mut between);
-        (self
+        let compacted = || self.compact(core, &mut between);
+        let report = self
             .compaction
-            .attempt(core, compact, "compaction panicked"))
-        .is_some()
+            .attempt(core, compacted, "compaction panicked");
+        report.is_some()
     }
 }

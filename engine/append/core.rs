@@ -203,7 +203,7 @@ impl Core {
                 continue;
             }
             if !state.queue.is_empty() || self.durable_seq() < state.next_seq {
-                let done = state.back_durable();
+                let done = state.back_wanting(Durability::Durable);
                 done.map_or(Ok(()), |done| {
                     self.wait_holding(state, &done, Durability::Durable)
                 })?;

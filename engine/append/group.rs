@@ -120,6 +120,16 @@ impl Group {
         })
     }
 
+    /// Has it brought to this level at least.
+    #[inline]
+    pub(super) fn want(&mut self, level: Durability) {
+        self.wants = match (self.wants, level) {
+            (Durability::Durable, _) | (_, Durability::Durable) => Durability::Durable,
+            (Durability::Written, _) | (_, Durability::Written) => Durability::Written,
+            (Durability::Buffered, Durability::Buffered) => Durability::Buffered,
+        };
+    }
+
     /// Whether there is nothing in it that anybody appended.
     pub(super) fn has_no_records(&self) -> bool {
         self.first_seq == self.next_seq && self.begins.is_none()

@@ -96,7 +96,7 @@ struct Saying<'a>(&'a Core);
 impl Drop for Saying<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Whoever left something has held the lock since, or was this thread.
+        // What this thread has left it sees; what others leave they say themselves.
         if self.0.say_is_due.load(Ordering::Relaxed) {
             self.0.say();
         }

@@ -66,7 +66,8 @@ impl<T> Future for Later<T> {
 }
 
 impl Core {
-    /// Has the worker do something that blocks. Without a worker, or after it ended, or once the log is being closed, it is done here.
+    /// Has the worker do something that blocks. Without a worker, after it ended, or once the log is being
+    /// closed, it is done here.
     pub(crate) fn later<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

@@ -4,10 +4,11 @@
 //! the segment, writes it with one positional write, makes it durable with one sync, and hands on
 //! the lead. While a sync is in flight the next group gathers.
 //!
-//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `held` its lock, `life`
-//! who is inside and closing, `group` bytes, `lead` write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends
-//! that name themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background
-//! thread, `ticket` waiting, `timing` how long that took.
+//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `state` what the queue's
+//! lock guards, `held` that lock, `life` who is inside and closing, `group` bytes, `lead` write and sync,
+//! `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends that name
+//! themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background thread,
+//! `ticket` waiting, `timing` how long that took.
 //!
 //! INVARIANTS: seqs are given under the queue's lock, in the order of the bytes; only the leader
 //! touches the writer; the durable watermark rises only after a sync has returned success; after a

@@ -152,7 +152,7 @@ impl Core {
         };
         let before = group.buffer.len();
         group.push(records, how.producer, begin_at_ms);
-        group.wants = stronger(group.wants, level);
+        group.want(level);
         if level == Durability::Buffered {
             group.buffered_count += records.len();
         } else {
@@ -227,7 +227,7 @@ impl Core {
             state.unsynced_since = None;
             return Ok(None);
         }
-        Ok(state.back_durable())
+        Ok(state.back_wanting(Durability::Durable))
     }
 
     /// Queues a watermark behind the last sync, if the tail has room for it.
@@ -246,13 +246,5 @@ impl Core {
         state.plan.1 = end;
         state.queued_bytes += BATCH_HEADER_BYTES;
         Some(done)
-    }
-}
-
-pub(super) fn stronger(a: Durability, b: Durability) -> Durability {
-    match (a, b) {
-        (Durability::Durable, _) | (_, Durability::Durable) => Durability::Durable,
-        (Durability::Written, _) | (_, Durability::Written) => Durability::Written,
-        _ => Durability::Buffered,
     }
 }

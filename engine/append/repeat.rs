@@ -3,11 +3,7 @@
 //! INVARIANT: the ledger is looked at and added to under the queue's lock, in one go with giving
 //! seqs: of two appends of one name, one is queued and the other is its repeat.
 
-use super::{
-    Core, Ledger, Producer,
-    queue::{Queued, stronger},
-    state::State,
-};
+use super::{Core, Ledger, Producer, queue::Queued, state::State};
 use crate::{
     catalog::Level,
     error::Result,
@@ -44,11 +40,7 @@ impl Core {
         }
         // Queued, in flight or just not synced: whatever goes behind it is told no sooner, and if it
         // fails, so does what is behind it.
-        let done = state.back().map(|group| {
-            group.wants = stronger(group.wants, level);
-            group.done.clone()
-        });
-        Ok(Some((seqs, done)))
+        Ok(Some((seqs, state.back_wanting(level))))
     }
 
     /// The ledger as it is to be stored for a segment; none if it knows nobody.

@@ -1,13 +1,7 @@
 //! What an append waits for before it is queued: room in the queue, a segment to go to, an end of the
 //! log that stands still.
 
-use super::{
-    Core,
-    group::Group,
-    held::Held,
-    queue::{For, stronger},
-    state::State,
-};
+use super::{Core, group::Group, held::Held, queue::For, state::State};
 use crate::{
     error::{Op, Result},
     format::{
@@ -117,10 +111,7 @@ impl Core {
         if !large || state.life.poison().is_some() || !self.plan_rotation(&mut state) {
             return Ok(());
         }
-        let done = state.back().map(|group| {
-            group.wants = stronger(group.wants, Durability::Written);
-            group.done.clone()
-        });
+        let done = state.back_wanting(Durability::Written);
         drop(state);
         done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))?;
         self.maintain_finished(Op::Close)
@@ -140,10 +131,7 @@ impl Core {
                 state.life.check_going(Op::Rotate)?;
             }
         }
-        let done = state.back().map(|group| {
-            group.wants = stronger(group.wants, Durability::Written);
-            group.done.clone()
-        });
+        let done = state.back_wanting(Durability::Written);
         drop(state);
         done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))
     }

@@ -140,10 +140,10 @@ impl State {
         self.queue.back_mut()
     }
 
-    /// Has the last group synced, and with it all that is queued.
-    pub(super) fn back_durable(&mut self) -> Option<Arc<Completion>> {
+    /// Has the last group brought to a level at least, and with it all that is queued.
+    pub(super) fn back_wanting(&mut self, level: Durability) -> Option<Arc<Completion>> {
         self.back().map(|group| {
-            group.wants = Durability::Durable;
+            group.want(level);
             group.done.clone()
         })
     }

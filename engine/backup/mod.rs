@@ -18,7 +18,7 @@ use crate::{
     append::{Core, Ledger},
     catalog::Catalog,
     cursor::Cursors,
-    error::{Error, ErrorKind, Op, Place, Result},
+    error::{Error, Op, Place, Result},
     format::{Manifest, Owner, manifest::SealedEntry, names},
     manifest::ManifestStore,
     segment::{Builder, TailWriter, copy_below, copy_header, new_incarnation, tail_header},
@@ -95,11 +95,8 @@ pub(crate) fn backup(
     path: &Path,
     how: &BackupOptions,
 ) -> Result<BackupReport> {
-    match core.check_usable(Op::Backup) {
-        // A poisoned log has what it has; of one that was closed somebody else may be the writer by now.
-        Err(error) if error.kind() == ErrorKind::Closed => return Err(error),
-        _ => {}
-    }
+    // A poisoned log has what it has; of one that was closed somebody else may be the writer by now.
+    core.check_not_closed(Op::Backup)?;
     let to = Dir::new(core.dir().vfs().clone(), path);
     place::begin(core, &to)?;
     let owner = Owner {

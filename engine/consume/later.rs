@@ -111,7 +111,8 @@ impl Queue {
         &self,
         seq: Seq,
     ) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
-        self.dealer.store_later(self.dealer.seek(seq))
+        let changed = self.dealer.seek(seq);
+        self.dealer.hand.position().store_later(changed)
     }
 }
 
@@ -124,7 +125,7 @@ impl Lease {
     #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
     pub fn ack_async(mut self) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
         self.done();
-        self.dealer.store_later(Ok(()))
+        self.dealer.hand.position().store_later(Ok(()))
     }
 
     /// As [`append`](Self::append), of values. The worker does it, even if the future is dropped.
@@ -146,16 +147,6 @@ impl Lease {
 }
 
 impl Dealer {
-    /// Has the worker store what was changed, if it was.
-    fn store_later(
-        &self,
-        changed: Result<()>,
-    ) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
-        let position = self.hand.position().clone();
-        let store = move || changed.and_then(|()| position.stored());
-        self.hand.log.core().later(store)
-    }
-
     /// Has a thread ring at the end of leases, as long as somebody waits.
     fn watch(self: &Arc<Self>) -> Result<()> {
         if !self.begin_watch() {

@@ -220,6 +220,17 @@ impl Position {
         self.store(self.state.lock())
     }
 
+    /// Has the log's worker store what was changed, if it was, for who does not wait.
+    #[cfg(feature = "async")]
+    pub(super) fn store_later(
+        self: &Arc<Self>,
+        changed: Result<()>,
+    ) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
+        let position = self.clone();
+        let store = move || changed.and_then(|()| position.stored());
+        self.log.core().later(store)
+    }
+
     /// Whether there is something that is not durable.
     pub(super) fn is_behind(&self) -> bool {
         let state = self.state.lock();

@@ -70,7 +70,7 @@ impl ConsumerStream {
     /// # Errors
     /// As [`Consumer::ack`].
     pub fn ack(&self, seq: Seq) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
-        self.later(self.hand.pass(seq))
+        self.hand.position().store_later(self.hand.pass(seq))
     }
 
     /// Goes to a number, back or forth: that is the position, and what is read next, at once. It is
@@ -83,7 +83,7 @@ impl ConsumerStream {
         if set.is_ok() {
             self.read_on(seq);
         }
-        self.later(set)
+        self.hand.position().store_later(set)
     }
 
     /// Appends values to the same log for everything up to and including `seq`, and acknowledges it:
@@ -101,16 +101,6 @@ impl ConsumerStream {
             let records: Vec<_> = values.iter().map(NewRecord::value).collect();
             position.append(&records, seq, &AppendOptions::new())
         })
-    }
-
-    /// Has the worker store what was changed, if it was.
-    fn later(
-        &self,
-        changed: Result<()>,
-    ) -> impl Future<Output = Result<()>> + Send + 'static + use<> {
-        let position = self.hand.position().clone();
-        let store = move || changed.and_then(|()| position.stored());
-        self.hand.log.core().later(store)
     }
 
     fn read_on(&mut self, seq: Seq) {

@@ -119,8 +119,6 @@ impl Log {
     /// # Errors
     /// As [`backup`](Self::backup).
     pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
-        // One whose sync failed can be saved so.
-        self.core().check_not_closed(Op::Backup)?;
         let cursors = self.cursor_files();
         backup::backup(self.core(), cursors, path.as_ref(), how)
     }

@@ -1,8 +1,9 @@
 //! A log's numbers for the `metrics` crate, which hands them to whatever the application collects with.
 
 use super::{Histogram, Stats};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram};
-use metrics::{gauge, histogram};
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 const NS_PER_SECOND: f64 = 1e9;
 

@@ -4,7 +4,7 @@
 
 use super::{
     Codec,
-    reads::{TypedRecord, decode},
+    reads::{TypedRecord, decode, decode_any},
 };
 use crate::{consume::Consumer, error::Result};
 use std::{
@@ -56,8 +56,7 @@ impl<T, C: Codec<T>> TypedConsumer<T, C> {
         reason = "it fails and can be asked again"
     )]
     pub fn next(&mut self) -> Result<Option<TypedRecord<T>>> {
-        let record = self.consumer.next()?;
-        record.map(|record| decode(&self.codec, record)).transpose()
+        decode_any(&self.codec, self.consumer.next()?)
     }
 
     /// As [`Consumer::next_timeout`].
@@ -65,8 +64,7 @@ impl<T, C: Codec<T>> TypedConsumer<T, C> {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<TypedRecord<T>>> {
-        let record = self.consumer.next_timeout(timeout)?;
-        record.map(|record| decode(&self.codec, record)).transpose()
+        decode_any(&self.codec, self.consumer.next_timeout(timeout)?)
     }
 
     /// As [`Consumer::try_next`].
@@ -74,8 +72,7 @@ impl<T, C: Codec<T>> TypedConsumer<T, C> {
     /// # Errors
     /// As [`next`](Self::next).
     pub fn try_next(&mut self) -> Result<Option<TypedRecord<T>>> {
-        let record = self.consumer.try_next()?;
-        record.map(|record| decode(&self.codec, record)).transpose()
+        decode_any(&self.codec, self.consumer.try_next()?)
     }
 
     /// As [`Consumer::next_batch`], each record with its value or why it has none.

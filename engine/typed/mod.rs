@@ -225,10 +225,7 @@ impl<T, C: Codec<T>> Typed<T, C> {
     /// # Errors
     /// `Codec` with its seq if it does not decode; as [`Log::get`].
     pub fn get(&self, seq: Seq) -> Result<Option<TypedRecord<T>>> {
-        let record = self.log.get(seq)?;
-        record
-            .map(|record| reads::decode(&self.codec, record))
-            .transpose()
+        reads::decode_any(&self.codec, self.log.get(seq)?)
     }
 
     /// The newest record of a key, and its value; `None` if the key has none, or was ended.
@@ -249,8 +246,7 @@ impl<T, C: Codec<T>> Typed<T, C> {
     pub fn latest(&self, key: impl AsRef<[u8]>) -> Result<Option<TypedRecord<T>>> {
         let newest = self.log.reader().latest(key.as_ref(), ..)?;
         let live = newest.filter(|record| !record.is_tombstone());
-        live.map(|record| reads::decode(&self.codec, record))
-            .transpose()
+        reads::decode_any(&self.codec, live)
     }
 
     /// The durable records of a range with their values. One that does not decode is an error with its

@@ -20,6 +20,14 @@ pub(super) fn decode<T, C: Codec<T>>(codec: &C, record: Record) -> Result<TypedR
     Ok(TypedRecord { record, value })
 }
 
+/// The same of a record that may not be there.
+pub(super) fn decode_any<T, C: Codec<T>>(
+    codec: &C,
+    record: Option<Record>,
+) -> Result<Option<TypedRecord<T>>> {
+    record.map(|record| decode(codec, record)).transpose()
+}
+
 /// A record with its value. It derefs to the record.
 #[derive(Clone, Debug)]
 pub struct TypedRecord<T> {
@@ -130,8 +138,7 @@ impl<T, C: Codec<T>> TypedTail<T, C> {
     /// # Errors
     /// `Codec` if its value does not decode; as [`TailReader::next_timeout`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<TypedRecord<T>>> {
-        let record = self.tail.next_timeout(timeout)?;
-        record.map(|record| decode(&self.codec, record)).transpose()
+        decode_any(&self.codec, self.tail.next_timeout(timeout)?)
     }
 
     /// The next record if it is there by now.

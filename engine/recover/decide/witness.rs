@@ -7,21 +7,27 @@ use super::{
 };
 use crate::{
     error::{Defect, Place},
-    format::{Manifest, SegmentHeader, check_log_id, header::Origin, names},
+    format::{Manifest, Owner, SegmentHeader, check_log_id, header::Origin, names},
     types::{SegmentId, Seq},
 };
 
-/// The highest seq below which the files beside the segments say that all was durable, for who has no
-/// manifest: those of one owner are heard.
-pub(crate) fn told(facts: &Facts) -> Seq {
+/// The seqs below which the files beside the segments say that all was durable, and which say so. Those of
+/// the log's owner are heard, and nobody's while nothing says who that is.
+fn beside(facts: &Facts) -> impl Iterator<Item = (Seq, &'static str)> {
+    let (watermark, producers) = (&facts.watermark, &facts.producers);
     let all = [
-        (facts.owner, facts.cursors_seq),
-        (facts.watermark.owner(), facts.watermark.durable_seq()),
-        (facts.producers.owner(), facts.producers.as_of_seq()),
+        (facts.owner, facts.cursors_seq, "a cursor"),
+        (watermark.owner(), watermark.durable_seq(), names::WATERMARK),
+        (producers.owner(), producers.as_of_seq(), names::PRODUCERS),
     ];
-    let heard = all.into_iter();
-    let heard = heard.filter(|(owner, _)| owner.is_some() && *owner == facts.owner);
-    heard.map(|(_, seq)| seq).max().unwrap_or(0)
+    let heard = move |owner: Option<Owner>| owner.is_some() && owner == facts.owner;
+    let all = all.into_iter().filter(move |(owner, ..)| heard(*owner));
+    all.map(|(_, seq, says)| (seq, says))
+}
+
+/// The highest of these, for who has no manifest.
+pub(crate) fn told(facts: &Facts) -> Seq {
+    beside(facts).map(|(seq, _)| seq).max().unwrap_or(0)
 }
 
 /// The highest seq below which anything on disk says that all was durable.
@@ -42,14 +48,12 @@ pub(super) fn strongest(facts: &Facts, manifest: &Manifest) -> (Seq, &'static st
     // Only what was durable is trimmed.
     let manifest_seq = manifest.durable_seq.max(manifest.head_seq);
     let unsealed = facts.tail.iter().chain(&facts.spare);
-    let all = [
-        (facts.cursors_seq, "a cursor"),
-        (facts.watermark.durable_seq(), names::WATERMARK),
-        (facts.producers.as_of_seq(), names::PRODUCERS),
+    let log = [
         (unsealed.map(of).max().unwrap_or(0), "a segment"),
         (manifest_seq, names::MANIFEST),
     ];
-    all.into_iter()
+    beside(facts)
+        .chain(log)
         .max_by_key(|(seq, _)| *seq)
         .unwrap_or((0, ""))
 }
