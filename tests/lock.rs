@@ -100,6 +100,27 @@ fn waiting_ends_when_the_holder_lets_go_or_time_is_up() {
     });
 }
 
+/// Does something with a log in a forked child, which then drops its copy and ends; whether it went well, and
+/// the log again. What the child does takes no lock that another thread of this process can have held at
+/// the fork (the allocator's glibc makes usable after one).
+#[allow(unsafe_code)]
+fn in_a_fork(log: Log, work: impl FnOnce(&Log) -> bool) -> (bool, Log) {
+    // SAFETY: see above; the child leaves without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let well = work(&log);
+        drop(log);
+        // SAFETY: ends the process at once; nothing is run after it.
+        unsafe { libc::_exit(if well { 42 } else { 43 }) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made; the status is a place of our own.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
+    assert_eq!(waited, pid);
+    assert!([42, 43].contains(&libc::WEXITSTATUS(status)), "{status}");
+    (libc::WEXITSTATUS(status) == 42, log)
+}
+
 /// A forked child shares the parent's open files; its own attempt must be refused all the same, and
 /// dropping its copy of the handle must not write.
 #[test]
@@ -115,27 +136,13 @@ fn forked_child_is_refused_and_harms_nothing() {
         (manifest, segment)
     };
     let before = files();
-    #[allow(unsafe_code)]
-    // SAFETY: the child makes its attempt, which takes no lock of this process but the allocator's
-    // (glibc makes that one usable after a fork), and leaves without unwinding.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
+    // The attempt takes no lock of this process but the allocator's.
+    let (refused, log) = in_a_fork(log, |log| {
         let refused = open(&path).is_err_and(|error| error.kind() == ErrorKind::Locked);
-        let closed = log
-            .close()
-            .is_err_and(|error| error.kind() == ErrorKind::Closed);
-        drop(log);
-        #[allow(unsafe_code)]
-        // SAFETY: ends the process at once; nothing is run after it.
-        unsafe {
-            libc::_exit(if refused && closed { 42 } else { 43 })
-        };
-    }
-    let mut status = 0;
-    #[allow(unsafe_code)]
-    // SAFETY: waits for the child just made; the status is a place of our own.
-    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert_eq!((waited, libc::WEXITSTATUS(status)), (pid, 42));
+        let closed = log.close();
+        refused && closed.is_err_and(|error| error.kind() == ErrorKind::Closed)
+    });
+    assert!(refused);
     assert!(files() == before, "the child wrote something");
     assert_eq!(log.append("after").unwrap(), 1);
 }
@@ -153,23 +160,8 @@ fn what_is_buffered_when_a_child_is_forked_is_written_once() {
         .unwrap();
     let tail = || std::fs::read(path.join("00000000000000000001.seg")).unwrap();
     let before = tail();
-    #[allow(unsafe_code)]
-    // SAFETY: the child drops its copy, which takes no lock that another thread of this process can have
-    // held at the fork, and leaves without unwinding.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        drop(log);
-        #[allow(unsafe_code)]
-        // SAFETY: ends the process at once; nothing is run after it.
-        unsafe {
-            libc::_exit(42)
-        };
-    }
-    let mut status = 0;
-    #[allow(unsafe_code)]
-    // SAFETY: waits for the child just made; the status is a place of our own.
-    let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert_eq!((waited, libc::WEXITSTATUS(status)), (pid, 42));
+    let (dropped, log) = in_a_fork(log, |_| true);
+    assert!(dropped);
     assert!(tail() == before, "the child wrote it");
     assert_eq!(log.append("after").unwrap(), 1);
     assert_eq!(log.scan(..).unwrap().filter(Result::is_ok).count(), 2);

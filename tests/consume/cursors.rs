@@ -2,8 +2,8 @@
 
 use crate::{fill, filled, kind, on, rest, sim};
 use cairnlog::{
-    AppendOptions, CompactOptions, ConsumerOptions, Defect, ErrorKind, Log, Maintained, NewRecord,
-    Producer, Retention, Start,
+    AppendOptions, CompactOptions, Consumer, ConsumerOptions, Defect, ErrorKind, Log, Maintained,
+    NewRecord, Options, Producer, Retention, Start,
     vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -489,24 +489,23 @@ fn maintain(log: &Log) {
     while log.maintain().unwrap() != Maintained::Nothing {}
 }
 
+/// A log with a cursor that holds all of it.
+fn held(options: Options, path: &str) -> (Log, Consumer) {
+    let log = options.open(path).unwrap();
+    let holding = ConsumerOptions::new().start(Start::Head).holds(true);
+    let mail = log.consumer_with("mail", &holding).unwrap();
+    (log, mail)
+}
+
 /// Retention went by segments whose last record somebody still needed: wherever in a segment that is.
 #[test]
 fn is_the_next_record_of_a_holding_cursor_there_after_any_retention() {
     let (_, options) = sim();
     let none = Retention::new().bytes_max(0);
-    for in_background in [false, true] {
-        let path = if in_background {
-            "/background"
-        } else {
-            "/asked"
-        };
-        let options = match in_background {
-            true => options.clone().retention(none.clone()),
-            false => options.clone(),
-        };
-        let log = options.open(path).unwrap();
-        let holding = ConsumerOptions::new().start(Start::Head).holds(true);
-        let mut mail = log.consumer_with("mail", &holding).unwrap();
+    let options = [options.clone(), options.retention(none.clone())];
+    for (options, path) in options.into_iter().zip(["/asked", "/background"]) {
+        let in_background = path == "/background";
+        let (log, mut mail) = held(options, path);
         fill(&log, 120);
         log.rotate().unwrap();
         for seq in 0..120 {
@@ -533,19 +532,10 @@ fn is_a_deletion_there_until_a_holding_cursor_has_passed_it() {
     let how = CompactOptions::new()
         .tombstone_age_min(Duration::ZERO)
         .dirty_ratio_min(0.0);
-    for in_background in [false, true] {
-        let path = if in_background {
-            "/background"
-        } else {
-            "/asked"
-        };
-        let options = match in_background {
-            true => options.clone().compaction(how.clone()),
-            false => options.clone(),
-        };
-        let log = options.open(path).unwrap();
-        let holding = ConsumerOptions::new().start(Start::Head).holds(true);
-        let mut mail = log.consumer_with("mail", &holding).unwrap();
+    let options = [options.clone(), options.compaction(how.clone())];
+    for (options, path) in options.into_iter().zip(["/asked", "/background"]) {
+        let in_background = path == "/background";
+        let (log, mut mail) = held(options, path);
         for record in [NewRecord::keyed("a", "1"), NewRecord::tombstone("a")] {
             log.append_records(&[record], &AppendOptions::new())
                 .unwrap();

@@ -7,7 +7,7 @@ use crate::{
     },
 };
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, NewRecord,
+    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options,
     vfs::{
         Vfs,
         sim::{Choice, Errno, Fate, Fault, FaultRule, OpKind, SimFs, SyncFailure, Tear},
@@ -266,24 +266,31 @@ fn are_records_that_a_failed_sync_left_in_the_cache_written_anew() {
     assert_eq!(shown, 3);
 }
 
+/// A log with one record that gives the disk what it writes in small pieces, before they are synced.
+fn with_small_buffers() -> (SimFs, Options, Log) {
+    let disk = SimFs::new(1);
+    let options = options(1 << 20).buffer_bytes(4096);
+    let log = options.clone().vfs(Arc::new(disk.clone())).open("/log");
+    let log = log.unwrap();
+    log.append("first").unwrap();
+    (disk, options, log)
+}
+
+fn refuse_what_is_given_early(disk: &SimFs) {
+    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    disk.fail(FaultRule::nth(OpKind::WriteBack, 0, lies));
+}
+
 /// A large append is given to the disk in pieces before its sync, and one piece was refused. That was taken
 /// for a failed write: cut back, told, and gone on with. But it was the only word that earlier records, of
 /// which only a write had been acknowledged, were lost, and the next append was acknowledged above them.
 #[test]
 fn is_the_refusal_of_bytes_given_early_the_end_of_writing() {
-    let disk = SimFs::new(1);
-    let options = options(1 << 20).buffer_bytes(4096);
-    let log = options
-        .clone()
-        .vfs(Arc::new(disk.clone()))
-        .open("/log")
-        .unwrap();
-    log.append("first").unwrap();
+    let (disk, options, log) = with_small_buffers();
     let how = AppendOptions::new().durability(Durability::Written);
     log.append_records(&[NewRecord::value("written")], &how)
         .unwrap();
-    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
-    disk.fail(FaultRule::nth(OpKind::WriteBack, 0, lies));
+    refuse_what_is_given_early(&disk);
     let refused = log.append(vec![b'x'; 20_000]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Indeterminate);
     assert_eq!(log.append("third").unwrap_err().kind(), ErrorKind::Poisoned);
@@ -297,16 +304,8 @@ fn is_the_refusal_of_bytes_given_early_the_end_of_writing() {
 /// The same where nobody waits: what was only written is given to the disk when it is much.
 #[test]
 fn is_the_refusal_of_bytes_given_in_the_background_the_end_of_writing() {
-    let disk = SimFs::new(1);
-    let options = options(1 << 20).buffer_bytes(4096);
-    let log = options
-        .clone()
-        .vfs(Arc::new(disk.clone()))
-        .open("/log")
-        .unwrap();
-    log.append("first").unwrap();
-    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
-    disk.fail(FaultRule::nth(OpKind::WriteBack, 0, lies));
+    let (disk, options, log) = with_small_buffers();
+    refuse_what_is_given_early(&disk);
     let how = AppendOptions::new().durability(Durability::Written);
     for _ in 0..6 {
         log.append_records(&[NewRecord::value(&[b'x'; 4000])], &how)

@@ -2,8 +2,8 @@
 
 use super::{delete, now, open, options, put, shown};
 use cairnlog::{
-    AppendOptions, ConsumerOptions, Durability, ErrorKind, Log, Maintained, NewRecord, Producer,
-    Retention, Start,
+    AppendOptions, Consumer, ConsumerOptions, Durability, ErrorKind, Log, Maintained, NewRecord,
+    Producer, Retention, Seq, Start,
 };
 use std::time::{Duration, Instant};
 
@@ -56,17 +56,23 @@ fn how_much_does_a_dead_consumer_hold_back() {
     assert_eq!(log.cursors().unwrap().len(), 2);
 }
 
+/// A consumer that holds and has seen a key's value, and the key's tombstone, which it has not seen; sealed.
+fn deleted(log: &Log) -> (Consumer, Seq) {
+    put(log, "a", "1");
+    let holding = ConsumerOptions::new().holds(true);
+    let mirror = log.consumer_with("mirror", &holding).unwrap();
+    mirror.ack(0).unwrap();
+    let tombstone = delete(log, "a");
+    log.rotate().unwrap();
+    (mirror, tombstone)
+}
+
 /// A tombstone whose time has come stays for who holds and has not seen it.
 #[test]
 fn does_a_tombstone_wait_for_a_consumer_that_holds() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
-    put(&log, "a", "1");
-    let holding = ConsumerOptions::new().holds(true);
-    let mirror = log.consumer_with("mirror", &holding).unwrap();
-    mirror.ack(0).unwrap();
-    let tombstone = delete(&log, "a");
-    log.rotate().unwrap();
+    let (mirror, tombstone) = deleted(&log);
     log.compact(&now()).unwrap();
     assert_eq!(shown(&log).into_keys().collect::<Vec<_>>(), [tombstone]);
     mirror.ack(tombstone).unwrap();
@@ -98,12 +104,7 @@ fn does_a_tombstone_wait_in_the_background_for_a_consumer_that_holds() {
     let how = now().dirty_ratio_min(0.0);
     let log = options().compaction(how).open(dir.path().join("log"));
     let log = log.unwrap();
-    put(&log, "a", "1");
-    let holding = ConsumerOptions::new().holds(true);
-    let mirror = log.consumer_with("mirror", &holding).unwrap();
-    mirror.ack(0).unwrap();
-    let tombstone = delete(&log, "a");
-    log.rotate().unwrap();
+    let (mirror, tombstone) = deleted(&log);
     while log.maintain().unwrap() != Maintained::Nothing {}
     assert_eq!(shown(&log).into_keys().collect::<Vec<_>>(), [tombstone]);
     mirror.ack(tombstone).unwrap();
