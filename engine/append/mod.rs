@@ -159,7 +159,7 @@ impl Appender {
             parts.writer.tail.clone(),
             parts.writer.summary.end,
             next_seq,
-            parts.ledger,
+            parts.ledger.keyed(parts.writer.tail.context.salt),
         );
         let background = parts.options.background;
         let core = Arc::new(Core {
