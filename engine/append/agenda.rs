@@ -69,7 +69,7 @@ pub(super) enum Duty {
     Sync,
     /// What a task cannot do without blocking.
     #[cfg(feature = "async")]
-    Errand(super::later::Errand),
+    Errand(super::errand::Errand),
     /// The log is being closed.
     End,
     /// Have the system write back what was only written.
@@ -97,7 +97,7 @@ impl Core {
             // Whoever closes does the rest.
             return take_errand(state).unwrap_or(Duty::End);
         }
-        if std::mem::take(&mut state.try_now) {
+        if state.duties.take_try_now() {
             agenda.maintain_after = Duration::ZERO;
         }
         if now >= agenda.maintain_after {
@@ -130,18 +130,21 @@ impl Core {
         let sound = state.life.poison().is_none();
         let (due, duty) = match turn {
             Turn::Maintain => {
-                let due = now >= agenda.maintain_after && state.seal_due && sound;
+                let due = now >= agenda.maintain_after && state.duties.seal_is_due() && sound;
                 (due, Duty::Maintain)
             }
             Turn::Fill => (agenda.filling.is_some(), Duty::Fill),
             Turn::MarkIdle => {
-                let due = !state.leading && is_due(self.watermark_deadline(state));
+                let due = !state.queue.is_led() && is_due(self.watermark_deadline(state));
                 (due, Duty::MarkIdle)
             }
             Turn::Sync => (is_due(self.sync_deadline(state)), Duty::Sync),
             Turn::Errand => return take_errand(state),
-            Turn::WriteBack => return state.write_back.take().map(Duty::WriteBack),
-            Turn::Lead => (!state.leading && self.write_is_due(state, now), Duty::Lead),
+            Turn::WriteBack => return state.duties.take_write_back().map(Duty::WriteBack),
+            Turn::Lead => {
+                let due = !state.queue.is_led() && self.write_is_due(state, now);
+                (due, Duty::Lead)
+            }
             Turn::Leave => (is_due(leave_at), Duty::Leave),
         };
         due.then_some(duty)
@@ -149,30 +152,29 @@ impl Core {
 
     /// Whether the worker should lead: somebody waits without a thread, or a buffer is full or old.
     pub(super) fn write_is_due(&self, state: &State, now: Duration) -> bool {
-        let Some(first) = state.queue.front() else {
+        let Some(first) = state.queue.first() else {
             return false;
         };
-        if state.retry_at.is_some_and(|at| now < at) {
+        if state.duties.is_put_off(now) {
             return false;
         }
-        let old = state
-            .buffered_since
-            .is_some_and(|at| now >= at.saturating_add(self.options.buffer_interval));
-        let full = state.queued_bytes >= self.options.buffer_bytes || !state.room_wakers.is_empty();
+        let old = (state.duties.write_at(self.options.buffer_interval)).is_some_and(|at| now >= at);
+        let full = state.queue.bytes() >= self.options.buffer_bytes || state.waiting.is_task();
         old || full || first.wants != Durability::Buffered
     }
 
     /// Whether the worker is here and will write what is queued.
     pub(super) fn worker_comes(&self, state: &State) -> bool {
-        !state.worker_away && self.write_is_due(state, self.dir.vfs().monotonic())
+        !state.duties.is_away() && self.write_is_due(state, self.dir.vfs().monotonic())
     }
 
     /// Whether the leader should wake the worker when it hands on; `led` if somebody else leads next.
     pub(super) fn work_is_due(&self, state: &State, led: bool) -> bool {
-        if state.seal_due || self.fill_due(state).is_some() {
+        if state.duties.seal_is_due() || self.fill_due(state).is_some() {
             return true;
         }
-        let idle_timer_starts = !state.idle_armed && self.watermark_deadline(state).is_some();
+        let idle_timer_starts =
+            !state.duties.is_idle_armed() && self.watermark_deadline(state).is_some();
         let write_is_due = || self.write_is_due(state, self.dir.vfs().monotonic());
         !led && (idle_timer_starts || write_is_due())
     }
@@ -184,19 +186,16 @@ impl Core {
         now: Duration,
     ) -> Option<Duration> {
         // What is due already, while somebody leads, is handed on by the one who leads.
-        let leading = state.leading;
+        let leading = state.queue.is_led();
         let to_come = |at: &Duration| !leading || *at > now;
         let idle = self.watermark_deadline(state).filter(to_come);
-        state.idle_armed = idle.is_some();
+        state.duties.arm_idle(idle.is_some());
         if state.life.poison().is_some() {
             return None;
         }
         // After a write that failed: not before it is time to try again.
-        let write = state
-            .buffered_since
-            .map(|at| at.saturating_add(self.options.buffer_interval))
-            .map(|at| state.retry_at.map_or(at, |retry| at.max(retry)))
-            .filter(to_come);
+        let write = state.duties.write_at(self.options.buffer_interval);
+        let write = write.filter(to_come);
         let maintenance = (maintain_after > now).then_some(maintain_after);
         let sync = self.sync_deadline(state);
         [write, maintenance, sync, idle].into_iter().flatten().min()
@@ -204,23 +203,17 @@ impl Core {
 
     /// When a watermark should say what is durable, and there is room for one.
     fn watermark_deadline(&self, state: &State) -> Option<Duration> {
-        // What was written since will be synced, and then it is time to think of a watermark.
-        let wanted = state.attested_seq < self.durable_seq()
-            && state.unsynced_since.is_none()
-            && state.queue.is_empty()
+        let possible = state.queue.is_empty()
             && state.life.poison().is_none()
-            && state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
-        let after = self.options.idle_watermark.filter(|_| wanted)?;
-        let at = state.synced_at?.saturating_add(after);
-        Some(state.retry_at.map_or(at, |retry| at.max(retry)))
+            && (state.queue).has_room(BATCH_HEADER_BYTES, self.options.segment_bytes);
+        let idle = self.options.idle_watermark.filter(|_| possible)?;
+        state.duties.mark_at(idle, self.durable_seq())
     }
 
     /// When what was only written has waited long enough for its sync.
     fn sync_deadline(&self, state: &State) -> Option<Duration> {
-        let since = state
-            .unsynced_since
-            .filter(|_| state.life.poison().is_none())?;
-        Some(since.saturating_add(self.options.sync_interval?))
+        let at = state.duties.sync_at(self.options.sync_interval);
+        at.filter(|_| state.life.poison().is_none())
     }
 
     /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
@@ -229,25 +222,25 @@ impl Core {
     /// extra, and large groups take longer to write twice than to extend it.
     fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
         let pays = self.options.durability == Durability::Durable
-            && state.usual_group_bytes <= FILLED_GROUP_BYTES_MAX;
+            && state.pace.group_bytes() <= FILLED_GROUP_BYTES_MAX;
         if !pays || state.life.poison().is_some() {
             return None;
         }
         let full = self.options.segment_bytes;
-        let tail = &state.plan.0;
+        let (tail, _) = state.queue.plan();
         let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
         let step = end.clamp(SPARE_BYTES, STEP_BYTES_MAX);
         if allocated < (end + step / 2).min(full) {
             return Some((tail.id, tail.space.clone(), (end + step).min(full)));
         }
-        let next = state.spare.as_ref().filter(|_| end > full / 4)?;
+        let next = state.queue.spare().filter(|_| end > full / 4)?;
         (next.space.allocated_end() < full).then(|| (next.id, next.space.clone(), full))
     }
 }
 
 #[cfg(feature = "async")]
 fn take_errand(state: &mut State) -> Option<Duty> {
-    state.errands.pop_front().map(Duty::Errand)
+    state.duties.take_errand().map(Duty::Errand)
 }
 
 #[cfg(not(feature = "async"))]

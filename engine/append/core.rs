@@ -33,7 +33,7 @@ impl Core {
             if let Some(outcome) = done.reached(level) {
                 return outcome;
             }
-            if state.leading {
+            if state.queue.is_led() {
                 done.register(level);
                 self.parked_count.fetch_add(1, Ordering::Relaxed);
                 drop(state);
@@ -53,7 +53,7 @@ impl Core {
     /// buffered records since it last asked. Gives the seq below which all is durable.
     pub(crate) fn sync(&self) -> Result<Seq> {
         let durable_seq = self.sync_all()?;
-        let lost = self.lock().lost_buffered.take();
+        let lost = self.lock().queue.take_lost();
         lost.map_or(Ok(durable_seq), Err)
     }
 
@@ -170,7 +170,7 @@ impl Core {
     ) -> Result<T> {
         let mut state = self.wait_for_end(self.lock());
         state.life.check_going(op)?;
-        state.end_changes = true;
+        state.queue.hold_end();
         drop(state);
         let settled = self.settle_end(op);
         let mut plan = None;
@@ -182,11 +182,7 @@ impl Core {
             result
         });
         let mut state = self.lock();
-        if let Some(plan) = plan {
-            state.plan = plan;
-            state.leading = false;
-        }
-        state.end_changes = false;
+        state.queue.let_end_go(plan);
         self.hand_on(&mut state);
         drop(state);
         self.stop_after(result)
@@ -198,12 +194,12 @@ impl Core {
         loop {
             let mut state = self.lock();
             state.life.check_going(op)?;
-            if state.leading {
+            if state.queue.is_led() {
                 drop(self.wait_here(state));
                 continue;
             }
-            if !state.queue.is_empty() || self.durable_seq() < state.next_seq {
-                let done = state.back_wanting(Durability::Durable);
+            if !state.queue.is_empty() || self.durable_seq() < state.queue.next_seq() {
+                let done = state.queue.back_wanting(Durability::Durable);
                 done.map_or(Ok(()), |done| {
                     self.wait_holding(state, &done, Durability::Durable)
                 })?;
@@ -214,8 +210,8 @@ impl Core {
                 self.maintain_finished(op)?;
                 continue;
             }
-            state.leading = true;
-            return Ok(state.next_seq);
+            state.queue.take_lead();
+            return Ok(state.queue.next_seq());
         }
     }
 

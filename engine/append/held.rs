@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Op},
     observe::event,
     sync::{
-        self, Arc, Condvar, MutexGuard,
+        self, Arc, Condvar, MutexGuard, ThreadId,
         atomic::{AtomicBool, Ordering},
     },
     types::SegmentId,
@@ -27,6 +27,8 @@ use std::{
 pub(super) struct After {
     /// Boxed, because almost always there is nothing.
     said: Option<Box<Said>>,
+    /// Who has the right to seal, trim, rewind and swap segments just now: it still locks something.
+    segments_held_by: Option<ThreadId>,
     /// Whether there is something: for who has let go of the lock, which every append does.
     pub(super) is_due: Arc<AtomicBool>,
 }
@@ -40,6 +42,12 @@ struct Said {
 }
 
 impl After {
+    /// Whether there is something to say that need not wait for the segments to be let go.
+    #[inline]
+    fn may_say(&self) -> bool {
+        self.said.is_some() && self.segments_held_by != Some(sync::thread_id())
+    }
+
     fn said(&mut self) -> &mut Said {
         self.is_due.store(true, Ordering::Relaxed);
         self.said.get_or_insert_default()
@@ -114,7 +122,7 @@ pub(super) struct Held<'a> {
 impl<'a> Held<'a> {
     /// Waits to be called, or for no reason.
     pub(super) fn wait(mut self, called: &Condvar) -> Self {
-        if self.state.may_say() {
+        if self.state.after.may_say() {
             return self.again();
         }
         called.wait(&mut self.state);
@@ -123,7 +131,7 @@ impl<'a> Held<'a> {
 
     /// As [`wait`](Self::wait), for so long at most.
     pub(super) fn wait_for(mut self, called: &Condvar, time: Duration) -> Self {
-        if self.state.may_say() {
+        if self.state.after.may_say() {
             return self.again();
         }
         called.wait_for(&mut self.state, time);
@@ -161,17 +169,9 @@ pub(crate) struct Segments<'a> {
 impl Drop for Segments<'_> {
     fn drop(&mut self) {
         let mut state = self.core.lock();
-        state.segments_held_by = None;
+        state.after.segments_held_by = None;
         self.held = None;
         // With the queue's lock goes what was to be said.
-    }
-}
-
-impl State {
-    /// Whether there is something to say that need not wait for the segments to be let go.
-    #[inline]
-    fn may_say(&self) -> bool {
-        self.after.said.is_some() && self.segments_held_by != Some(sync::thread_id())
     }
 }
 
@@ -189,7 +189,7 @@ impl Core {
     #[cold]
     fn say(&self) {
         let mut state = self.state.lock();
-        let said = match state.may_say() {
+        let said = match state.after.may_say() {
             true => {
                 self.say_is_due.store(false, Ordering::Relaxed);
                 state.after.said.take()
@@ -205,7 +205,7 @@ impl Core {
     /// While it is held, segments are neither sealed nor trimmed, rewound or swapped.
     pub(crate) fn hold_segments(&self) -> Segments<'_> {
         let held = Some(self.maintenance.lock());
-        self.lock().segments_held_by = Some(sync::thread_id());
+        self.lock().after.segments_held_by = Some(sync::thread_id());
         Segments { core: self, held }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{
     AppendOptions, Core, NewRecord, Ticket,
+    errand::Errand,
     queue::{Attempt, For},
 };
 use crate::{
@@ -13,26 +14,10 @@ use crate::{
     sync::{Arc, Mutex},
 };
 use std::{
-    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
-
-/// What a task has the worker do.
-pub(super) struct Errand(Box<dyn FnOnce() + Send>);
-
-impl Errand {
-    pub(super) fn run(self) {
-        (self.0)();
-    }
-}
-
-impl fmt::Debug for Errand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Errand")
-    }
-}
 
 #[derive(Debug)]
 struct Outcome<T> {
@@ -75,17 +60,17 @@ impl Core {
         let (value, waker) = (None, None);
         let outcome = Arc::new(Mutex::new(Outcome { value, waker }));
         let told = outcome.clone();
-        let errand = Errand(Box::new(move || {
+        let errand = Errand::new(move || {
             let value = work();
             let mut told = told.lock();
             told.value = Some(value);
             let waker = told.waker.take();
             drop(told);
             waker.into_iter().for_each(Waker::wake);
-        }));
+        });
         let mut state = self.lock();
-        if self.options.background && !state.worker_ended && !state.life.is_over() {
-            state.errands.push_back(errand);
+        if self.options.background && state.duties.takes_errands() && !state.life.is_over() {
+            state.duties.send(errand);
             drop(state);
             self.nudge_worker();
         } else {
@@ -127,19 +112,18 @@ impl Core {
             return Poll::Ready(Ok(Ticket::new(self.clone(), seqs, done, level)));
         }
         if why != For::End
-            && let Some(error) = state.stuck.clone()
+            && let Some(error) = state.waiting.stuck().cloned()
         {
             if *tried {
                 return Poll::Ready(Err(error));
             }
             *tried = true;
-            (state.stuck, state.retry_at, state.try_now) = (None, None, true);
+            state.waiting.go_on();
+            state.duties.try_now();
         }
-        let known = |waker: &Waker| state.room_wakers.iter().any(|it| it.will_wake(waker));
-        if !waker.as_ref().is_some_and(known) {
-            state.room_wakers.extend(waker.take());
-        }
+        let unneeded = waker.and_then(|waker| state.waiting.leave(waker));
         drop(state);
+        drop(unneeded);
         self.nudge_worker();
         Poll::Pending
     }

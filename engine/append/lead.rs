@@ -13,15 +13,6 @@ use crate::{
 };
 use std::{task::Waker, time::Duration};
 
-/// How long a leader waits for company at most: who stays away longer is thinking, and yielding so
-/// long takes a processor from somebody else.
-const GATHER_MAX: Duration = Duration::from_millis(1);
-/// A leader that did not wait for company thinks it quicker by one part in this many: what made it
-/// slow may have passed.
-const ARRIVAL_DECAY: u32 = 64;
-/// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
-const SCRATCHES_MAX: usize = 4;
-
 /// After so many buffers have been written without a sync, the disk is given them to begin with.
 const BUFFERS_GIVEN: u64 = 4;
 
@@ -44,29 +35,27 @@ impl Core {
     ///
     /// INVARIANT: called with `leading` false; returns with it false.
     pub(super) fn lead<'a>(&'a self, mut state: Held<'a>) -> Option<Error> {
-        debug_assert!(!state.leading, "one leads at a time");
-        let first = state.queue.front()?;
+        let first = state.queue.first()?;
         let gathers = first.wants == Durability::Durable;
-        state.leading = true;
+        state.queue.take_lead();
         if gathers {
             state = self.gather(state);
         }
-        let Some(mut group) = state.queue.pop_front() else {
+        let Some(mut group) = state.queue.take_first() else {
             // The log was poisoned meanwhile.
-            state.leading = false;
+            state.queue.leave_lead();
             self.hand_on(&mut state);
             return None;
         };
-        group.open = false;
         if state.queue.is_empty() {
-            state.buffered_since = None;
+            state.duties.queue_is_empty();
         }
         drop(state);
 
         let outcome = self.carry_out(&mut group);
 
         let mut state = self.lock();
-        state.leading = false;
+        state.queue.leave_lead();
         let (to_wake, error) = match outcome {
             Ok((to_wake, wakers)) => {
                 state.after.wake(wakers);
@@ -97,40 +86,21 @@ impl Core {
 
     /// Waits for those whom the last sync released, where that pays: they are on their way with their
     /// next append, and come too late for this sync if it starts at once.
-    ///
-    /// If all are there sooner than a trip to the disk takes, waiting saves one. Else a quarter of them
-    /// is enough: while these use the disk the others come, and two groups take turns.
     fn gather<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
-        let Some(first) = state.queue.front() else {
+        let Some(done) = state.queue.first().map(|first| first.done.clone()) else {
             return state;
         };
-        let (before, limit) = (first.done.parked_count(), state.usual_trip.min(GATHER_MAX));
-        let all = state.company.saturating_sub(1);
-        let missing = u32::try_from(all.saturating_sub(before)).unwrap_or(u32::MAX);
-        let usual = state.usual_arrival;
-        let wanted = if usual.saturating_mul(missing) <= limit {
-            all
-        } else {
-            all / 4
-        };
-        if before >= wanted {
-            state.usual_arrival = usual - usual / ARRIVAL_DECAY;
+        let before = done.parked_count();
+        let Some(wish) = state.pace.wish(before) else {
             return state;
-        }
-        let done = first.done.clone();
+        };
         drop(state);
         let start = self.dir.vfs().monotonic();
-        sync::yield_until(|| done.parked_count() >= wanted, limit);
+        sync::yield_until(|| done.parked_count() >= wish.wanted, wish.limit);
         let waited = self.dir.vfs().monotonic().saturating_sub(start);
-        let arrived = done.parked_count().saturating_sub(before);
-        let arrival = if 2 * arrived >= wanted - before {
-            waited / u32::try_from(arrived.max(1)).unwrap_or(u32::MAX)
-        } else {
-            // Who did not come may never: so little is waited in vain, one group of twenty.
-            4 * waited
-        };
+        let after = done.parked_count();
         let mut state = self.lock();
-        state.usual_arrival = (7 * state.usual_arrival + arrival) / 8;
+        state.pace.waited(wish, waited, before, after);
         state
     }
 
@@ -283,48 +253,39 @@ impl Core {
     }
 
     fn settle(&self, state: &mut State, group: Group) {
-        state.queued_bytes = state.queued_bytes.saturating_sub(group.buffer.len());
-        state.retry_at = None;
-        state.stuck = None;
+        state.duties.write_went_well();
+        state.waiting.go_on();
         if group.begins.is_some() {
-            state.seal_due = true;
+            state.duties.set_seal_due(true);
             state.after.rotated(group.tail.id);
         }
         if group.wants == Durability::Durable {
-            state.company = group.company;
-            state.usual_trip = (7 * state.usual_trip + group.disk_time) / 8;
-            state.usual_group_bytes = (7 * state.usual_group_bytes + group.buffer.len()) / 8;
-            state.synced_at = Some(group.synced_at);
-            state.attested_seq = state.attested_seq.max(group.states_seq);
-            state.unsynced_since = None;
-            state.write_back = None;
+            state.pace.synced(&group);
+            state.duties.synced(group.synced_at, group.states_seq);
         } else {
-            if state.unsynced_since.is_none() {
-                state.unsynced_since = Some(self.dir.vfs().monotonic());
+            if state.duties.is_all_synced() {
+                state.duties.unsynced(self.dir.vfs().monotonic());
                 self.work.notify_one(); // It sets its clock for the sync.
             }
             let kept_back = group.end().saturating_sub(group.tail.space.given_end());
             if kept_back / BUFFERS_GIVEN >= self.options.buffer_bytes as u64 {
-                state.write_back = Some(group.tail.clone());
+                state.duties.give_to_disk(group.tail.clone());
                 self.work.notify_one();
             }
         }
-        if state.scratches.len() < SCRATCHES_MAX {
-            // A buffer that grew for one huge batch is not kept, unless such are usual.
-            let usual = self.options.buffer_bytes.max(state.usual_group_bytes);
-            let scratch = group.into_scratch(usual.saturating_mul(2));
-            state.scratches.extend(scratch);
-        }
+        // A buffer that grew for one huge batch is not kept, unless such are usual.
+        let usual = self.options.buffer_bytes.max(state.pace.group_bytes());
+        state.queue.settle(group, usual.saturating_mul(2));
     }
 
     /// Passes the lead to whoever waits: first a parked caller of the next group that has one, else
     /// the worker.
     pub(super) fn hand_on(&self, state: &mut State) {
-        let waited_for = state.room_waiters > 0 || !state.room_wakers.is_empty();
+        let waited_for = state.waiting.is_thread() || state.waiting.is_task();
         if waited_for && !self.goes_on(state) {
             self.make_room(state);
         }
-        let asked = state.queue.iter().any(|group| group.done.ask_to_lead());
+        let asked = state.queue.ask_to_lead();
         if self.options.background && self.work_is_due(state, asked) {
             self.work.notify_one();
         }
@@ -334,15 +295,15 @@ impl Core {
     /// to be woken for each buffer that was written costs more than to append what fits it.
     fn goes_on(&self, state: &State) -> bool {
         let much = self.options.queued_bytes_max(Durability::Buffered) / 2;
-        state.queued_bytes > much && self.worker_comes(state)
+        state.queue.bytes() > much && self.worker_comes(state)
     }
 
     /// Wakes whoever waits for room, for a segment or for the end to stand still.
     pub(super) fn make_room(&self, state: &mut State) {
-        if state.room_waiters > 0 {
+        if state.waiting.is_thread() {
             self.room.notify_all();
         }
-        let wakers = std::mem::take(&mut state.room_wakers);
+        let wakers = state.waiting.take_tasks();
         state.after.wake(wakers);
     }
 

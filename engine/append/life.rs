@@ -227,11 +227,10 @@ impl Core {
             // Whoever is about to seal something for an append that was refused is done, or refused.
             let _segments = self.hold_segments();
             let mut state = self.lock();
-            while state.leading {
+            while state.queue.is_led() {
                 state = self.wait_here(state);
             }
-            state.queue.clear();
-            state.queued_bytes = 0;
+            state.queue.give_up();
             self.make_room(&mut state);
             // Whoever is told that it is closed may open it.
             drop(self.lock_of_dir.lock().take());
@@ -256,7 +255,7 @@ impl Core {
         let ended = self.commit_end();
         // What failed in the background and was not asked for is told at last. Not for want of space: what
         // could not be written is told by the sync, and what was tried for later comes too late.
-        let failed = self.lock().worker_error.take();
+        let failed = self.lock().duties.take_error();
         let failed = failed.filter(|error| error.kind() != ErrorKind::NoSpace);
         synced.and(ended).and(failed.map_or(Ok(()), Err))
     }

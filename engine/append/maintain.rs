@@ -48,17 +48,17 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
 impl Core {
     /// Whether there is a segment to seal or one to prepare.
     fn maintenance_is_due(&self) -> bool {
-        let spare_missing = self.lock().spare.is_none();
+        let spare_missing = self.lock().queue.spare().is_none();
         spare_missing || !self.writer.lock().finished.is_empty()
     }
 
     /// Seals what is finished and prepares the next segment. True if there was something to do.
     pub(super) fn maintain(&self, op: Op) -> Result<bool> {
         let _only_one = self.hold_segments();
-        self.lock().seal_due = false;
+        self.lock().duties.set_seal_due(false);
         let done = self.maintain_now(op);
         if done.is_err() {
-            self.lock().seal_due = true;
+            self.lock().duties.set_seal_due(true);
         }
         self.stop_after(done)
     }
@@ -89,8 +89,8 @@ impl Core {
         }
         if let Some(spare) = spare {
             let mut state = self.lock();
-            state.spare = Some(spare);
-            state.stuck = None;
+            state.queue.give_spare(spare);
+            state.waiting.go_on();
             self.make_room(&mut state);
         }
         Ok(true)

@@ -4,9 +4,9 @@
 //! the segment, writes it with one positional write, makes it durable with one sync, and hands on
 //! the lead. While a sync is in flight the next group gathers.
 //!
-//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `state` what the queue's
-//! lock guards, `held` that lock, `life` who is inside and closing, `group` bytes, `lead` write and sync,
-//! `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends that name
+//! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `held` the queue's lock,
+//! `state` what it guards (`groups` the queue, `pace` of the leader, `duties` of the worker, `waiting` for
+//! room, `life` who is inside and closing), `group` bytes, `lead` write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends that name
 //! themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background thread,
 //! `ticket` waiting, `timing` how long that took.
 //!
@@ -20,8 +20,12 @@
 mod agenda;
 mod completion;
 mod core;
+mod duties;
+#[cfg(feature = "async")]
+mod errand;
 mod failure;
 mod group;
+mod groups;
 mod held;
 #[cfg(feature = "async")]
 mod later;
@@ -29,6 +33,7 @@ mod lead;
 mod ledger;
 mod life;
 mod maintain;
+mod pace;
 mod publish;
 mod queue;
 mod record;
@@ -41,6 +46,7 @@ mod state;
 mod tests;
 mod ticket;
 mod timing;
+mod waiting;
 mod worker;
 
 pub use record::{AppendOptions, NewRecord};
@@ -154,21 +160,17 @@ impl Appender {
         lock: Box<dyn VfsLock>,
         upkeep: Option<Arc<dyn Upkeep>>,
     ) -> Result<Self> {
-        let next_seq = parts.writer.summary.next_seq;
         let state = State::new(
-            parts.writer.tail.clone(),
-            parts.writer.summary.end,
-            next_seq,
+            (parts.writer.tail.clone(), parts.writer.summary.end),
+            parts.writer.summary.next_seq,
             parts.ledger.keyed(parts.writer.tail.context.salt),
+            parts.spare,
+            !parts.finished.is_empty(),
         );
         let background = parts.options.background;
         let core = Arc::new(Core {
             say_is_due: state.after.is_due.clone(),
-            state: Mutex::new(State {
-                seal_due: parts.spare.is_none() || !parts.finished.is_empty(),
-                spare: parts.spare,
-                ..state
-            }),
+            state: Mutex::new(state),
             parked_count: AtomicUsize::new(0),
             options: parts.options,
             dir: parts.dir,
@@ -266,15 +268,15 @@ impl Appender {
 
     /// What last failed in the background, once.
     pub(crate) fn take_worker_error(&self) -> Option<Error> {
-        self.core.lock().worker_error.take()
+        self.core.lock().duties.take_error()
     }
 
     pub(crate) fn next_seq(&self) -> Seq {
-        self.core.lock().next_seq
+        self.core.lock().queue.next_seq()
     }
 
     pub(crate) fn queued_bytes(&self) -> u64 {
-        self.core.lock().queued_bytes as u64
+        self.core.lock().queue.bytes() as u64
     }
 
     pub(crate) fn counters(&self) -> &Counters {

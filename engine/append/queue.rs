@@ -1,7 +1,6 @@
-//! The queue: gives seqs, decides where bytes will go, and holds back who runs ahead.
+//! Queueing: gives seqs, decides where bytes will go, and holds back who runs ahead.
 //!
-//! INVARIANT: `plan` is where the next group's bytes go if everything queued before is written. When
-//! a write fails, the plan and `next_seq` go back with it, and so does everything behind it.
+//! INVARIANT: what is checked and what is queued is one turn of the queue's lock: nobody comes in between.
 
 use super::{
     AppendOptions, Core, NewRecord, completion::Completion, group::Group, held::Held, state::State,
@@ -84,7 +83,7 @@ impl Core {
     ) -> Result<Attempt<'a>> {
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let new_batch = loop {
-            if state.end_changes {
+            if state.queue.end_changes() {
                 return Ok(Attempt::Wait(state, For::End));
             }
             state.life.check_open(Op::Append)?;
@@ -92,19 +91,19 @@ impl Core {
                 return Ok(Attempt::Queued(repeat, state));
             }
             if let Some(expected) = how.expected_seq
-                && expected != state.next_seq
+                && expected != state.queue.next_seq()
             {
-                return Err(Error::seq_mismatch(expected, state.next_seq));
+                return Err(Error::seq_mismatch(expected, state.queue.next_seq()));
             }
             if count == 0 {
-                let none = state.next_seq..state.next_seq;
+                let none = state.queue.next_seq()..state.queue.next_seq();
                 return Ok(Attempt::Queued((none, None), state));
             }
-            if state.next_seq.saturating_add(count.into()) > NUMBER_MAX {
+            if state.queue.next_seq().saturating_add(count.into()) > NUMBER_MAX {
                 let note = "the log has given out all of its numbers";
                 return Err(Error::note(ErrorKind::TooLarge, Op::Append, note));
             }
-            let queued = state.queued_bytes;
+            let queued = state.queue.bytes();
             if queued > 0 && queued + body_bytes > self.options.queued_bytes_max(level) {
                 return Ok(Attempt::Wait(state, For::Room));
             }
@@ -113,10 +112,11 @@ impl Core {
                 self.options.background || group.batch_age_ms(self.dir.vfs().unix_time_ms()) < 100
             };
             let new_batch = !state
+                .queue
                 .open_group()
                 .is_some_and(|group| group.batch_has_room(body_bytes, count) && fresh(group));
             let needed = body_bytes + if new_batch { BATCH_HEADER_BYTES } else { 0 };
-            if state.plan.1 + needed as u64 <= self.options.segment_bytes {
+            if state.queue.has_room(needed, self.options.segment_bytes) {
                 break new_batch;
             }
             if !self.plan_rotation(&mut state) {
@@ -140,36 +140,16 @@ impl Core {
         level: Durability,
         new_batch: bool,
     ) -> Result<Queued> {
-        let first_seq = state.next_seq;
-        let buffer_bytes = self.options.buffer_bytes;
         let begin_at_ms = new_batch.then(|| self.dir.vfs().unix_time_ms());
-        let Some(group) = state.back() else {
-            return Err(Error::note(
-                ErrorKind::InvalidInput,
-                Op::Append,
-                "the queue is empty",
-            ));
-        };
-        let before = group.buffer.len();
-        group.push(records, how.producer, begin_at_ms);
-        group.want(level);
-        if level == Durability::Buffered {
-            group.buffered_count += records.len();
-        } else {
-            group.owes = true;
-        }
-        // A buffer that is full is written as it is: larger ones would not stay in the cache.
-        group.open &= group.wants != Durability::Buffered || group.buffer.len() < buffer_bytes;
-        let (added, end, next_seq) = (group.buffer.len() - before, group.end(), group.next_seq);
-        let done = (level != Durability::Buffered).then(|| group.done.clone());
-        state.queued_bytes += added;
-        state.plan.1 = end;
-        state.next_seq = next_seq;
-        if let Some(producer) = how.producer {
-            let settled_seq = self.watermark.get(Level::Written);
-            state.ledger.add(producer, first_seq..next_seq, settled_seq);
-        }
-        Ok((first_seq..next_seq, done))
+        let limits = (
+            self.options.buffer_bytes,
+            self.watermark.get(Level::Written),
+        );
+        let queued = (state.queue).push(records, how, level, begin_at_ms, limits);
+        queued.ok_or_else(|| {
+            let note = "the queue is empty";
+            Error::note(ErrorKind::InvalidInput, Op::Append, note)
+        })
     }
 
     /// Limits, before anything is queued. Gives the size of the frames in bytes.
@@ -202,11 +182,11 @@ impl Core {
 
     /// After a buffered record was queued: has the buffer written when it is full.
     fn buffered<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
-        if state.buffered_since.is_none() {
-            state.buffered_since = Some(self.dir.vfs().monotonic());
+        if !state.duties.has_buffered() {
+            state.duties.buffered(self.dir.vfs().monotonic());
             self.work.notify_one();
         }
-        if state.queued_bytes < self.options.buffer_bytes || state.leading {
+        if state.queue.bytes() < self.options.buffer_bytes || state.queue.is_led() {
             return state;
         }
         if self.options.background {
@@ -222,29 +202,24 @@ impl Core {
         let mut state = self.wait_for_end(self.lock());
         state.life.check_going(Op::Sync)?;
         let durable_seq = self.durable_seq();
-        if !state.leading && state.queue.is_empty() && durable_seq == state.next_seq {
+        let idle = !state.queue.is_led() && state.queue.is_empty();
+        if idle && durable_seq == state.queue.next_seq() {
             // A header without records may be unsynced: it matters with the first record.
-            state.unsynced_since = None;
+            state.duties.all_synced();
             return Ok(None);
         }
-        Ok(state.back_wanting(Durability::Durable))
+        Ok(state.queue.back_wanting(Durability::Durable))
     }
 
     /// Queues a watermark behind the last sync, if the tail has room for it.
     pub(super) fn enqueue_watermark(&self) -> Option<Arc<Completion>> {
         let mut state = self.lock();
-        let fits = state.plan.1 + BATCH_HEADER_BYTES as u64 <= self.options.segment_bytes;
-        if !fits || state.leading || !state.queue.is_empty() || state.life.poison().is_some() {
+        let fits = (state.queue).has_room(BATCH_HEADER_BYTES, self.options.segment_bytes);
+        if !fits || state.queue.is_led() || !state.queue.is_empty() || state.life.poison().is_some()
+        {
             return None;
         }
         let now_ms = self.dir.vfs().unix_time_ms();
-        let group = state.back()?;
-        group.push_watermark(now_ms);
-        group.open = false;
-        group.wants = Durability::Durable;
-        let (done, end) = (group.done.clone(), group.end());
-        state.plan.1 = end;
-        state.queued_bytes += BATCH_HEADER_BYTES;
-        Some(done)
+        state.queue.push_watermark(now_ms)
     }
 }

@@ -24,7 +24,7 @@ impl Core {
         let Some(producer) = producer.filter(|producer| producer.epoch != EPOCH_CURSOR) else {
             return Ok(None);
         };
-        let Some(seqs) = state.ledger.find(producer, count)? else {
+        let Some(seqs) = state.queue.find(producer, count)? else {
             return Ok(None);
         };
         let reached_seq = match level {
@@ -34,13 +34,13 @@ impl Core {
         };
         if seqs.end <= reached_seq {
             if level == Durability::Buffered {
-                state.promised_seq = state.promised_seq.max(seqs.end);
+                state.queue.promise(seqs.end);
             }
             return Ok(Some((seqs, None)));
         }
         // Queued, in flight or just not synced: whatever goes behind it is told no sooner, and if it
         // fails, so does what is behind it.
-        Ok(Some((seqs, state.back_wanting(level))))
+        Ok(Some((seqs, state.queue.back_wanting(level))))
     }
 
     /// The ledger as it is to be stored for a segment; none if it knows nobody.
@@ -51,9 +51,7 @@ impl Core {
         end_seq: Seq,
         tail_id: SegmentId,
     ) -> Option<Vec<u8>> {
-        state
-            .ledger
-            .to_file(self.owner, as_of_seq, end_seq, tail_id)
+        (state.queue.ledger()).to_file(self.owner, as_of_seq, end_seq, tail_id)
     }
 
     /// The ledger as it is to be stored for a rewind to `end_seq`, with which `tail_id` becomes the tail.
@@ -68,6 +66,6 @@ impl Core {
 
     /// Looks at the ledger, or changes it, under the queue's lock.
     pub(crate) fn with_ledger<T>(&self, look: impl FnOnce(&mut Ledger) -> T) -> T {
-        look(&mut self.lock().ledger)
+        look(self.lock().queue.ledger_mut())
     }
 }

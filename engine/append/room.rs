@@ -1,7 +1,7 @@
 //! What an append waits for before it is queued: room in the queue, a segment to go to, an end of the
 //! log that stands still.
 
-use super::{Core, group::Group, held::Held, queue::For, state::State};
+use super::{Core, held::Held, queue::For, state::State};
 use crate::{
     error::{Op, Result},
     format::{
@@ -30,7 +30,7 @@ impl Core {
     /// goes first: while it writes, who appends makes more.
     fn wait_for_room<'a>(&'a self, state: Held<'a>) -> Result<Held<'a>> {
         let worker_comes = self.worker_comes(&state);
-        if state.leading || worker_comes {
+        if state.queue.is_led() || worker_comes {
             if worker_comes {
                 self.nudge_worker();
             }
@@ -42,7 +42,7 @@ impl Core {
 
     /// Waits while the end of the log is being changed: where bytes go is not known meanwhile.
     pub(super) fn wait_for_end<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
-        while state.end_changes {
+        while state.queue.end_changes() {
             state = self.wait_here(state);
         }
         state
@@ -50,9 +50,9 @@ impl Core {
 
     /// Waits for room to be made, or the lead to be free.
     pub(super) fn wait_here<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
-        state.room_waiters += 1;
+        state.waiting.come();
         state = state.wait(&self.room);
-        state.room_waiters -= 1;
+        state.waiting.go();
         state
     }
 
@@ -60,10 +60,10 @@ impl Core {
     fn wait_for_segment<'a>(&'a self, state: Held<'a>) -> Result<Held<'a>> {
         // It is once the one before is sealed, and that once its successor is begun: what is queued
         // has to be written first.
-        if state.queue.is_empty() && state.leading {
+        if state.queue.is_empty() && state.queue.is_led() {
             return self.wait_for_room(state);
         }
-        let queued = state.queue.back().map(|group| group.done.clone());
+        let queued = state.queue.last_done();
         drop(state);
         if let Some(done) = queued {
             let mut state = self.lock();
@@ -77,14 +77,15 @@ impl Core {
 
     /// Plans the next group into the next segment; false if that is not prepared.
     pub(super) fn plan_rotation(&self, state: &mut State) -> bool {
-        let Some(spare) = state.spare.take() else {
+        let Some(spare) = state.queue.take_spare() else {
             return false;
         };
+        let next_seq = state.queue.next_seq();
         let header = SegmentHeader {
             origin: Origin::Live,
             log_id: self.owner.log_id,
             id: spare.id,
-            base_seq: state.next_seq,
+            base_seq: next_seq,
             salt: spare.salt,
             base_timestamp_ms: self.dir.vfs().unix_time_ms(),
             predecessor: None, // Filled in when it is written: only then is it final.
@@ -92,14 +93,8 @@ impl Core {
             appends_from: None,
         };
         let tail = Tail::new(spare.id, header.context(), spare.space);
-        let tail = Arc::new(tail);
-        let next_seq = state.next_seq;
-        let scratch = state.scratches.pop().unwrap_or_default();
-        state.plan = (tail.clone(), HEADER_BYTES as u64);
-        state.queued_bytes += HEADER_BYTES;
-        let mut group = Group::new(tail, Some(header), 0, next_seq, scratch);
-        group.ledger = self.freeze(state, next_seq, next_seq, spare.id);
-        state.queue.push_back(group);
+        let ledger = self.freeze(state, next_seq, next_seq, spare.id);
+        (state.queue).begin_segment(Arc::new(tail), header, ledger);
         true
     }
 
@@ -107,11 +102,11 @@ impl Core {
     /// file is prepared for the next one, the tail stays as it is.
     pub(super) fn seal_at_close(&self) -> Result<()> {
         let mut state = self.lock();
-        let large = state.plan.1 >= SEALED_AT_CLOSE_BYTES;
+        let large = state.queue.plan().1 >= SEALED_AT_CLOSE_BYTES;
         if !large || state.life.poison().is_some() || !self.plan_rotation(&mut state) {
             return Ok(());
         }
-        let done = state.back_wanting(Durability::Written);
+        let done = state.queue.back_wanting(Durability::Written);
         drop(state);
         done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))?;
         self.maintain_finished(Op::Close)
@@ -121,17 +116,17 @@ impl Core {
     pub(super) fn rotate(&self) -> Result<()> {
         let mut state = self.wait_for_end(self.lock());
         state.life.check_going(Op::Rotate)?;
-        let tail_id = state.plan.0.id;
-        if state.plan.1 == HEADER_BYTES as u64 {
+        let tail_id = state.queue.plan().0.id;
+        if state.queue.plan().1 == HEADER_BYTES as u64 {
             return Ok(()); // Nothing was put into it yet.
         }
-        while state.plan.0.id == tail_id {
+        while state.queue.plan().0.id == tail_id {
             if !self.plan_rotation(&mut state) {
                 state = self.wait_for_segment(state)?;
                 state.life.check_going(Op::Rotate)?;
             }
         }
-        let done = state.back_wanting(Durability::Written);
+        let done = state.queue.back_wanting(Durability::Written);
         drop(state);
         done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))
     }

@@ -27,7 +27,7 @@ fn is_nobody_counted_twice_whom_the_next_group_should_wait_for() {
             while Instant::now() < deadline {
                 let record = NewRecord::value(b"hello");
                 appender.append(&[record], &Default::default()).unwrap();
-                most = most.max(appender.core.lock().company);
+                most = most.max(appender.core.lock().pace.company());
             }
             most
         };

@@ -78,14 +78,14 @@ impl Core {
 
     /// Who waits for the queue to get shorter sees to that while the worker is away.
     fn go_away(&self, state: &mut State) {
-        state.worker_away = true;
+        state.duties.set_away(true);
         self.make_room(state);
     }
 
     /// Keeps an error of the background work for whoever asks, or closes.
     pub(crate) fn note(&self, error: &Error) {
         event!(warn, "background work failed", error = format!("{error}"));
-        self.lock().worker_error = Some(error.clone());
+        self.lock().duties.note(error);
     }
 
     /// Does what is due and waits for more: until upkeep is due, or until a moment. `Break`: the log
@@ -93,7 +93,7 @@ impl Core {
     fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
         let mut state = self.lock();
         loop {
-            state.worker_away = false;
+            state.duties.set_away(false);
             let upkeep = self.upkeep.is_some().then_some(agenda.upkeep_after);
             let leave_at = until.or(upkeep);
             match self.next_duty(&mut state, agenda, leave_at) {
@@ -147,7 +147,7 @@ impl Core {
             // An append that needs the segment meets the same error and is told it, too.
             self.note(&error);
             let mut state = self.lock();
-            state.stuck = Some(error);
+            state.waiting.stick(&error);
             self.make_room(&mut state);
             agenda.maintain_after = self.dir.vfs().monotonic() + BACK_OFF;
         }
@@ -175,7 +175,7 @@ impl Core {
     /// Has the system begin to write to the device what was only written, if that is much: the worker's
     /// task when there is no worker. True if it was.
     pub(super) fn write_back_due(&self) -> bool {
-        let due = self.lock().write_back.take();
+        let due = self.lock().duties.take_write_back();
         due.iter().for_each(|tail| self.write_back(tail));
         due.is_some()
     }
@@ -198,7 +198,7 @@ impl Core {
         if let Err(error) = self.sync_all() {
             self.note(&error);
             // If it was for want of space it is tried again after as long a time.
-            self.lock().unsynced_since = Some(self.dir.vfs().monotonic());
+            self.lock().duties.unsynced(self.dir.vfs().monotonic());
         }
     }
 
@@ -208,10 +208,9 @@ impl Core {
         self.go_away(&mut state);
         #[cfg(feature = "async")]
         {
-            state.worker_ended = true;
-            let left = std::mem::take(&mut state.errands);
+            let left = state.duties.end_errands();
             drop(state);
-            left.into_iter().for_each(super::later::Errand::run);
+            left.into_iter().for_each(super::errand::Errand::run);
         }
     }
 
@@ -220,7 +219,7 @@ impl Core {
         let mut wrote = false;
         loop {
             let state = self.lock();
-            if state.leading || state.queue.is_empty() {
+            if state.queue.is_led() || state.queue.is_empty() {
                 return Ok(wrote);
             }
             self.lead(state).map_or(Ok(()), Err)?;
