@@ -2,7 +2,7 @@
 //! of it or so many cases, drawn by `CAIRN_FAULTS_SEED`. And what the system loses behind a call's back.
 
 use crate::{
-    fault::{calls, trial},
+    fault::{SHORT_TIMES, calls, trial},
     history::options,
     steps::{Step, canonical},
 };
@@ -48,8 +48,7 @@ fn faults() -> Vec<(Fault, u64)> {
         };
         [1, often].map(|times| (Fault::Error(errno), times))
     });
-    // A byte at a time for ever would make thousands of writes that a power cut may lose one by one.
-    let short = [(1, 1), (100, 1), (13, u64::MAX)];
+    let short = [(1, 1), (100, 1), (13, SHORT_TIMES)];
     let short = short.map(|(bytes, times)| (Fault::Short(bytes), times));
     each.chain(short).collect()
 }

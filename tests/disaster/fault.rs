@@ -33,6 +33,10 @@ const fn torn(bytes: usize, errno: Errno) -> Fault {
     Fault::Torn { bytes, errno }
 }
 
+/// So often in a row are calls short "for ever": longer than any of a log's own files but the ballast, of
+/// which thousands of pieces would be written that a power cut may lose one by one.
+pub const SHORT_TIMES: u64 = 300;
+
 /// All of those for a call, and of the remaining errors, which the engine does not tell apart, two
 /// by turns. A campaign takes them all.
 fn faults(call: u64) -> Vec<(Fault, bool)> {
@@ -181,7 +185,11 @@ fn sweep(name: &str, options: &Options, steps: &[Step]) -> u64 {
     let mut met_count = 0;
     for call in 0..calls(steps, options) {
         for (fault, for_ever) in faults(call) {
-            let times = if for_ever { u64::MAX } else { 1 };
+            let times = match (fault, for_ever) {
+                (_, false) => 1,
+                (Fault::Short(_), true) => SHORT_TIMES,
+                _ => u64::MAX,
+            };
             let met = trial(SimFs::new(1), steps, options, (call, fault, times));
             met_count += u64::from(met);
         }

@@ -1,20 +1,23 @@
 //! The history of a disk: every operation's change, and how the disk was before any of them.
 //!
 //! INVARIANT: replaying is exact (see `disk`), and costs at most [`STEP`] changes from the nearest
-//! checkpoint, so looking at every operation of a run costs no more than the run. Used by `state`.
+//! checkpoint, so looking at every operation of a run costs no more than the run. In a long run they are
+//! further apart, by one part in [`PARTS`] of it: each holds all that is not durable by then, which in a run
+//! of small writes without a sync would grow with its square. Used by `state`.
 
 use super::disk::{Change, Disk};
 
 /// Operations between two checkpoints.
 const STEP: usize = 32;
+const PARTS: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct Journal {
     /// The number of the first operation that is still known.
     first_op: u64,
     changes: Vec<Change>,
-    /// The disk before operations `first_op`, `first_op + STEP`, and so on.
-    checkpoints: Vec<Disk>,
+    /// How many changes were made, and the disk then. The first is of the beginning.
+    checkpoints: Vec<(usize, Disk)>,
 }
 
 impl Journal {
@@ -22,7 +25,7 @@ impl Journal {
         Self {
             first_op,
             changes: Vec::new(),
-            checkpoints: vec![disk.clone()],
+            checkpoints: vec![(0, disk.clone())],
         }
     }
 
@@ -38,11 +41,12 @@ impl Journal {
     /// Notes the next operation. True if a checkpoint is due, of the disk after it.
     pub(super) fn push(&mut self, change: Change) -> bool {
         self.changes.push(change);
-        self.changes.len().is_multiple_of(STEP)
+        let last = self.checkpoints.last().map_or(0, |(done, _)| *done);
+        self.changes.len() - last >= STEP.max(self.changes.len() / PARTS)
     }
 
     pub(super) fn checkpoint(&mut self, disk: &Disk) {
-        self.checkpoints.push(disk.clone());
+        self.checkpoints.push((self.changes.len(), disk.clone()));
     }
 
     /// The disk while this operation was in flight: all earlier ones done, and the operation
@@ -75,11 +79,12 @@ impl Journal {
     /// The disk before this operation, or the nearest that is known.
     pub(super) fn disk_before(&self, op: u64) -> Disk {
         let done = self.done_before(op);
-        let (step, mut disk) = match self.checkpoints.get(done / STEP) {
-            Some(disk) => (done / STEP, disk.clone()),
+        let later = self.checkpoints.partition_point(|(at, _)| *at <= done);
+        let (at, mut disk) = match self.checkpoints.get(later.saturating_sub(1)) {
+            Some((at, disk)) => (*at, disk.clone()),
             None => (0, Disk::new()),
         };
-        for change in self.changes.get(step * STEP..done).unwrap_or_default() {
+        for change in self.changes.get(at..done).unwrap_or_default() {
             disk.apply(change);
         }
         disk
