@@ -1,26 +1,25 @@
-//! The cursors of a log: their files, who has one open, and where each stands.
+//! The cursors of a log: who has one open, and where each stands.
 //!
-//! A file is replaced whole, by `vfs/replace.rs`. A cursor that does not
-//! verify is an error for whoever asks for it; the log and the other cursors are as they were.
+//! A cursor that does not verify is an error for whoever asks for it; the log and the other cursors are as
+//! they were.
 //!
-//! INVARIANTS: files are replaced one at a time. Whoever uses a cursor is
-//! known here for as long as anything of it may still be on its way to the file.
+//! INVARIANT: whoever uses a cursor is known here for as long as anything of it may still be on its way to
+//! the disk.
 //!
-//! Called by `Log`, consume and backup; calls format, append for the ledger.
+//! Called by `Log` and consume; calls format, append for what is stored.
 
 use crate::{
-    append::{Core, Inside},
+    append::{Core, cursor_place},
     error::{Defect, Error, Op, Place, Result},
     format::{Owner, cursor::CursorFile, names},
     sync::{Mutex, MutexGuard, Weak},
     types::Seq,
-    vfs::{Dir, DirEntry, Replaced},
+    vfs::{Dir, DirEntry},
 };
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
 };
 
 /// The cursors that are in use, by their ids, each with what uses it, which is of a room above.
@@ -29,20 +28,9 @@ pub(crate) type Users = BTreeMap<u64, Weak<dyn Any + Send + Sync>>;
 /// The cursors of an open log.
 #[derive(Debug)]
 pub(crate) struct Cursors {
-    dir: Dir,
     owner: Owner,
     /// Who has a user. Held while one is looked for, so that nobody else finds it.
     in_use: Mutex<Users>,
-    disk: Mutex<Disk>,
-}
-
-/// What the lock over all replacing guards.
-#[derive(Debug, Default)]
-struct Disk {
-    /// Whether the directory is there, durably.
-    ready: bool,
-    /// Of each cursor that was stored.
-    files: BTreeMap<u64, Replaced>,
 }
 
 /// One cursor as it stands.
@@ -70,28 +58,17 @@ impl Standing {
     /// Its file, or the error of one that does not verify.
     pub(crate) fn into_file(self) -> Result<CursorFile> {
         let id = self.id;
-        let damaged = |defect| Error::defect(Op::Consume, place(id), defect);
+        let damaged = |defect| Error::defect(Op::Consume, cursor_place(id), defect);
         self.file.map_err(damaged)
     }
-}
-
-/// Where a cursor is kept.
-pub(crate) fn place(id: u64) -> Place {
-    let path: PathBuf = [names::CURSORS, &names::cursor(id)].iter().collect();
-    Place::file(path)
 }
 
 fn at(place: Place) -> impl FnOnce(io::Error) -> Error {
     move |error| Error::io(Op::Consume, error).at(place)
 }
 
-/// All cursors in a log's directory. `moved` tells where an append has moved one last, and where that
-/// append ends.
-pub(crate) fn standings(
-    dir: &Dir,
-    owner: Owner,
-    moved: impl Fn(u64) -> Option<(Seq, Seq)>,
-) -> Result<Vec<Standing>> {
+/// The files of all cursors in a log's directory.
+pub(crate) fn files(dir: &Dir, owner: Owner) -> Result<Vec<Standing>> {
     let dir = dir.child(names::CURSORS);
     let mut found = Vec::new();
     for entry in list(&dir)? {
@@ -105,25 +82,37 @@ pub(crate) fn standings(
         }
         let bytes = match dir.read(&entry.name, CursorFile::stated_bytes) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // Deleted meanwhile.
-            read => read.map_err(at(place(id)))?,
+            read => read.map_err(at(cursor_place(id)))?,
         };
-        let file = decode(&bytes, owner, id).map(|mut file| {
-            // A move that is in the file already tells nothing new.
-            let newer = moved(id).filter(|(_, end_seq)| *end_seq > file.as_of_seq);
-            for pending in &mut file.pending {
-                pending.acked |= pending.done_by_move && newer.is_some();
-                pending.done_by_move = false;
-            }
-            if let Some((seq, _)) = newer {
-                file.seq = seq;
-                file.pending.retain(|pending| pending.seq >= seq);
-            }
-            file
-        });
+        let file = decode(&bytes, owner, id);
         found.push(Standing { id, file });
     }
     found.sort_by_key(|standing| standing.id);
     Ok(found)
+}
+
+impl Standing {
+    /// Where it stands by its moves, too. `known` is what its file and annexes say together, `moved` where
+    /// an append has moved it last, and where that append ends.
+    pub(crate) fn moved(mut self, known: Option<CursorFile>, moved: Option<(Seq, Seq)>) -> Self {
+        let Ok(file) = &mut self.file else {
+            return self;
+        };
+        if let Some(known) = known.filter(|known| known.generation > file.generation) {
+            *file = known;
+        }
+        // A move that is in the file already tells nothing new.
+        let newer = moved.filter(|(_, end_seq)| *end_seq > file.as_of_seq);
+        for pending in &mut file.pending {
+            pending.acked |= pending.done_by_move && newer.is_some();
+            pending.done_by_move = false;
+        }
+        if let Some((seq, _)) = newer {
+            file.seq = seq;
+            file.pending.retain(|pending| pending.seq >= seq);
+        }
+        self
+    }
 }
 
 fn decode(bytes: &[u8], owner: Owner, id: u64) -> std::result::Result<CursorFile, Defect> {
@@ -165,23 +154,25 @@ impl Cursors {
             });
             if let Some(id) = left {
                 let removed = dir.remove_if_there(&entry.name);
-                removed.map_err(at(place(id)))?;
+                removed.map_err(at(cursor_place(id)))?;
             }
         }
         Ok(Self {
-            dir,
             owner,
             in_use: Mutex::default(),
-            disk: Mutex::default(),
         })
     }
 
     /// All cursors as they stand.
     pub(crate) fn standings(&self, core: &Core) -> Result<Vec<Standing>> {
         let durable_seq = core.durable_seq();
-        standings(core.dir(), self.owner, |id| {
-            core.with_ledger(|ledger| ledger.moved(id, durable_seq))
-        })
+        let stand = |standing: Standing| {
+            let id = standing.id;
+            let moved = core.with_ledger(|ledger| ledger.moved(id, durable_seq));
+            standing.moved(core.cursors().known(id), moved)
+        };
+        let files = files(core.dir(), self.owner)?;
+        Ok(files.into_iter().map(stand).collect())
     }
 
     /// What the cursors hold back.
@@ -203,59 +194,5 @@ impl Cursors {
     /// Who has a user; nobody gets one or loses one meanwhile.
     pub(crate) fn in_use(&self) -> MutexGuard<'_, Users> {
         self.in_use.lock()
-    }
-
-    /// Looks at the files while none of them is replaced.
-    pub(crate) fn at_rest<T>(&self, look: impl FnOnce() -> T) -> T {
-        let _at_rest = self.disk.lock();
-        look()
-    }
-
-    /// Replaces a cursor's file; durable when it returns.
-    pub(crate) fn save(&self, core: &Core, file: &CursorFile) -> Result<()> {
-        let id = file.id;
-        let (_inside, mut disk) = self.lock_disk(core)?;
-        self.prepare(core, &mut disk)?;
-        let replaced = disk.files.entry(id).or_insert_with(|| {
-            let (name, new_name) = (names::cursor(id), names::cursor_new(id));
-            Replaced::new(&name, &new_name, &names::cursor_alt(id))
-        });
-        // DURABILITY: after this line the cursor stands where the file says. Whatever goes wrong before
-        // that, the next attempt writes another file.
-        let stored = replaced.replace(&self.dir, core.manifest().ballast(), &file.encode());
-        core.stop_after(stored.map_err(|error| at(place(id))(error.into_io())))
-    }
-
-    /// Removes a cursor's file, durably.
-    pub(crate) fn remove(&self, core: &Core, id: u64) -> Result<()> {
-        let (_inside, mut disk) = self.lock_disk(core)?;
-        disk.files.remove(&id);
-        for name in [names::cursor(id), names::cursor_alt(id)] {
-            let removed = self.dir.remove_if_there(&name);
-            removed.map_err(at(place(id)))?;
-        }
-        // DURABILITY: after this line the cursor is gone for good.
-        let synced = self.dir.sync();
-        core.stop_after(synced.map_err(at(place(id))))?;
-        core.with_ledger(|ledger| ledger.forget_cursor(id));
-        Ok(())
-    }
-
-    /// The right to change files, as long as the log takes appends.
-    fn lock_disk<'a>(&'a self, core: &'a Core) -> Result<(Inside<'a>, MutexGuard<'a, Disk>)> {
-        let inside = core.enter(Op::Consume)?;
-        Ok((inside, self.disk.lock()))
-    }
-
-    /// Sees to it that the directory is there, and stays.
-    fn prepare(&self, core: &Core, disk: &mut Disk) -> Result<()> {
-        if !disk.ready {
-            let created = self.dir.create();
-            created.map_err(at(Place::file(names::CURSORS)))?;
-            // DURABILITY: after this line the directory of the cursors survives.
-            core.sync_dir(Op::Consume)?;
-            disk.ready = true;
-        }
-        Ok(())
     }
 }

@@ -156,6 +156,8 @@ impl<'a> Rewind<'a> {
         end_seq: Seq,
         next_seq: Seq,
     ) -> Result<()> {
+        // The moves in the tail go with it.
+        self.core.store_moved_cursors(Op::Rewind)?;
         let ledger = (self.core).freeze_for_rewind(end_seq, next_seq, next.tail.id);
         // DURABILITY: after this commit the records are gone for good.
         self.core.commit(Op::Rewind, ledger.as_deref(), |manifest| {

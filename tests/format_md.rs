@@ -61,6 +61,7 @@ fn every_structure_has_an_example() {
         "segment-header",
         "batch-header",
         "record",
+        "annex",
         "footer",
         "manifest",
         "producers",

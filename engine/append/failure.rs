@@ -16,7 +16,7 @@ impl Core {
         let dropped = (state.queue).take_back(group, error, &mut state.after, end);
         let all_durable = self.durable_seq() >= state.queue.next_seq();
         for group in dropped {
-            if group.has_no_records() && all_durable {
+            if group.is_watermark() && all_durable {
                 // A sync that was asked for behind a watermark has nothing left to do.
                 let wakers = group.done.written();
                 state.after.wake(wakers);

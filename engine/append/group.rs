@@ -8,8 +8,9 @@ use super::{Producer, completion::Completion, record::NewRecord};
 use crate::{
     format::{
         BatchHeader, SegmentHeader,
-        batch::{BATCH_HEADER_BYTES, COUNT_MAX},
+        batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, seal_annex},
         header::HEADER_BYTES,
+        moves::{MOVES_KIND, Move},
         record,
     },
     options::Durability,
@@ -46,6 +47,8 @@ pub(super) struct Group {
     pub(super) next_seq: Seq,
     pub(super) tally: Tally,
     pub(super) payload_bytes: u64,
+    /// The moves of cursors that it holds, each with the number of its batch.
+    moves: Vec<(usize, Move)>,
     /// The durable watermark that its headers state, once it is taken.
     pub(super) states_seq: Seq,
     /// The highest level that one of its callers waits for.
@@ -99,6 +102,7 @@ impl Group {
             next_seq,
             tally: Tally::default(),
             payload_bytes: 0,
+            moves: Vec::new(),
             states_seq: 0,
             wants: Durability::Buffered,
             owes: false,
@@ -130,9 +134,9 @@ impl Group {
         };
     }
 
-    /// Whether there is nothing in it that anybody appended.
-    pub(super) fn has_no_records(&self) -> bool {
-        self.first_seq == self.next_seq && self.begins.is_none()
+    /// Whether there is nothing in it that anybody has to be told of.
+    pub(super) fn is_watermark(&self) -> bool {
+        self.first_seq == self.next_seq && self.begins.is_none() && self.moves.is_empty()
     }
 
     pub(super) fn end(&self) -> u64 {
@@ -183,6 +187,37 @@ impl Group {
         }
     }
 
+    /// What a move takes more than its own bytes, at most.
+    pub(super) const MOVE_FRAMING_BYTES: usize = BATCH_HEADER_BYTES + ANNEX_BYTES_MIN;
+
+    /// Encodes a move of a cursor, in an annex that begins now or in the last one. The caller made sure
+    /// that it fits the segment.
+    pub(super) fn push_move(&mut self, entry: Move, now_ms: i64) {
+        let goes_on = self.batches.last().is_some_and(|(start, batch)| {
+            let batch_bytes = self.buffer.len() - start;
+            let is_annex = batch.count == 0 && batch_bytes > BATCH_HEADER_BYTES;
+            is_annex && batch_takes(batch_bytes, entry.entry_bytes())
+        });
+        if !goes_on {
+            self.begin_batch(now_ms);
+            self.buffer.extend_from_slice(&[0; 4]); // the checksum, once all else is there
+            self.buffer.extend_from_slice(&MOVES_KIND.to_le_bytes());
+        }
+        entry.encode(&mut self.buffer);
+        self.moves.push((self.batches.len() - 1, entry));
+    }
+
+    pub(super) fn has_moves(&self) -> bool {
+        !self.moves.is_empty()
+    }
+
+    /// The moves in it, each with its batch, once that is finished.
+    pub(super) fn moves(&self) -> impl Iterator<Item = (&Move, &BatchHeader)> {
+        let batch = |number: usize| self.batches.get(number).map(|(_, batch)| batch);
+        let moves = self.moves.iter();
+        moves.filter_map(move |(number, entry)| Some((entry, batch(*number)?)))
+    }
+
     /// A watermark: a header alone, to state what is durable by now.
     pub(super) fn push_watermark(&mut self, now_ms: i64) {
         self.begin_batch(now_ms);
@@ -216,7 +251,14 @@ impl Group {
             let body_bytes = end - *start - BATCH_HEADER_BYTES;
             header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
             header.durable_seq = durable_seq.min(header.first_seq);
-            let encoded = header.encode(&self.tail.context, self.offset + *start as u64);
+            let (context, offset) = (&self.tail.context, self.offset + *start as u64);
+            if header.count == 0
+                && let Some(annex) = self.buffer.get_mut(*start + BATCH_HEADER_BYTES..end)
+                && !annex.is_empty()
+            {
+                seal_annex(annex, context, offset);
+            }
+            let encoded = header.encode(context, offset);
             if let Some(slot) = self.buffer.get_mut(*start..*start + BATCH_HEADER_BYTES) {
                 slot.copy_from_slice(&encoded);
             }

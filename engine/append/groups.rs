@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    format::{SegmentHeader, batch::BATCH_HEADER_BYTES, header::HEADER_BYTES},
+    format::{SegmentHeader, batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, moves::Move},
     options::Durability,
     segment::Tail,
     sync::Arc,
@@ -165,6 +165,23 @@ impl Groups {
         Some((first_seq..next_seq, done))
     }
 
+    /// Encodes a move of a cursor that has its place into the last group.
+    pub(super) fn push_move(&mut self, entry: Move, now_ms: i64) -> Option<Arc<Completion>> {
+        if let Some(group) = self.queue.back_mut() {
+            // If there is no room for the move, records that are acknowledged as buffered stay.
+            group.open &= group.wants != Durability::Buffered || group.buffered_count == 0;
+        }
+        let group = self.back()?;
+        let before = group.buffer.len();
+        group.push_move(entry, now_ms);
+        group.want(Durability::Durable);
+        group.owes = true;
+        let (added, end, done) = (group.buffer.len() - before, group.end(), group.done.clone());
+        self.queued_bytes += added;
+        self.plan.1 = end;
+        Some(done)
+    }
+
     /// Queues a watermark: a header alone, in a group of its own.
     pub(super) fn push_watermark(&mut self, now_ms: i64) -> Option<Arc<Completion>> {
         let group = self.back()?;
@@ -268,7 +285,7 @@ impl Groups {
     ) -> VecDeque<Group> {
         self.queue.push_front(group);
         let mut kept = self.queue.iter().take_while(|group| !group.owes).count();
-        if (self.queue.iter().take(kept)).all(Group::has_no_records) {
+        if (self.queue.iter().take(kept)).all(Group::is_watermark) {
             // A watermark alone: nobody misses it, and whatever is appended needs no place behind it.
             kept = 0;
         }

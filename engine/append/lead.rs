@@ -129,6 +129,7 @@ impl Core {
         let synced = self.sync_writer(&mut self.writer.lock());
         group.synced_at = synced.map_err(Failure::Sync)?;
         group.disk_time = group.synced_at.saturating_sub(start);
+        self.cursors.moved_by(group);
         // First of all: what anybody was told is shown to all from then on, whatever becomes of us.
         self.publish_below(group.next_seq);
         let records = group.next_seq.saturating_sub(self.durable_seq());

@@ -163,26 +163,17 @@ impl Core {
             self.poison_by(&error);
             return Err(error);
         }
-        let entries: Vec<SealedEntry> = finished.iter().map(seal).collect();
-        let durable_seq = self.durable_seq();
-        let committed = self
-            .manifest
-            .commit_with(op, ledger.as_deref(), |manifest| {
-                manifest.sealed.extend(entries.iter().copied());
-                manifest.tail = tail.entry();
-                if manifest.spare.is_some_and(|spare| spare.id == tail.id) {
-                    manifest.spare = None;
-                }
-                if let Some(spare) = spare {
-                    manifest.spare = Some(SpareEntry {
-                        id: spare.id,
-                        salt: spare.salt,
-                    });
-                }
-                manifest.durable_seq = manifest.durable_seq.max(durable_seq);
-                manifest.durable_end = 0;
-                manifest.clean = false;
-            });
+        // What only acknowledgements filled is no part of the log any more: the cursors' files say it all.
+        let (with_records, without): (Vec<_>, Vec<_>) =
+            (finished.iter()).partition(|segment| segment.summary.tally.record_count > 0);
+        let entries: Vec<SealedEntry> = with_records.into_iter().map(seal).collect();
+        let dropped: Vec<SegmentId> = without.iter().map(|segment| segment.tail.id).collect();
+        let moved = match finished.is_empty() {
+            true => Ok(()),
+            false => self.store_moved_cursors(op),
+        };
+        let committed =
+            moved.and_then(|()| self.commit_sealed(op, &entries, &tail, spare, ledger.as_deref()));
         if let Err(error) = committed {
             let mut writer = self.writer.lock();
             writer.finished.splice(0..0, finished);
@@ -195,6 +186,7 @@ impl Core {
             return Err(error);
         }
         self.catalog.swap(|catalog| {
+            catalog.tails.retain(|tail| !dropped.contains(&tail.id));
             for entry in entries {
                 catalog.tails.retain(|tail| tail.id != entry.id);
                 let segment = catalog.segment(entry);
@@ -202,7 +194,38 @@ impl Core {
             }
         });
         self.publish();
+        for id in dropped {
+            // No manifest names it any more; if this fails the next opening removes it.
+            self.dir.remove_if_there(&names::segment(id)).ok();
+        }
         Ok(())
+    }
+
+    fn commit_sealed(
+        &self,
+        op: Op,
+        entries: &[SealedEntry],
+        tail: &Tail,
+        spare: Option<&Spare>,
+        ledger: Option<&[u8]>,
+    ) -> Result<()> {
+        let durable_seq = self.durable_seq();
+        self.manifest.commit_with(op, ledger, |manifest| {
+            manifest.sealed.extend(entries.iter().copied());
+            manifest.tail = tail.entry();
+            if manifest.spare.is_some_and(|spare| spare.id == tail.id) {
+                manifest.spare = None;
+            }
+            if let Some(spare) = spare {
+                manifest.spare = Some(SpareEntry {
+                    id: spare.id,
+                    salt: spare.salt,
+                });
+            }
+            manifest.durable_seq = manifest.durable_seq.max(durable_seq);
+            manifest.durable_end = 0;
+            manifest.clean = false;
+        })
     }
 }
 

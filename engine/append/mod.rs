@@ -6,9 +6,10 @@
 //!
 //! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `held` the queue's lock,
 //! `state` what it guards (`groups` the queue, `pace` of the leader, `duties` of the worker, `waiting` for
-//! room, `life` who is inside and closing), `group` bytes, `lead` write and sync, `failure` of either, `publish` telling other processes, `ledger` and `repeat` appends that name
-//! themselves, `maintain` sealing and preparing segments, `agenda` and `worker` the background thread,
-//! `ticket` waiting, `timing` how long that took.
+//! room, `life` who is inside and closing), `group` bytes, `lead` write and sync, `failure` of either,
+//! `publish` telling other processes, `ledger` and `repeat` appends that name themselves, `cursors` and
+//! `moves` where consumers stand, `maintain` sealing and preparing segments, `agenda` and `worker` the
+//! background thread, `ticket` waiting, `timing` how long that took.
 //!
 //! INVARIANTS: seqs are given under the queue's lock, in the order of the bytes; only the leader
 //! touches the writer; the durable watermark rises only after a sync has returned success; after a
@@ -20,6 +21,7 @@
 mod agenda;
 mod completion;
 mod core;
+mod cursors;
 mod duties;
 #[cfg(feature = "async")]
 mod errand;
@@ -33,6 +35,7 @@ mod lead;
 mod ledger;
 mod life;
 mod maintain;
+mod moves;
 mod pace;
 mod publish;
 mod queue;
@@ -54,9 +57,10 @@ pub use record::{AppendOptions, NewRecord};
 pub use sink::AppendSink;
 pub use ticket::Ticket;
 
+pub(crate) use cursors::{CursorStore, cursor_place};
 pub(crate) use ledger::Ledger;
-pub(crate) use life::Inside;
 pub(crate) use maintain::create_spare;
+pub(crate) use moves::Moves;
 pub(crate) use worker::{UPKEEP_INTERVAL, Upkeep};
 
 use crate::{
@@ -102,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) frozen: Option<Vec<u8>>,
     pub(crate) spare: Option<Spare>,
     pub(crate) ledger: Ledger,
+    pub(crate) cursors: CursorStore,
 }
 
 /// Only the leader locks it, so it is never contended.
@@ -145,6 +150,7 @@ pub(crate) struct Core {
     published: Mutex<Published>,
     /// The directory is ours until this is let go.
     lock_of_dir: Mutex<Option<Box<dyn VfsLock>>>,
+    cursors: CursorStore,
 }
 
 /// The one who appends.
@@ -192,6 +198,7 @@ impl Appender {
             upkeep,
             published: Mutex::new(Published::default()),
             lock_of_dir: Mutex::new(Some(lock)),
+            cursors: parts.cursors,
         });
         core.publish();
         let worker = if background {

@@ -9,7 +9,7 @@
 //! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
 //! before it is called a backup. The snapshot of the catalog keeps its files from being removed.
 //!
-//! Called by `Log`; calls append (for what there is), cursor, segment, manifest, verify.
+//! Called by `Log`; calls append (for what there is), segment, manifest, verify.
 
 mod moment;
 mod place;
@@ -17,7 +17,6 @@ mod place;
 use crate::{
     append::{Core, Ledger},
     catalog::Catalog,
-    cursor::Cursors,
     error::{Error, Op, Place, Result},
     format::{Manifest, Owner, manifest::SealedEntry, names},
     manifest::ManifestStore,
@@ -89,12 +88,7 @@ struct Backup<'a> {
 }
 
 /// Copies everything that is durable by now into a new directory.
-pub(crate) fn backup(
-    core: &Core,
-    cursors: &Cursors,
-    path: &Path,
-    how: &BackupOptions,
-) -> Result<BackupReport> {
+pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<BackupReport> {
     // A poisoned log has what it has; of one that was closed somebody else may be the writer by now.
     core.check_not_closed(Op::Backup)?;
     let to = Dir::new(core.dir().vfs().clone(), path);
@@ -109,7 +103,7 @@ pub(crate) fn backup(
         catalog,
         manifest,
         ledger,
-    } = cursors.at_rest(|| Moment::of(core))?;
+    } = Moment::of(core)?;
     if let Some(files) = side_files {
         moment::copy_side_files(core, &to, files, owner)?;
     }

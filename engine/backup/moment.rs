@@ -25,14 +25,15 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Now, while no cursor's file is replaced: what such a file promises to a move that follows is
-    /// promised in the copy too. It is read before the records: what it says of the log is true of any
-    /// later state of that.
+    /// Now, while no cursor's file is replaced: what a cursor promises to a move that follows is promised
+    /// in the copy too. It is read before the records: what it says of the log is true of any later state
+    /// of that.
     pub(super) fn of(core: &Core) -> Result<Self> {
-        let side_files = side_files(core)?;
+        // First this lock: whoever seals replaces cursors' files.
+        let no_other_change = core.hold_segments();
+        let side_files = core.cursors().at_rest(|| side_files(core))?;
         // The watermark, and after it the catalog: whatever lies below the one is in the other. The stored
         // ledger is of the same moment, as long as no segment is sealed or rewound.
-        let no_other_change = core.hold_segments();
         let durable_seq = core.durable_seq();
         let catalog = core.catalog().load();
         let manifest = core.manifest().snapshot();
@@ -65,7 +66,7 @@ fn side_files(core: &Core) -> Result<Option<Vec<SideFile>>> {
     let files = listed.into_iter().filter(|entry| entry.is_file);
     let read = files.map(|entry| {
         let cursor = match names::parse_cursor(&entry.name) {
-            Some(_) => own_cursor(core, &dir, &entry.name)?,
+            Some(id) => own_cursor(core, &dir, &entry.name, id)?,
             None => None,
         };
         let name = entry.name;
@@ -74,13 +75,17 @@ fn side_files(core: &Core) -> Result<Option<Vec<SideFile>>> {
     read.collect::<Result<_>>().map(Some)
 }
 
-/// The bytes of a cursor if it is one of this log.
-fn own_cursor(core: &Core, dir: &Dir, name: &str) -> Result<Option<Vec<u8>>> {
+/// The bytes of a cursor, where it stands by now, if it is one of this log.
+fn own_cursor(core: &Core, dir: &Dir, name: &str, id: u64) -> Result<Option<Vec<u8>>> {
     let bytes = dir.read(name, CursorFile::stated_bytes);
     let bytes = bytes.map_err(at_path(dir, name))?;
-    let found = CursorFile::decode(&bytes);
-    let is_own = found.is_ok_and(|cursor| core.owner().check(cursor.owner()).is_ok());
-    Ok(is_own.then_some(bytes))
+    let found = CursorFile::decode(&bytes).ok();
+    let Some(file) = found.filter(|file| core.owner().check(file.owner()).is_ok()) else {
+        return Ok(None);
+    };
+    let known = core.cursors().known(id);
+    let newer = known.filter(|known| known.generation > file.generation);
+    Ok(Some(newer.map_or(bytes, |known| known.encode())))
 }
 
 /// Copies the cursors of the log as ones of the copy, and what is beside them as it is.

@@ -130,7 +130,8 @@ impl Log {
                 .ok_or_else(|| refuse("no cursor id is left"))?,
             seq,
             as_of_seq: 0,
-            generation: 0,
+            // Of a former cursor of this id there may be moves in the log yet.
+            generation: self.core().cursors().top_generation(),
             updated_ms: 0,
             holds: false,
             name: name.to_owned(),
@@ -143,7 +144,7 @@ impl Log {
         file.as_of_seq = self.durable_seq();
         file.generation += 1;
         file.updated_ms = self.core().dir().vfs().unix_time_ms();
-        self.cursor_files().save(self.core(), file)
+        self.core().store_cursor(file)
     }
 
     /// The cursors in the order in which they were created. One that does not verify is listed under
@@ -199,7 +200,7 @@ impl Log {
             known.retire();
             in_use.remove(&id);
         }
-        self.cursor_files().remove(self.core(), id)
+        self.core().remove_cursor(id)
     }
 }
 
@@ -244,6 +245,7 @@ impl Options {
         let dir = Dir::new(self.vfs.clone(), path.as_ref());
         // First what is remembered, then the records that say more: never a gap between the two.
         let (owner, mut ledger) = recover::ledger(&dir)?;
+        let moves = recover::moved_cursors(&dir)?;
         let reader = self.open_reader(path)?;
         let first = ledger.next_seq().max(reader.head_seq());
         let mut scan = reader.scan(first..)?;
@@ -251,9 +253,11 @@ impl Options {
             ledger.add_record(&record?);
         }
         let end_seq = reader.end_seq();
-        let moved = |id| ledger.moved(id, end_seq);
-        let standings = cursor::standings(&dir, owner, moved)?;
-        Ok(standings.into_iter().map(|it| info(it, end_seq)).collect())
+        let stand = |standing: Standing| {
+            let (known, moved) = (moves.known(standing.id), ledger.moved(standing.id, end_seq));
+            info(standing.moved(known, moved), end_seq)
+        };
+        Ok(cursor::files(&dir, owner)?.into_iter().map(stand).collect())
     }
 }
 

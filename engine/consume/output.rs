@@ -68,6 +68,8 @@ impl Position {
             .save(state, Some(seq))
             .and_then(|()| self.append_move(records, moved_to, how));
         let mut state = self.end_writing();
+        // Whether it came to the move or not: what was promised to it is not to be met by another.
+        state.standing.restate(seq);
         let seqs = appended?;
         let others = state.version > version;
         let changed = state.standing.done(seq);

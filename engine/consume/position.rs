@@ -10,7 +10,8 @@
 
 use super::standing::{Standing, Tracked};
 use crate::{
-    cursor::{self, Users},
+    append::cursor_place,
+    cursor::Users,
     error::{Error, ErrorKind, Op, Place, Result},
     format::cursor::{CursorFile, ROUND_MAX},
     log::Log,
@@ -122,7 +123,7 @@ impl Position {
 
     fn busy(&self) -> Error {
         let note = "the cursor has a consumer already";
-        Error::note(ErrorKind::Locked, Op::Consume, note).at(cursor::place(self.id))
+        Error::note(ErrorKind::Locked, Op::Consume, note).at(cursor_place(self.id))
     }
 
     /// Lets nothing be written any more: the cursor is about to be deleted.
@@ -291,7 +292,7 @@ impl Position {
     }
 
     fn place(&self) -> Place {
-        cursor::place(self.id)
+        cursor_place(self.id)
     }
 
     /// Waits until the file has what is in the state now; writes it if nobody else does.
@@ -311,19 +312,34 @@ impl Position {
         }
     }
 
-    /// Writes the file as of now, while nobody else writes. `by_move` is the record that is done if a
-    /// move follows.
+    /// Stores where it stands as of now, while nobody else writes. `by_move` is the record that is done
+    /// if a move with records follows.
     pub(super) fn save(
         &self,
         mut state: MutexGuard<'_, State>,
         by_move: Option<Seq>,
     ) -> Result<()> {
+        let core = self.log.core();
+        let entry = state.standing.next_move(by_move);
+        drop(state);
+        let fits = core.takes_move(&entry);
+        let moved = fits.then(|| core.move_cursor(entry));
+        let stored = match moved {
+            // The file goes over its alternate, which is there.
+            Some(Err(error)) if error.kind() == ErrorKind::NoSpace => self.save_file(by_move),
+            Some(moved) => moved,
+            None => self.save_file(by_move),
+        };
+        self.state.lock().standing.stored(stored.is_ok());
+        stored
+    }
+
+    fn save_file(&self, by_move: Option<Seq>) -> Result<()> {
         // Nothing that moves the cursor is in flight: all moves there are lie below.
         let as_of_seq = self.log.durable_seq();
-        let mut file = state.standing.next_file(as_of_seq, by_move);
-        drop(state);
+        let mut file = self.state.lock().standing.next_file(as_of_seq, by_move);
         file.updated_ms = self.log.core().dir().vfs().unix_time_ms();
-        self.log.cursor_files().save(self.log.core(), &file)
+        self.log.core().store_cursor(&file)
     }
 }
 

@@ -4,7 +4,10 @@
 //! done. So what lies below `taken_seq` and is not pending is done, or not there.
 
 use crate::{
-    format::cursor::{CursorFile, PENDING_MAX, Pending},
+    format::{
+        cursor::{CursorFile, PENDING_MAX, Pending},
+        moves::Move,
+    },
     types::Seq,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +21,18 @@ pub(super) struct Standing {
     taken_seq: Seq,
     /// Records at or above the position that were handed out or are done.
     pending: BTreeMap<Seq, Delivery>,
+    /// What is not stored.
+    changed: Changed,
+    /// What is on its way to be.
+    leaving: Changed,
+}
+
+/// What the next move has to say of the pending records.
+#[derive(Debug, Default)]
+struct Changed {
+    /// What was pending before is forgotten.
+    anew: bool,
+    seqs: BTreeSet<Seq>,
 }
 
 /// What became of the wish to keep track of a record.
@@ -54,6 +69,8 @@ impl Standing {
             seq: file.seq,
             taken_seq: last.map_or(file.seq, |last| last + 1),
             pending,
+            changed: Changed::default(),
+            leaving: Changed::default(),
             file,
         }
     }
@@ -69,6 +86,10 @@ impl Standing {
     /// Goes anywhere, and forgets what was handed out.
     pub(super) fn set(&mut self, seq: Seq) {
         self.pending.clear();
+        self.changed = Changed {
+            anew: true,
+            seqs: BTreeSet::new(),
+        };
         (self.seq, self.taken_seq) = (seq, seq);
     }
 
@@ -95,6 +116,7 @@ impl Standing {
         let Some(delivery) = self.pending.get_mut(&seq) else {
             return 0;
         };
+        self.changed.seqs.insert(seq);
         delivery.count = delivery.count.saturating_add(1);
         if delivery.round == 0 {
             delivery.round = round;
@@ -104,8 +126,14 @@ impl Standing {
 
     pub(super) fn uncount(&mut self, seq: Seq) {
         if let Some(delivery) = self.pending.get_mut(&seq) {
+            self.changed.seqs.insert(seq);
             delivery.count = delivery.count.saturating_sub(1);
         }
+    }
+
+    /// What was stored of a pending record holds no more.
+    pub(super) fn restate(&mut self, seq: Seq) {
+        self.changed.seqs.insert(seq);
     }
 
     /// Makes a record pending, if it is not done and there is room.
@@ -127,6 +155,7 @@ impl Standing {
         self.taken_seq = self.taken_seq.max(seq);
         for seq in gone {
             if let Some(delivery) = self.pending.get_mut(seq) {
+                self.changed.seqs.insert(*seq);
                 delivery.acked = true;
             }
         }
@@ -138,6 +167,7 @@ impl Standing {
         let open = self.pending.get_mut(&seq).filter(|it| !it.acked);
         let is_new = open.map(|delivery| delivery.acked = true).is_some();
         if is_new {
+            self.changed.seqs.insert(seq);
             self.settle();
         }
         is_new
@@ -161,21 +191,59 @@ impl Standing {
         moves
     }
 
-    /// The file to be stored next; one record of it is done if a move follows.
+    /// The move to be stored next; one record of it is done if another follows, with records.
+    pub(super) fn next_move(&mut self, by_move: Option<Seq>) -> Move {
+        self.changed.seqs.extend(by_move);
+        self.leaving = std::mem::take(&mut self.changed);
+        self.file.generation += 1;
+        let pending = self.leaving.seqs.iter().filter_map(|seq| {
+            let delivery = self.pending.get(seq)?;
+            Some(delivery.entry(*seq, by_move))
+        });
+        Move {
+            cursor: self.file.id,
+            generation: self.file.generation,
+            seq: self.seq,
+            holds: self.file.holds,
+            anew: self.leaving.anew,
+            pending: pending.collect(),
+        }
+    }
+
+    /// Whether what was to be stored is.
+    pub(super) fn stored(&mut self, stored: bool) {
+        let left = std::mem::take(&mut self.leaving);
+        if !stored && !self.changed.anew {
+            self.changed.anew = left.anew;
+            self.changed.seqs.extend(left.seqs);
+        }
+    }
+
+    /// The file to be stored instead of a move; one record of it is done if a move follows.
     pub(super) fn next_file(&mut self, as_of_seq: Seq, by_move: Option<Seq>) -> CursorFile {
+        self.leaving.anew |= self.changed.anew;
+        self.leaving.seqs.append(&mut self.changed.seqs);
+        self.changed.anew = false;
         self.file.seq = self.seq;
         self.file.as_of_seq = as_of_seq;
         self.file.generation += 1;
-        let pending = self.pending.iter().map(|(seq, delivery)| Pending {
-            seq: *seq,
-            delivery_count: delivery.count,
-            acked: delivery.acked,
-            done_by_move: by_move == Some(*seq),
-            round: delivery.round,
-        });
+        let pending = self.pending.iter();
+        let pending = pending.map(|(seq, delivery)| delivery.entry(*seq, by_move));
         CursorFile {
             pending: pending.collect(),
             ..self.file.clone()
+        }
+    }
+}
+
+impl Delivery {
+    fn entry(&self, seq: Seq, by_move: Option<Seq>) -> Pending {
+        Pending {
+            seq,
+            delivery_count: self.count,
+            acked: self.acked,
+            done_by_move: by_move == Some(seq),
+            round: self.round,
         }
     }
 }

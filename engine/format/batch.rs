@@ -151,12 +151,21 @@ impl BatchHeader {
 }
 
 /// The body of an annex that goes into a batch at this offset: something of a kind, which readers that do
-/// not know the kind step over. This library writes none.
+/// not know the kind step over.
 #[must_use]
 pub fn encode_annex(kind: u32, content: &[u8], context: &SegmentContext, offset: u64) -> Vec<u8> {
-    let rest = [&kind.to_le_bytes(), content].concat();
+    let mut body = [&[0; 4], kind.to_le_bytes().as_slice(), content].concat();
+    seal_annex(&mut body, context, offset);
+    body
+}
+
+/// Puts the checksum of an annex in its place.
+pub(crate) fn seal_annex(body: &mut [u8], context: &SegmentContext, offset: u64) {
     let seed = checksum::seed(Kind::Annex, context.salt, offset);
-    [&checksum::crc32c(seed, &rest).to_le_bytes(), &*rest].concat()
+    let sum = checksum::crc32c(seed, body.get(4..).unwrap_or_default());
+    if let Some(slot) = body.first_chunk_mut() {
+        *slot = sum.to_le_bytes();
+    }
 }
 
 /// Checks the body of a batch without records at this offset; gives the kind of its annex, if it has one.

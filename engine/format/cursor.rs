@@ -6,7 +6,6 @@ use crate::{
     error::Defect,
     types::{LogId, Seq},
 };
-
 /// The size of a cursor file without the name and the pending records, in bytes.
 pub const CURSOR_BYTES: usize = 88;
 /// The size of the entry of one pending record in bytes.
@@ -100,9 +99,7 @@ impl CursorFile {
         out.extend_from_slice(&[0; 4]); // the checksum, once all else is there
         out.extend_from_slice(self.name.as_bytes());
         for pending in &self.pending {
-            out.extend_from_slice(&pending.seq.to_le_bytes());
-            out.extend_from_slice(&pending.delivery_count.to_le_bytes());
-            out.extend_from_slice(&pending.flags().to_le_bytes());
+            pending.write(&mut out);
         }
         seal(&mut out);
         out
@@ -187,7 +184,13 @@ impl CursorFile {
 }
 
 impl Pending {
-    fn read(bytes: &[u8]) -> Self {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.seq.to_le_bytes());
+        out.extend_from_slice(&self.delivery_count.to_le_bytes());
+        out.extend_from_slice(&self.flags().to_le_bytes());
+    }
+
+    pub(super) fn read(bytes: &[u8]) -> Self {
         let flags = u32_at(bytes, 12);
         Self {
             seq: u64_at(bytes, 0),

@@ -14,6 +14,7 @@ pub mod cursor;
 pub mod footer;
 pub mod header;
 pub mod manifest;
+pub mod moves;
 pub mod names;
 pub mod producers;
 pub mod record;
@@ -121,8 +122,11 @@ fn check_numbers(numbers: &[u64], what: &'static str) -> Result<(), Defect> {
     }
 }
 
-/// Features, a bit each, that only a writer has to know and that this one does: none is defined.
-pub const WRITE_FEATURES: u32 = 0;
+/// The feature of a log in which cursors may be moved by annexes.
+pub const MOVES_FEATURE: u32 = 1 << 1;
+
+/// Features, a bit each, that only a writer has to know and that this one does.
+pub const WRITE_FEATURES: u32 = MOVES_FEATURE;
 
 /// Whose a file beside the segments is: of which log, and of which continuation of it. A copy that goes
 /// on by itself gives the same numbers to other records.

@@ -119,7 +119,6 @@ impl Log {
     /// # Errors
     /// As [`backup`](Self::backup).
     pub fn backup_with(&self, path: impl AsRef<Path>, how: &BackupOptions) -> Result<BackupReport> {
-        let cursors = self.cursor_files();
-        backup::backup(self.core(), cursors, path.as_ref(), how)
+        backup::backup(self.core(), path.as_ref(), how)
     }
 }

@@ -13,6 +13,7 @@ mod decide;
 mod heard;
 mod ledger;
 mod look;
+mod moves;
 mod newer;
 mod report;
 
@@ -21,10 +22,11 @@ pub(crate) use decide::{Damage, Plan, attested, decide, strays, told};
 pub(crate) use heard::WatermarkFact;
 pub(crate) use ledger::ledger;
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
+pub(crate) use moves::{cursors, moved_cursors};
 pub use report::{CutBytes, Recovery, Verdict};
 
 use crate::{
-    append::Parts,
+    append::{CursorStore, Parts},
     catalog::{Catalog, CatalogCell, Watermark},
     error::{Error, ErrorKind, Op, Place, Result},
     format::names,
@@ -54,6 +56,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         manifest.next_segment_id = facts.first_free_id(manifest);
     }
     let mut kept = Vec::new();
+    let cursors = cursors(dir, &facts, Op::Open)?;
     let (ready, remove) = match (&plan, manifest) {
         (Plan::Refuse { damage }, _) => {
             let error = damage.first().map(act::refusal);
@@ -72,7 +75,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         }
         (Plan::Carry { carry, remove }, Some(manifest)) => {
             kept = act::keep(dir, &carry.cut)?;
-            let ready = act::carry(dir, &options, &manifest, carry, &facts)?;
+            let ready = act::carry(dir, &options, &manifest, carry, (&facts, &cursors))?;
             (ready, remove)
         }
         (_, None) => return Err(act::not_found(dir)),
@@ -102,7 +105,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         verdict = format!("{}", report.verdict),
         next_seq = report.next_seq
     );
-    Ok((assemble(dir, options, ready), report, lock))
+    Ok((assemble(dir, options, ready, cursors), report, lock))
 }
 
 /// What does not verify is looked at twice before anything is cut for it, or damage is said to be there:
@@ -238,7 +241,7 @@ pub(crate) fn lock(dir: &Dir, timeout: Duration) -> Result<Box<dyn VfsLock>> {
     }
 }
 
-fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
+fn assemble(dir: &Dir, options: Options, ready: act::Ready, cursors: CursorStore) -> Parts {
     let manifest = ready.manifest.snapshot();
     let writers = ready.finished.iter().chain([&ready.writer]);
     let tails = writers.map(|writer| writer.tail.clone()).collect();
@@ -255,6 +258,7 @@ fn assemble(dir: &Dir, options: Options, ready: act::Ready) -> Parts {
         frozen: ready.frozen,
         spare: ready.spare,
         ledger: ready.ledger,
+        cursors,
     }
 }
 

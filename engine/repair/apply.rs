@@ -229,6 +229,9 @@ impl<'a> Repair<'a> {
         // Readers know of a newer one, if this is not the newest.
         manifest.generation = manifest.generation.max(self.facts.watermark.generation());
         let store = ManifestStore::new(self.dir.clone(), manifest);
+        // Moves of cursors are not copied: the files say as much before.
+        let cursors = recover::cursors(self.dir, self.facts, Op::Repair)?;
+        cursors.store_moved(store.ballast(), Op::Repair)?;
         // DURABILITY: after this commit the repaired log is in force.
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.sealed = sealed;

@@ -11,6 +11,7 @@ use crate::{
         batch::{BATCH_HEADER_BYTES, Records, cannot_be_header, check_annex},
         footer::FOOTER_BYTES,
         manifest::FRAMES_END_MAX,
+        moves::MOVES_KIND,
     },
     types::Seq,
 };
@@ -45,6 +46,8 @@ pub(crate) struct Scan {
     pub(crate) durable_seq: Seq,
     /// Whether a record of them says who appended it.
     pub(crate) names_producers: bool,
+    /// Whether one of them holds moves of cursors.
+    pub(crate) has_moves: bool,
     pub(crate) stop: Stop,
 }
 
@@ -64,6 +67,16 @@ pub(crate) struct Verified<'a> {
     pub(crate) body: &'a [u8],
     /// Whether a record of it says who appended it.
     pub(crate) names_producers: bool,
+    /// Whether it has no records and holds moves of cursors.
+    pub(crate) has_moves: bool,
+}
+
+/// What is known of a batch, besides that it verified.
+#[derive(Clone, Copy, Debug, Default)]
+struct Content {
+    tally: Tally,
+    names_producers: bool,
+    has_moves: bool,
 }
 
 /// Scans a segment onward from the end of `summary`, feeding every verified batch to `each`, and
@@ -101,25 +114,31 @@ pub(crate) fn walk(
         index: Vec::new(),
         durable_seq: 0,
         names_producers: false,
+        has_moves: false,
         stop: Stop::Reached,
     };
     while scan.summary.next_seq < until_seq {
         let offset = scan.summary.end;
-        let (batch, tally, names_producers) =
-            match batch_at(window, context, &scan.summary, file_end)? {
-                Ok(found) => found,
-                Err((offset, seq, defect)) => {
-                    scan.stop = Stop::Defect {
-                        offset,
-                        seq,
-                        defect,
-                    };
-                    break;
-                }
-            };
+        let (batch, content) = match batch_at(window, context, &scan.summary, file_end)? {
+            Ok(found) => found,
+            Err((offset, seq, defect)) => {
+                scan.stop = Stop::Defect {
+                    offset,
+                    seq,
+                    defect,
+                };
+                break;
+            }
+        };
+        let Content {
+            tally,
+            names_producers,
+            has_moves,
+        } = content;
         push_index(&mut scan.index, context, &batch, offset);
         scan.durable_seq = scan.durable_seq.max(batch.durable_seq);
         scan.names_producers |= names_producers;
+        scan.has_moves |= has_moves;
         let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
         let bytes = bytes.get(..as_len(batch.batch_bytes())).unwrap_or_default();
         let one = std::iter::once(&batch);
@@ -129,6 +148,7 @@ pub(crate) fn walk(
             batch,
             body: bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default(),
             names_producers,
+            has_moves,
         });
     }
     Ok(scan)
@@ -137,13 +157,13 @@ pub(crate) fn walk(
 type NotABatch = (u64, Seq, Defect);
 
 /// The batch at the end of `summary`, verified whole. In an unsealed segment it has to follow what is
-/// before it without a gap. With it, its tally, and whether a record says who appended it.
+/// before it without a gap. With it, what it holds.
 fn batch_at(
     window: &mut Window,
     context: &SegmentContext,
     summary: &Summary,
     file_end: u64,
-) -> Result<Result<(BatchHeader, Tally, bool), NotABatch>, Fault> {
+) -> Result<Result<(BatchHeader, Content), NotABatch>, Fault> {
     let (offset, expected) = (summary.end, summary.next_seq);
     let head = get(window, offset, BATCH_HEADER_BYTES as u64, file_end)?;
     let batch = match BatchHeader::decode(head, context, offset) {
@@ -176,23 +196,30 @@ fn batch_at(
     if batch.count == 0 {
         let body_offset = offset + BATCH_HEADER_BYTES as u64;
         return Ok(match check_annex(body, context, offset) {
-            Ok(_) => Ok((batch, Tally::default(), false)),
+            Ok(kind) => {
+                let has_moves = kind == Some(MOVES_KIND);
+                let content = Content {
+                    has_moves,
+                    ..Content::default()
+                };
+                Ok((batch, content))
+            }
             Err(defect) => Err((body_offset, expected, defect)),
         });
     }
-    let (mut tally, mut names_producers) = (Tally::default(), false);
+    let mut content = Content::default();
     let mut records = Records::new(body, *context, batch);
     let mut seq = batch.first_seq;
     loop {
         let at = offset + (BATCH_HEADER_BYTES + records.consumed_bytes()) as u64;
         match records.next() {
             Some(Ok(record)) => {
-                tally.add_record(&record);
-                names_producers |= record.producer.is_some();
+                content.tally.add_record(&record);
+                content.names_producers |= record.producer.is_some();
                 seq = record.seq.saturating_add(1);
             }
             Some(Err(defect)) => return Ok(Err((at, seq, defect))),
-            None => return Ok(Ok((batch, tally, names_producers))),
+            None => return Ok(Ok((batch, content))),
         }
     }
 }

@@ -450,10 +450,10 @@ fn does_an_acknowledgement_that_cannot_be_stored_count_with_the_next() {
     }
     consumer.ack(2).unwrap();
     assert_eq!(log.cursors().unwrap()[0].seq, 5);
-    // After a failed sync of the directory a later one would mean nothing, whatever it is of.
-    let rule = FaultRule::nth(OpKind::SyncDir, 0, Fault::Error(Errno::Eio));
-    disk.fail(rule.on("/log/cursors"));
-    assert_eq!(kind(consumer.ack(5)), ErrorKind::Io);
+    // After a failed sync a later one would mean nothing, whatever it is of.
+    let rule = FaultRule::nth(OpKind::Sync, 0, Fault::Error(Errno::Eio));
+    disk.fail(rule.on("/log/00000000000000000001.seg"));
+    assert_eq!(kind(consumer.ack(5)), ErrorKind::Indeterminate);
     assert_eq!(kind(consumer.ack(5)), ErrorKind::Poisoned);
     assert_eq!(kind(log.append("after it")), ErrorKind::Poisoned);
     drop((consumer, log));

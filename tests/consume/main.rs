@@ -4,6 +4,7 @@ mod cursors;
 mod edges;
 #[path = "../common/gated.rs"]
 mod gated;
+mod moves;
 mod output;
 mod queue;
 #[cfg(feature = "async")]

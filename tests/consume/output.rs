@@ -172,7 +172,7 @@ fn does_a_move_complete_only_what_was_promised_to_it() {
     let mut leases = all(&dealt);
     // The power goes between the promise and the move.
     disk.fail(
-        FaultRule::nth(OpKind::Write, 0, Fault::Error(Errno::Enospc))
+        FaultRule::nth(OpKind::Write, 1, Fault::Error(Errno::Enospc))
             .on("/log/00000000000000000001.seg"),
     );
     assert_eq!(kind(put(leases.remove(2))), ErrorKind::NoSpace);

@@ -137,8 +137,8 @@ fn does_a_record_that_is_never_done_go_to_the_dead_letters_once() {
         }
     }
     // Crashed after it was put there, and before it counted as done.
-    let rule = FaultRule::nth(OpKind::Rename, 0, Fault::Error(Errno::Eio));
-    disk.fail(rule.on("/log/cursors/00000000000000000001.cur"));
+    let rule = FaultRule::nth(OpKind::Write, 0, Fault::Error(Errno::Eio));
+    disk.fail(rule.on("/log/00000000000000000001.seg"));
     assert!(dealt.next_timeout(NOW).is_err());
     assert_eq!(dead.next_seq(), 1);
     drop((dealt, log, dead));

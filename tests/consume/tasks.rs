@@ -144,7 +144,7 @@ fn is_a_record_given_to_another_when_a_task_is_dropped() {
     let gated = Gated::new(&SimFs::new(1));
     let log = served(&gated, 1);
     let queue = queue(&log, QueueOptions::new());
-    gated.hold(OpKind::Rename, "1.new");
+    gated.hold(OpKind::Sync, ".seg");
     let mut first = Box::pin(queue.next_async());
     assert!((&mut first).now_or_never().is_none());
     gated.wait_until_held();

@@ -1,4 +1,4 @@
-//! What may happen while a cursor's file is being written, or an append that moves the cursor is?
+//! What may happen while the move of a cursor is being written, or an append that moves it is?
 //!
 //! Single calls one after the other never meet here, and threads that only race hardly ever do: so a call
 //! to the disk is held, and the other one comes meanwhile.
@@ -12,7 +12,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 /// Long enough for a thread to come to where it waits.
 const SOON: Duration = Duration::from_millis(60);
-const CURSOR: &str = "1.new";
+const SEGMENT: &str = ".seg";
 
 /// A log with so many records, on a disk whose calls can be held.
 fn subject(count: u64) -> (Gated, Log) {
@@ -32,13 +32,13 @@ fn consumer(log: &Log) -> Arc<Consumer> {
     Arc::new(log.consumer("mail").unwrap())
 }
 
-/// The second acknowledgement came while the file of the first was on its way, which does not have it. If it
+/// The second acknowledgement came while the move of the first was on its way, which does not have it. If it
 /// counted as stored with that, it was told and lost with the power.
 #[test]
 fn is_an_acknowledgement_that_came_during_a_write_in_the_next() {
     let (gated, log) = subject(10);
     let mail = consumer(&log);
-    gated.hold(OpKind::Rename, CURSOR);
+    gated.hold(OpKind::Sync, SEGMENT);
     let ack = |seq| {
         let mail = mail.clone();
         thread::spawn(move || mail.ack(seq).unwrap())
@@ -60,7 +60,7 @@ fn is_work_that_was_done_during_a_write_in_the_next() {
     let queue = log.consumer("mail").unwrap();
     let queue = queue.into_queue(QueueOptions::new()).unwrap();
     let (one, two) = (queue.next().unwrap(), queue.next().unwrap());
-    gated.hold(OpKind::Rename, CURSOR);
+    gated.hold(OpKind::Sync, SEGMENT);
     let first = thread::spawn(move || one.unwrap().ack().unwrap());
     gated.wait_until_held();
     let second = thread::spawn(move || two.unwrap().ack().unwrap());
@@ -72,13 +72,13 @@ fn is_work_that_was_done_during_a_write_in_the_next() {
     assert_eq!(after.consumer("mail").unwrap().seq(), 2);
 }
 
-/// An append that moves the cursor was in flight, and somebody acknowledged more. A file that was stored in
+/// An append that moves the cursor was in flight, and somebody acknowledged more. What was stored in
 /// between did not account for the move, which then won over it: records that were done came again.
 #[test]
 fn does_an_acknowledgement_during_a_move_stay() {
     let (gated, log) = subject(10);
     let mail = consumer(&log);
-    gated.hold(OpKind::Sync, ".seg");
+    gated.hold(OpKind::Sync, SEGMENT);
     let its = mail.clone();
     let moves = thread::spawn(move || {
         let output = [NewRecord::value("of the fifth")];
@@ -101,7 +101,7 @@ fn does_an_acknowledgement_during_a_move_stay() {
 fn is_the_output_of_a_record_appended_once_by_two_at_once() {
     let (gated, log) = subject(3);
     let mail = consumer(&log);
-    gated.hold(OpKind::Sync, ".seg");
+    gated.hold(OpKind::Sync, SEGMENT);
     let append = || {
         let mail = mail.clone();
         thread::spawn(move || {
@@ -125,7 +125,7 @@ fn is_a_record_given_to_another_while_its_delivery_is_stored() {
     let (gated, log) = subject(1);
     let queue = log.consumer("mail").unwrap();
     let queue = queue.into_queue(QueueOptions::new()).unwrap();
-    gated.hold(OpKind::Rename, CURSOR);
+    gated.hold(OpKind::Sync, SEGMENT);
     let its = queue.clone();
     let first = thread::spawn(move || its.next().unwrap().unwrap());
     gated.wait_until_held();
@@ -150,7 +150,7 @@ fn do_two_workers_at_once_get_two_records() {
     let (gated, log) = subject(2);
     let queue = log.consumer("mail").unwrap();
     let queue = queue.into_queue(QueueOptions::new()).unwrap();
-    gated.hold(OpKind::Rename, CURSOR);
+    gated.hold(OpKind::Sync, SEGMENT);
     let take = || {
         let queue = queue.clone();
         thread::spawn(move || queue.next().unwrap().unwrap())

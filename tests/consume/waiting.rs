@@ -16,7 +16,7 @@ fn is_a_worker_woken_by_the_end_of_a_lease_that_began_while_it_waited() {
     let term = Duration::from_millis(20);
     let queue = log.consumer("work").unwrap();
     let queue = queue.into_queue(QueueOptions::new().lease(term)).unwrap();
-    gated.hold(OpKind::Rename, "1.new");
+    gated.hold(OpKind::Sync, ".seg");
     let its = queue.clone();
     let first = thread::spawn(move || its.next().unwrap().unwrap());
     gated.wait_until_held();

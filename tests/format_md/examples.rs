@@ -2,10 +2,12 @@
 
 use super::blocks::{Block, blocks, file};
 use cairnlog::format::batch::Records;
+use cairnlog::format::batch::{check_annex, encode_annex};
 use cairnlog::format::cursor::{CursorFile, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{Origin, Predecessor};
 use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::moves::{MOVES_KIND, Move, moves};
 use cairnlog::format::producers::{AppendEntry, ProducerEntry, ProducersFile};
 use cairnlog::format::record::{self, Producer, RecordParts};
 use cairnlog::format::{
@@ -118,6 +120,7 @@ pub fn check(spec: &str) -> Outcome {
             "segment-header" => segment_header(&args, &mut seen)?,
             "batch-header" => batch_header(&args, name, &mut seen)?,
             "record" => record(&args, name, &mut seen)?,
+            "annex" => annex(&args, &seen)?,
             "footer" => footer(&args, name, &seen)?,
             "manifest" => manifest(&args)?,
             "producers" => producers(&args)?,
@@ -435,7 +438,7 @@ fn producers(args: &Args) -> Outcome {
     same("producers", file, decoded)
 }
 
-fn cursor(args: &Args) -> Outcome {
+fn pending(args: &Args) -> Outcome<Vec<Pending>> {
     let numbers = args.numbers("pending")?;
     let pending = numbers.chunks_exact(3).map(|it| Pending {
         seq: it[0],
@@ -444,6 +447,34 @@ fn cursor(args: &Args) -> Outcome {
         done_by_move: it[2] & 2 != 0,
         round: (it[2] >> 8) as u32,
     });
+    Ok(pending.collect())
+}
+
+/// The moves in the body of the batch before.
+fn annex(args: &Args, seen: &Seen) -> Outcome {
+    let (batch, context) = seen.batch.ok_or("an annex without a batch")?;
+    let offset = args.number("offset")?;
+    same("salt of an annex", args.number("salt")?, context.salt)?;
+    let entry = Move {
+        cursor: args.number("cursor")?,
+        generation: args.number("generation")?,
+        seq: args.number("seq")?,
+        holds: args.flag("holds")?,
+        anew: args.flag("anew")?,
+        pending: pending(args)?,
+    };
+    let (bytes, mut content) = (&args.block.bytes[..], Vec::new());
+    entry.encode(&mut content);
+    let body = encode_annex(MOVES_KIND, &content, &context, offset);
+    same("annex", bytes, &body)?;
+    same("body of a batch", bytes.len(), batch.body_bytes as usize)?;
+    let kind = well(check_annex(bytes, &context, offset))?;
+    same("kind of an annex", kind, Some(MOVES_KIND))?;
+    let decoded: Result<Vec<Move>, _> = moves(bytes).collect();
+    same("moves", vec![entry], well(decoded)?)
+}
+
+fn cursor(args: &Args) -> Outcome {
     let cursor = CursorFile {
         log_id: log_id(args)?,
         incarnation: args.number("incarnation")?,
@@ -454,7 +485,7 @@ fn cursor(args: &Args) -> Outcome {
         updated_ms: args.number("updated_ms")?,
         holds: args.flag("holds")?,
         name: String::from_utf8_lossy(args.bytes("name").ok_or("no name")?).into_owned(),
-        pending: pending.collect(),
+        pending: pending(args)?,
     };
     same("cursor", &args.block.bytes, &cursor.encode())?;
     same(

@@ -9,6 +9,7 @@ use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
 use cairnlog::format::manifest::{
     MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
 };
+use cairnlog::format::moves::{MOVE_BYTES, Move};
 use cairnlog::format::producers::{
     APPEND_BYTES, AppendEntry, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
 };
@@ -53,6 +54,7 @@ pub fn check_layouts(spec: &str) -> Outcome {
         append_entry(),
         cursor(),
         pending(),
+        one_move(),
         watermark(),
     ];
     if page.len() != code.len() {
@@ -98,7 +100,7 @@ fn check_field(field: &Field, fields: &[Field], layout: &Layout) -> Outcome {
         }
         // The sizes of entries: 0 is that of version 1.
         "reserved" | "required_features" | "optional_features" | "entry_bytes"
-        | "producer_words" | "append_words" | "pending_bytes" => {
+        | "producer_words" | "append_words" | "pending_bytes" | "head_words" | "pending_words" => {
             bytes.iter().all(|byte| *byte == 0)
         }
         name if name.contains("checksum")
@@ -520,6 +522,24 @@ fn pending() -> Layout {
         "delivery_count": |it: &mut Pending| it.delivery_count = u32::MAX,
     });
     turn_over(&mut layout, "flags", 12..16);
+    layout
+}
+
+fn one_move() -> Layout {
+    let encode = |it: &Move| {
+        let mut out = Vec::new();
+        it.encode(&mut out);
+        out
+    };
+    let mut layout = layout!(MOVE_BYTES, Move::default(), encode, {
+        "cursor_id": |it: &mut Move| it.cursor = ALL,
+        "generation": |it: &mut Move| it.generation = ALL,
+        "seq": |it: &mut Move| it.seq = ALL,
+    });
+    // The length is that of what is there: the example proves it.
+    for (name, range) in [("move_bytes", 0..4), ("flags", 6..8)] {
+        turn_over(&mut layout, name, range);
+    }
     layout
 }
 

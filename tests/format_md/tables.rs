@@ -3,11 +3,12 @@
 use super::blocks::{blocks, file};
 use super::examples::number;
 use super::layouts::{CONTEXT, frame};
-use cairnlog::format::batch::{BATCH_HEADER_BYTES, COUNT_MAX, encode_annex};
-use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX, PENDING_MAX};
+use cairnlog::format::batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, encode_annex};
+use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX, PENDING_BYTES, PENDING_MAX};
 use cairnlog::format::footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_STEP_BYTES};
 use cairnlog::format::header::HEADER_BYTES;
 use cairnlog::format::manifest::{FRAMES_END_MAX, MANIFEST_BYTES, SEALED_MAX};
+use cairnlog::format::moves::MOVE_BYTES;
 use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
 use cairnlog::format::{NUMBER_MAX, crc32c};
@@ -135,6 +136,10 @@ pub fn check_seeds(spec: &str) -> Outcome {
                 let seed = bound(number(text("offset")?)?, constant);
                 pairs.push((word(0), sum(seed, from, end)));
             }
+            "annex" => {
+                let seed = bound(number(text("offset")?)?, constant);
+                pairs.push((word(0), sum(seed, from, end)));
+            }
             "record" => pairs.push((
                 word(0),
                 sum(bound(number(text("seq")?)?, constant), from, end),
@@ -233,6 +238,7 @@ pub fn check_limits(spec: &str) -> Outcome {
 
 /// What framing costs, measured on what the encoders write.
 pub fn check_costs(spec: &str) -> Outcome {
+    let annex_bytes = BATCH_HEADER_BYTES + ANNEX_BYTES_MIN;
     let bare = frame(None, Some(b""), None, None).len();
     let key = frame(Some(b""), Some(b""), None, None).len() - bare;
     let time = frame(None, Some(b""), Some(0), None).len() - bare;
@@ -271,6 +277,18 @@ pub fn check_costs(spec: &str) -> Outcome {
             format!("+ {}", sparse.len() - bare),
         ),
         ("A watermark".to_owned(), BATCH_HEADER_BYTES.to_string()),
+        (
+            "A move of a cursor".to_owned(),
+            format!("{}", annex_bytes + MOVE_BYTES),
+        ),
+        (
+            "A move in an annex of n".to_owned(),
+            format!("{MOVE_BYTES} + {annex_bytes}/n"),
+        ),
+        (
+            "A pending record in it".to_owned(),
+            format!("+ {PENDING_BYTES}"),
+        ),
         (
             format!(
                 "A segment: header, footer and one index entry for at least {INDEX_STEP_BYTES} bytes"

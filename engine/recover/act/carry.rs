@@ -4,7 +4,7 @@ use super::{
     Ready, Scanned, blank_spare, check_same, in_place::in_place, io_at, remove, scan_unsealed,
 };
 use crate::{
-    append::{Ledger, Spare, create_spare},
+    append::{CursorStore, Ledger, Spare, create_spare},
     error::{ErrorKind, Op, Place, Result},
     format::{
         Manifest, SegmentHeader,
@@ -35,10 +35,14 @@ pub(crate) fn carry(
     options: &Options,
     manifest: &Manifest,
     carry: &Carry,
-    facts: &Facts,
+    (facts, cursors): (&Facts, &CursorStore),
 ) -> Result<Ready> {
     let store = ManifestStore::new(dir.clone(), manifest.clone());
-    let moved = match into_new_segment(dir, options, manifest, &store, carry, facts) {
+    // Moves of cursors are not carried: the files say as much before.
+    let stored = cursors.store_moved(store.ballast(), Op::Open);
+    let moved =
+        stored.and_then(|()| into_new_segment(dir, options, manifest, &store, carry, facts));
+    let moved = match moved {
         Ok(moved) => moved,
         // Unless the end has moved, or may have.
         Err(error)

@@ -45,6 +45,7 @@ fn scanned(base_seq: Seq, next_seq: Seq, end: u64, durable_seq: Seq, stop: Stop)
         index: Vec::new(),
         durable_seq,
         names_producers: false,
+        has_moves: false,
         stop,
     }
 }

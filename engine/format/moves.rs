@@ -1,0 +1,112 @@
+//! Moves of cursors: the content of the annex in which acknowledgements lie. Layout: `format.md`, "Moves".
+//!
+//! An entry says where one cursor stands, and of its pending records what changed since the entry before.
+
+use super::{NUMBER_MAX, at, check_numbers, u16_at, u32_at, u64_at};
+use super::{batch::ANNEX_BYTES_MIN, cursor::PENDING_BYTES, cursor::Pending};
+use crate::{error::Defect, types::Seq};
+
+/// The kind of the annex that holds them.
+pub const MOVES_KIND: u32 = 1;
+/// The size of an entry without its pending records, in bytes.
+pub const MOVE_BYTES: usize = 32;
+const WORD_BYTES: usize = 8;
+const HOLDS: u16 = 1;
+const ANEW: u16 = 2;
+
+/// One move of one cursor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Move {
+    /// The number in the name of the cursor's file.
+    pub cursor: u64,
+    /// Counts the moves: one that is not above the file's says nothing new.
+    pub generation: u64,
+    /// The next seq that its consumer has not acknowledged.
+    pub seq: Seq,
+    /// Whether retention keeps what it has not passed.
+    pub holds: bool,
+    /// Whether what was pending before is forgotten.
+    pub anew: bool,
+    /// The pending records that have changed, in the order of the seqs.
+    pub pending: Vec<Pending>,
+}
+
+impl Move {
+    /// Its size as stored, in bytes.
+    #[must_use]
+    pub fn entry_bytes(&self) -> usize {
+        MOVE_BYTES + self.pending.len() * PENDING_BYTES
+    }
+
+    /// Puts it behind others.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let entry_bytes = u32::try_from(self.entry_bytes()).unwrap_or(u32::MAX);
+        let holds = if self.holds { HOLDS } else { 0 };
+        let anew = if self.anew { ANEW } else { 0 };
+        out.extend_from_slice(&entry_bytes.to_le_bytes());
+        out.extend_from_slice(&[0, 0]); // both parts of the size of version 1
+        out.extend_from_slice(&(holds | anew).to_le_bytes());
+        out.extend_from_slice(&self.cursor.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&self.seq.to_le_bytes());
+        for pending in &self.pending {
+            pending.write(out);
+        }
+    }
+
+    /// The entry that `bytes` begin with, and how long it is.
+    fn read(bytes: &[u8]) -> Result<(Self, usize), Defect> {
+        let malformed = Defect::Malformed("move of a cursor");
+        let words = |stated: u8, own: usize| match usize::from(stated) * WORD_BYTES {
+            0 => Ok(own),
+            stated if stated >= own => Ok(stated),
+            _ => Err(malformed),
+        };
+        let [head_words, pending_words] = at::<2>(bytes, 4);
+        let head_bytes = words(head_words, MOVE_BYTES)?;
+        let pending_bytes = words(pending_words, PENDING_BYTES)?;
+        let entry_bytes = usize::try_from(u32_at(bytes, 0)).unwrap_or(usize::MAX);
+        let entry = bytes.get(..entry_bytes).ok_or(malformed)?;
+        let pending = entry.get(head_bytes..).ok_or(malformed)?;
+        if pending.len() % pending_bytes != 0 {
+            return Err(malformed);
+        }
+        let flags = u16_at(entry, 6);
+        let entry = Self {
+            cursor: u64_at(entry, 8),
+            generation: u64_at(entry, 16),
+            seq: u64_at(entry, 24),
+            holds: flags & HOLDS != 0,
+            anew: flags & ANEW != 0,
+            pending: pending
+                .chunks_exact(pending_bytes)
+                .map(Pending::read)
+                .collect(),
+        };
+        let numbers = [entry.cursor, entry.generation, entry.seq];
+        check_numbers(&numbers, "move of a cursor: a number is too large")?;
+        let mut floor = entry.seq;
+        for pending in &entry.pending {
+            if pending.seq < floor || pending.seq >= NUMBER_MAX {
+                return Err(malformed);
+            }
+            floor = pending.seq + 1;
+        }
+        Ok((entry, entry_bytes))
+    }
+}
+
+/// The moves in the body of an annex of their kind, whose checksum held. Ends after the first that breaks
+/// a bound: no writer writes such a one, and what follows it cannot be found.
+pub fn moves(body: &[u8]) -> impl Iterator<Item = Result<Move, Defect>> {
+    let mut rest = body.get(ANNEX_BYTES_MIN..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let read = Move::read(rest);
+        let bytes = read.as_ref().map_or(rest.len(), |(_, bytes)| *bytes);
+        rest = rest.get(bytes..).unwrap_or_default();
+        Some(read.map(|(entry, _)| entry))
+    })
+}
