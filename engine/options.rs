@@ -89,6 +89,7 @@ pub struct Options {
     pub(crate) retention: Option<Retention>,
     pub(crate) publish: bool,
     pub(crate) direct_writes: bool,
+    pub(crate) recycle: bool,
     pub(crate) vfs: Arc<dyn Vfs>,
 }
 
@@ -117,6 +118,7 @@ impl Default for Options {
             retention: None,
             publish: true,
             direct_writes: false,
+            recycle: true,
             vfs: Arc::new(RealFs::default()),
         }
     }
@@ -268,6 +270,19 @@ impl Options {
     #[must_use]
     pub fn direct_writes(mut self, direct_writes: bool) -> Self {
         self.direct_writes = direct_writes;
+        self
+    }
+
+    /// Whether the files of segments that are trimmed, dropped by retention or compacted away are used
+    /// again for segments to come: then an append neither waits for space nor writes twice, zeros first
+    /// and records later. At most two files are kept for that, of at most 256 MiB each, until the log is
+    /// closed or the disk is full. A file that anybody still has, a reader of whatever process, a hard
+    /// link, a mapped record, is removed instead; so is each where the file system cannot tell (it grants
+    /// leases on Linux: ext4, xfs, btrfs, tmpfs). An older program that does not know of this refuses to
+    /// open such a log for writing, by name. Default: yes.
+    #[must_use]
+    pub fn recycle(mut self, recycle: bool) -> Self {
+        self.recycle = recycle;
         self
     }
 

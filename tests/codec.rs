@@ -179,6 +179,7 @@ fn sample_header() -> SegmentHeader {
         }),
         durable_seq: 990,
         appends_from: None,
+        recycled: false,
     }
 }
 
@@ -245,6 +246,7 @@ fn sample_manifest() -> Manifest {
         spare: Some(SpareEntry {
             id: SegmentId(13),
             salt: 9,
+            recycled: false,
         }),
     }
 }
@@ -876,11 +878,13 @@ fn a_manifest_that_contradicts_itself_is_refused_under_right_checksums() {
     assert!(refused(|it| it.tail.id = it.next_segment_id));
     assert!(refused(|it| it.spare = Some(SpareEntry {
         id: SegmentId(14),
-        salt: 0
+        salt: 0,
+        recycled: false
     })));
     assert!(refused(|it| it.spare = Some(SpareEntry {
         id: it.tail.id,
-        salt: 0
+        salt: 0,
+        recycled: false
     })));
     assert!(refused(|it| it.sealed[0].id = it.sealed[1].id));
     assert!(refused(|it| it.sealed.swap(0, 1)));
@@ -1386,6 +1390,7 @@ fn any_header() -> impl Strategy<Value = SegmentHeader> {
                 predecessor,
                 durable_seq,
                 appends_from: copied.and_then(|count| base_seq.checked_add(count)),
+                recycled: false,
             }
         })
 }
@@ -1459,6 +1464,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                     spare: spare_salt.map(|salt| SpareEntry {
                         id: SegmentId(count + 2),
                         salt,
+                        recycled: false,
                     }),
                 }
             },

@@ -135,8 +135,11 @@ impl Core {
     pub(crate) fn with_ballast<T>(&self, mut work: impl FnMut() -> Result<T>) -> Result<T> {
         let outcome = work();
         let full = |error: &Error| error.kind() == ErrorKind::NoSpace;
-        if !outcome.as_ref().is_err_and(full) || !matches!(self.manifest.ballast().give(), Ok(true))
-        {
+        if !outcome.as_ref().is_err_and(full) {
+            return outcome;
+        }
+        let released = self.catalog.load().returned().release(&self.dir);
+        if !released && !matches!(self.manifest.ballast().give(), Ok(true)) {
             return outcome;
         }
         let outcome = work();

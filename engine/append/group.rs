@@ -139,6 +139,15 @@ impl Group {
         self.first_seq == self.next_seq && self.begins.is_none() && self.moves.is_empty()
     }
 
+    /// What `write` makes of its bytes with so many zeros behind.
+    pub(super) fn padded<T>(&mut self, zeros: usize, write: impl FnOnce(&[u8]) -> T) -> T {
+        let end = self.buffer.len();
+        self.buffer.resize(end + zeros, 0);
+        let written = write(&self.buffer);
+        self.buffer.truncate(end);
+        written
+    }
+
     pub(super) fn end(&self) -> u64 {
         self.offset + self.buffer.len() as u64
     }

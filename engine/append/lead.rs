@@ -3,7 +3,7 @@
 use super::{Core, Writer, completion::Completion, group::Group, held::Held, state::State};
 use crate::{
     catalog::Level,
-    error::{Error, Op, Place, Result},
+    error::{Error, ErrorKind, Op, Place, Result},
     format::SegmentHeader,
     observe::Counters,
     options::Durability,
@@ -78,6 +78,12 @@ impl Core {
         };
         self.hand_on(&mut state);
         drop(state);
+        if error
+            .as_ref()
+            .is_some_and(|error| error.kind() == ErrorKind::NoSpace)
+        {
+            self.catalog.load().returned().release(&self.dir);
+        }
         if let Some(done) = to_wake {
             done.wake_all().into_iter().for_each(Waker::wake);
         }
@@ -219,13 +225,16 @@ impl Core {
     }
 
     /// Writes, and on an error cuts back durably, so that the failed bytes can never come back.
-    fn write(&self, writer: &TailWriter, group: &Group) -> Result<(), Failure> {
+    fn write(&self, writer: &TailWriter, group: &mut Group) -> Result<(), Failure> {
         let way = match group.wants {
             Durability::Durable if self.options.direct_writes => Way::PastCache,
             Durability::Durable => Way::InPieces(self.options.buffer_bytes),
             _ => Way::Unsynced,
         };
-        let Err(error) = writer.write(&group.buffer, group.offset, way) else {
+        let padding = writer.tail.space.padding(group.end());
+        let offset = group.offset;
+        let written = group.padded(padding, |bytes| writer.write(bytes, offset, way));
+        let Err(error) = written else {
             return Ok(());
         };
         let place = Place::in_segment(writer.tail.id, group.offset);

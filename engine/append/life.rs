@@ -253,6 +253,7 @@ impl Core {
             event!(warn, "tail not sealed at close",);
         }
         let ended = self.commit_end();
+        self.catalog.load().returned().end(&self.dir);
         // What failed in the background and was not asked for is told at last. Not for want of space: what
         // could not be written is told by the sync, and what was tried for later comes too late.
         let failed = self.lock().duties.take_error();

@@ -6,12 +6,9 @@
 use super::{Core, Spare};
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{
-        manifest::{SealedEntry, SpareEntry},
-        names,
-    },
+    format::{RECYCLED, manifest::SealedEntry, names},
     observe::event,
-    segment::{Space, Tail, TailWriter, write_footer},
+    segment::{Returned, Space, Tail, TailWriter, write_footer},
     sync::Arc,
     types::SegmentId,
     vfs::{Dir, write_all_at},
@@ -43,6 +40,28 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
         salt: dir.vfs().random(),
         space: Arc::new(Space::new(file, allocated)),
     })
+}
+
+/// Makes a spare of a file that came back, if there is one; durable, and its name too.
+fn recycled_spare(
+    dir: &Dir,
+    returned: &Returned,
+    id: SegmentId,
+    segment_bytes: u64,
+) -> io::Result<Option<Spare>> {
+    let Some((file, file_bytes)) = returned.make_over(dir, id, segment_bytes)? else {
+        return Ok(None);
+    };
+    // DURABILITY: after this line its name survives, and the old ones are gone.
+    if let Err(error) = dir.sync() {
+        dir.remove_if_there(&names::segment(id)).ok();
+        return Err(error);
+    }
+    Ok(Some(Spare {
+        id,
+        salt: dir.vfs().random(),
+        space: Arc::new(Space::recycled(file, file_bytes, 0)),
+    }))
 }
 
 impl Core {
@@ -103,7 +122,10 @@ impl Core {
         }
         let id = self.manifest.allocate_id();
         let place = Place::file(names::segment(id));
-        let created = create_spare(&self.dir, id, self.options.segment_bytes);
+        let bytes = self.options.segment_bytes;
+        let returned = self.catalog.load();
+        let created = recycled_spare(&self.dir, returned.returned(), id, bytes)
+            .and_then(|spare| spare.map_or_else(|| create_spare(&self.dir, id, bytes), Ok));
         let spare = created.map_err(|error| Error::io(op, error).at(place))?;
         Ok(Some(spare))
     }
@@ -217,10 +239,10 @@ impl Core {
                 manifest.spare = None;
             }
             if let Some(spare) = spare {
-                manifest.spare = Some(SpareEntry {
-                    id: spare.id,
-                    salt: spare.salt,
-                });
+                manifest.spare = Some(spare.entry());
+                if spare.space.is_recycled() {
+                    manifest.write_features |= RECYCLED;
+                }
             }
             manifest.durable_seq = manifest.durable_seq.max(durable_seq);
             manifest.durable_end = 0;

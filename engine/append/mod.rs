@@ -66,7 +66,7 @@ pub(crate) use worker::{UPKEEP_INTERVAL, Upkeep};
 use crate::{
     catalog::{CatalogCell, Watermark},
     error::{Error, ErrorKind, Op, Result},
-    format::{Owner, Producer},
+    format::{Owner, Producer, manifest::SpareEntry},
     manifest::ManifestStore,
     observe::Counters,
     options::Options,
@@ -87,8 +87,19 @@ use std::ops::Range;
 pub(crate) struct Spare {
     pub(crate) id: SegmentId,
     pub(crate) salt: u64,
-    /// Zeros throughout.
+    /// Zeros throughout, or where a header goes if it was another segment before.
     pub(crate) space: Arc<Space>,
+}
+
+impl Spare {
+    /// How a manifest names it.
+    pub(crate) fn entry(&self) -> SpareEntry {
+        SpareEntry {
+            id: self.id,
+            salt: self.salt,
+            recycled: self.space.is_recycled(),
+        }
+    }
 }
 
 /// What a log consists of while it is open; recovery hands it over.
@@ -200,6 +211,9 @@ impl Appender {
             lock_of_dir: Mutex::new(Some(lock)),
             cursors: parts.cursors,
         });
+        if core.options.recycle {
+            core.catalog.load().returned().want();
+        }
         core.publish();
         let worker = if background {
             Some(worker::start(&core)?)

@@ -91,6 +91,7 @@ impl Core {
             predecessor: None, // Filled in when it is written: only then is it final.
             durable_seq: 0,
             appends_from: None,
+            recycled: spare.space.is_recycled(),
         };
         let tail = Tail::new(spare.id, header.context(), spare.space);
         let ledger = self.freeze(state, next_seq, next_seq, spare.id);

@@ -23,7 +23,7 @@ pub(crate) use watermark::{Level, Wait, Watermark};
 use crate::{
     error::Error,
     format::{Manifest, manifest::SealedEntry},
-    segment::{Home, Sealed, Tail},
+    segment::{Home, Returned, Sealed, Tail},
     sync::{Arc, RwLock},
     types::Seq,
     vfs::Dir,
@@ -69,6 +69,11 @@ impl Catalog {
     /// A sealed segment that is to be part of the set.
     pub(crate) fn segment(&self, entry: SealedEntry) -> Arc<Sealed> {
         Arc::new(Sealed::new(entry, self.home.clone()))
+    }
+
+    /// The files that came back from segments which are no part of the log any more.
+    pub(crate) fn returned(&self) -> &Returned {
+        self.home.returned()
     }
 
     /// The segments that a later manifest names, sharing those that this set has too.

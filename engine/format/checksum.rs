@@ -4,7 +4,7 @@
 //! zeros would verify (`format.md`, "Checksums"). The seed mixes the segment's salt with the offset
 //! or seq, so bytes copied to another place, or left over from another file, do not verify.
 //!
-//! One of the five places of `unsafe` in the engine: the processor's own instructions, over values and
+//! One of the six places of `unsafe` in the engine: the processor's own instructions, over values and
 //! slices and without a pointer, after the processor was asked for them.
 
 /// From this length on three streams pay.

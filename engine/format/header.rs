@@ -13,6 +13,7 @@ use crate::{
 pub const HEADER_BYTES: usize = 128;
 const MAGIC: [u8; 8] = *b"CAIRNSEG";
 const SEED: u32 = 0x4845_4144;
+const RECYCLED: u16 = 1;
 
 /// How a segment came to be. It decides what an unnamed file may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct SegmentHeader {
     /// In a copy that becomes the tail: the seq after the last record that was put into it aside, at
     /// least `base_seq`. A record from there on was appended after a manifest had named the file.
     pub appends_from: Option<Seq>,
+    /// Whether the file was another segment before: then bytes of that lie behind what was written since.
+    pub recycled: bool,
 }
 
 impl SegmentHeader {
@@ -91,7 +94,8 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 2]);
+        let flags = if self.recycled { RECYCLED } else { 0 };
+        out.extend_from_slice(&flags.to_le_bytes());
         out.extend_from_slice(&0u32.to_le_bytes()); // required features
         out.extend_from_slice(&0u32.to_le_bytes()); // optional features
         out.extend_from_slice(&origin.to_le_bytes());
@@ -163,6 +167,7 @@ impl SegmentHeader {
             predecessor: (predecessor.id.0 != 0).then_some(predecessor),
             durable_seq: u64_at(bytes, 104),
             appends_from: copied.map(|count| base_seq.saturating_add(count.into())),
+            recycled: u16_at(bytes, 10) & RECYCLED != 0,
         };
         let numbers = [header.id.0, header.base_seq, header.durable_seq];
         check_numbers(&numbers, "segment header: a number is too large")?;

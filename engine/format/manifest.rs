@@ -23,6 +23,7 @@ const SEED: u32 = 0x4d41_4e49;
 const SEED_ENTRIES: u32 = 0x4d45_4e54;
 const CLEAN: u32 = 1;
 const HAS_LEDGER: u32 = 2;
+const SPARE_RECYCLED: u32 = 4;
 const COMPACTED: u32 = 1;
 
 /// A sealed segment as the manifest knows it.
@@ -68,6 +69,8 @@ pub struct SpareEntry {
     pub id: SegmentId,
     /// The salt that it will have.
     pub salt: u64,
+    /// Whether the file was a segment before: zeros where the header will be, old bytes behind.
+    pub recycled: bool,
 }
 
 /// Which segments are the log, and what is known to be durable.
@@ -128,6 +131,7 @@ impl Manifest {
         let spare = self.spare.unwrap_or(SpareEntry {
             id: SegmentId(0),
             salt: 0,
+            recycled: false,
         });
         let count = u32::try_from(self.sealed.len()).unwrap_or(u32::MAX);
         let mut out = Vec::with_capacity(MANIFEST_BYTES + entries.len());
@@ -178,8 +182,9 @@ impl Manifest {
     }
 
     fn flags(&self) -> u32 {
-        let clean = if self.clean { CLEAN } else { 0 };
-        clean | if self.has_ledger { HAS_LEDGER } else { 0 }
+        let recycled = self.spare.is_some_and(|spare| spare.recycled);
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        bit(self.clean, CLEAN) | bit(self.has_ledger, HAS_LEDGER) | bit(recycled, SPARE_RECYCLED)
     }
 
     /// Reads a whole manifest file.
@@ -203,6 +208,7 @@ impl Manifest {
         let spare = SpareEntry {
             id: SegmentId(u64_at(head, 88)),
             salt: u64_at(head, 96),
+            recycled: u32_at(head, 20) & SPARE_RECYCLED != 0,
         };
         let manifest = Self {
             log_id: LogId(at(head, 24)),

@@ -124,9 +124,20 @@ fn check_numbers(numbers: &[u64], what: &'static str) -> Result<(), Defect> {
 
 /// The feature of a log in which cursors may be moved by annexes.
 pub const MOVES_FEATURE: u32 = 1 << 1;
-
+/// The feature of a log whose files come back: behind the frames of a segment may be old bytes. Only a
+/// writer has to know it.
+pub const RECYCLED: u32 = 1;
 /// Features, a bit each, that only a writer has to know and that this one does.
-pub const WRITE_FEATURES: u32 = MOVES_FEATURE;
+pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE;
+
+/// Up to where zeros follow frames that end here, in a file that was a segment before: to the end of a
+/// block, and room for a batch header at least.
+pub(crate) fn clear_end(frames_end: u64) -> u64 {
+    (frames_end + batch::BATCH_HEADER_BYTES as u64).next_multiple_of(CLEAR_BYTES)
+}
+
+/// What such a file is cleared in, in bytes.
+pub(crate) const CLEAR_BYTES: u64 = 4096;
 
 /// Whose a file beside the segments is: of which log, and of which continuation of it. A copy that goes
 /// on by itself gives the same numbers to other records.

@@ -38,6 +38,12 @@ pub fn segment(id: SegmentId) -> String {
     format!("{:020}.seg", id.0)
 }
 
+/// The name of a segment's file that is no segment any more, and will be the file of another.
+#[must_use]
+pub fn segment_new(id: SegmentId) -> String {
+    format!("{:020}.new", id.0)
+}
+
 /// The name of a cursor's file in its directory: its id in 20 decimal digits and `.cur`.
 #[must_use]
 pub fn cursor(id: u64) -> String {
@@ -78,6 +84,12 @@ pub fn parse_cursor_alt(name: &str) -> Option<u64> {
 #[must_use]
 pub fn parse_segment(name: &str) -> Option<SegmentId> {
     parse(name, ".seg").map(SegmentId)
+}
+
+/// The id in the name of a segment's file that is none any more.
+#[must_use]
+pub fn parse_segment_new(name: &str) -> Option<SegmentId> {
+    parse(name, ".new").map(SegmentId)
 }
 
 fn parse(name: &str, suffix: &str) -> Option<u64> {

@@ -190,7 +190,7 @@ fn damaged_files(facts: &Facts, manifest: &Manifest) -> Vec<Damage> {
 
 /// Without a manifest only an interrupted creation is harmless: it left nothing that was ever told.
 fn without_manifest(facts: &Facts) -> Plan {
-    if facts.leftovers.contains(&names::BACKUP) {
+    if facts.is_backup() {
         return Plan::Refuse {
             damage: vec![file_damage(names::BACKUP, Defect::UnfinishedBackup)],
         };

@@ -99,7 +99,7 @@ pub(crate) struct Facts {
     /// The highest id that something has which is no file, and so no segment.
     pub(crate) occupied_id: Option<SegmentId>,
     /// Files of an interrupted commit or backup.
-    pub(crate) leftovers: Vec<&'static str>,
+    pub(crate) leftovers: Vec<String>,
     /// What a newer program wrote and this one does not know: judged before all else.
     pub(crate) newer: Vec<(Place, Defect)>,
     pub(crate) reserve: bool,
@@ -138,6 +138,11 @@ impl Facts {
             .filter(|id| !is_far(*id, manifest));
         let next_id = near.map(|id| id.0 + 1);
         SegmentId(next_id.fold(manifest.next_segment_id.0, u64::max))
+    }
+
+    /// Whether a backup was being made here.
+    pub(crate) fn is_backup(&self) -> bool {
+        self.leftovers.iter().any(|name| name == names::BACKUP)
     }
 
     /// The ledger of producers as it is stored, in a log of which this segment is the tail.
@@ -184,10 +189,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         spare: None,
         unnamed: Vec::new(),
         occupied_id,
-        leftovers: [names::MANIFEST_NEW, names::PRODUCERS_NEW, names::BACKUP]
-            .into_iter()
-            .filter(|name| is_file(name))
-            .collect(),
+        leftovers: leftovers(&others),
         newer: Vec::new(),
         reserve: is_file(names::RESERVE),
         watermark: heard.watermark,
@@ -214,6 +216,15 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     facts.cursors_seq = facts.owner.map_or(0, |owner| heard.passed(owner));
     facts.newer = newer(&facts, heard.unheard);
     Ok(facts)
+}
+
+/// Files that are nothing any more, among the others with whether each is a file.
+fn leftovers(others: &BTreeMap<String, bool>) -> Vec<String> {
+    let names = [names::MANIFEST_NEW, names::PRODUCERS_NEW, names::BACKUP];
+    let is_left = |name: &str| names.contains(&name) || names::parse_segment_new(name).is_some();
+    let files = others.iter().filter(|(_, is_file)| **is_file);
+    let left = files.filter(|(name, _)| is_left(name));
+    left.map(|(name, _)| name.clone()).collect()
 }
 
 /// Whose all this is. Without a manifest what is beside the segments says it, if they are of that log.

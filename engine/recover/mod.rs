@@ -88,7 +88,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     }
     for name in &facts.leftovers {
         dir.remove_if_there(name)
-            .map_err(|error| Error::io(Op::Open, error).at(Place::file(*name)))?;
+            .map_err(|error| Error::io(Op::Open, error).at(Place::file(name)))?;
     }
     if facts.watermark != WatermarkFact::Missing && !options.publish {
         // Nobody keeps it up to date: readers had better look for themselves.

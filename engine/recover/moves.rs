@@ -97,6 +97,7 @@ fn add(dir: &Dir, found: &UnsealedFact, moves: &mut Moves, op: Op) -> Result<()>
     let limits = Limits {
         file_end: scan.summary.end,
         until_seq: Seq::MAX,
+        recycled: header.recycled,
     };
     let mut window = Window::new(&Source::File(file));
     let summary = Summary::new(header.base_seq, &head);

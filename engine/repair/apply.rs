@@ -6,12 +6,7 @@ use super::{
 };
 use crate::{
     error::{Error, Op, Place, Result},
-    format::{
-        Manifest,
-        header::HEADER_BYTES,
-        manifest::{SealedEntry, SpareEntry},
-        names,
-    },
+    format::{Manifest, header::HEADER_BYTES, manifest::SealedEntry, names},
     manifest::ManifestStore,
     options::Options,
     recover::{self, CutBytes, Facts, HeaderFact, UnsealedFact},
@@ -236,10 +231,7 @@ impl<'a> Repair<'a> {
         store.commit_with(Op::Repair, ledger.as_deref(), |manifest| {
             manifest.sealed = sealed;
             manifest.tail = tail.tail.entry();
-            manifest.spare = Some(SpareEntry {
-                id: spare.id,
-                salt: spare.salt,
-            });
+            manifest.spare = Some(spare.entry());
             manifest.next_segment_id = next_id;
             manifest.durable_seq = end_seq;
             manifest.durable_end = tail.summary.end;

@@ -92,7 +92,7 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
     let facts = recover::look(dir, Op::Repair)?;
     let mut report = survey(dir, options, &facts, found.findings)?;
     let manifest = facts.valid_manifest();
-    let unfinished = facts.leftovers.contains(&names::BACKUP);
+    let unfinished = facts.is_backup();
     let damage = |finding: &&Finding| finding.kind == FindingKind::Damage;
     let Some(worst) = report.findings.iter().find(damage) else {
         // Nothing but a torn tail, at most: that is what opening is for.
@@ -174,7 +174,7 @@ fn survey(
     if let Some(manifest) = facts.valid_manifest() {
         let repair = Repair::of(dir, options, facts, manifest, report.rewritten.clone());
         report.untimed = repair.untimed()?;
-    } else if !facts.leftovers.contains(&names::BACKUP) {
+    } else if !facts.is_backup() {
         (report.findings, report.lost) = rebuild::look(dir, facts)?;
         report.rewritten = rebuild::sources(facts);
     }

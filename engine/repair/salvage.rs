@@ -9,7 +9,7 @@ use super::{
 use crate::{
     append::Ledger,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, Owner, RecordRef, manifest::SpareEntry},
+    format::{Manifest, Owner, RecordRef},
     manifest::ManifestStore,
     options::Options,
     recover,
@@ -183,10 +183,7 @@ impl New<'_> {
         let store = ManifestStore::new(self.dir.clone(), first);
         // DURABILITY: after this commit the log is what was copied.
         store.commit_with(self.op, ledger.as_deref(), |manifest| {
-            manifest.spare = Some(SpareEntry {
-                id: spare.id,
-                salt: spare.salt,
-            });
+            manifest.spare = Some(spare.entry());
         })?;
         match ledger {
             Some(_) => Ok(()),

@@ -14,7 +14,9 @@ use crate::{
         names,
     },
     recover::{self, Facts, HeaderFact, ManifestFact, UnsealedFact},
-    segment::{Fault, Found, Identity, Range, Source, Window, mend_header, open_damaged, witness},
+    segment::{
+        Beyond, Fault, Found, Identity, Range, Source, Window, mend_header, open_damaged, witness,
+    },
     types::{LogId, SegmentId, Seq},
     verify::{Finding, FindingKind},
     vfs::{Access, Dir, VfsFile, read_full_at},
@@ -321,7 +323,8 @@ fn of_file(
     let context = header.context();
     let mut window = Window::new(&Source::File(file.clone()));
     let from = HEADER_BYTES as u64;
-    let seen = witness(&mut window, &context, from, file_end.max(from));
+    let beyond = Beyond::of(header, header.base_seq);
+    let seen = witness(&mut window, &context, from, file_end.max(from), beyond);
     let seen = seen.map_err(|fault| fault.into_error(Op::Salvage, id))?;
     let found = Found {
         file,

@@ -49,6 +49,7 @@ pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq
         predecessor: None,
         durable_seq: base_seq,
         appends_from: None,
+        recycled: false,
     }
 }
 

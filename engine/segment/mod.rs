@@ -16,6 +16,7 @@ mod find;
 mod frames;
 mod index;
 mod mend;
+mod recycle;
 mod salvage;
 mod scan;
 mod sealed;
@@ -25,6 +26,7 @@ mod space;
 mod summary;
 mod tail;
 mod unnamed;
+mod witness;
 
 pub(crate) use behind::Behind;
 pub(crate) use build::{
@@ -34,14 +36,16 @@ pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 pub(crate) use frames::{Frames, Spot, View};
 pub(crate) use mend::{Found, mend_header, open_damaged};
+pub(crate) use recycle::Returned;
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
-pub(crate) use scan::{Limits, Scan, Stop, Verified, Witness, nonzero_end, scan, walk, witness};
+pub(crate) use scan::{Limits, Scan, Stop, Verified, scan, walk};
 pub(crate) use sealed::{Home, Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
 pub(crate) use space::{Space, Way};
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
 pub(crate) use unnamed::Unnamed;
+pub(crate) use witness::{Beyond, Witness, nonzero_end, witness};
 
 use crate::{
     error::{Defect, Error, Op, Place},

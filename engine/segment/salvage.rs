@@ -4,7 +4,7 @@
 //! containers only: a record is kept if its own checksum, bound to salt and seq, holds, even when a
 //! neighbour in its batch is lost.
 
-use super::{Fault, Window, mend::with_one_bit_turned, scan::search_headers};
+use super::{Fault, Window, mend::with_one_bit_turned, witness::search_headers};
 use crate::{
     error::Defect,
     format::{

@@ -3,19 +3,19 @@
 //!
 //! Never writes, never judges: torn or damaged is for `recover` to decide from these facts.
 
-use super::{Fault, Summary, Tally, Window, summary::push_index};
+use super::{
+    Fault, Summary, Tally, Window, nonzero_end, summary::push_index, witness::witness_in_old,
+};
 use crate::{
     error::Defect,
     format::{
         BatchHeader, Footer, IndexEntry, SegmentContext,
-        batch::{BATCH_HEADER_BYTES, Records, cannot_be_header, check_annex},
+        batch::{BATCH_HEADER_BYTES, Records, check_annex},
         footer::FOOTER_BYTES,
-        manifest::FRAMES_END_MAX,
         moves::MOVES_KIND,
     },
     types::Seq,
 };
-use std::ops::ControlFlow;
 
 /// Why a scan stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,8 @@ pub(crate) enum Stop {
     Reached,
     /// The file ends there.
     EndOfFile,
-    /// Nothing but zeros follows: preallocated space.
+    /// Nothing but zeros follows: preallocated space. In a file that was another segment before: zeros up
+    /// to `format::clear_end`, and no header of this one behind.
     Zeros,
     /// A footer follows: the segment was finished, and its sealing had begun.
     Footer,
@@ -58,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) file_end: u64,
     /// Stop at the batch border where this seq is reached.
     pub(crate) until_seq: Seq,
+    /// Whether the file was another segment before.
+    pub(crate) recycled: bool,
 }
 
 /// A batch that verified whole.
@@ -90,7 +93,7 @@ pub(crate) fn scan(
 ) -> Result<Scan, Fault> {
     let mut scan = walk(window, context, summary, limits, each)?;
     if scan.stop != Stop::Reached
-        && let Some(stop) = classify(window, context, &scan.summary, limits.file_end)?
+        && let Some(stop) = classify(window, context, &scan.summary, limits)?
     {
         scan.stop = stop;
     }
@@ -108,6 +111,7 @@ pub(crate) fn walk(
     let Limits {
         file_end,
         until_seq,
+        ..
     } = limits;
     let mut scan = Scan {
         summary,
@@ -229,8 +233,9 @@ fn classify(
     window: &mut Window,
     context: &SegmentContext,
     summary: &Summary,
-    file_end: u64,
+    limits: Limits,
 ) -> Result<Option<Stop>, Fault> {
+    let file_end = limits.file_end;
     let offset = summary.end;
     if offset >= file_end {
         return Ok(Some(Stop::EndOfFile));
@@ -240,127 +245,21 @@ fn classify(
     if footer.is_ok_and(|footer| footer.next_seq == summary.next_seq) {
         return Ok(Some(Stop::Footer));
     }
-    Ok((nonzero_end(window, offset, file_end)? == offset).then_some(Stop::Zeros))
-}
-
-/// The offset after the last byte that is not zero, at least `from`.
-pub(crate) fn nonzero_end(window: &mut Window, from: u64, file_end: u64) -> Result<u64, Fault> {
-    let (mut at, mut end) = (from, from);
-    let file_end = file_end.min(FRAMES_END_MAX);
-    while at < file_end {
-        let bytes = get(window, at, 1, file_end)?;
-        if bytes.is_empty() {
-            break;
+    let written_end = match limits.recycled {
+        true => {
+            witness_in_old(window, context, offset, file_end, (summary.next_seq, 0))?.nonzero_end
         }
-        // A file may be zeros to its end, and those are passed at the speed of memory.
-        if !is_zero(bytes)
-            && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
-        {
-            end = at + last as u64 + 1;
-        }
-        at += bytes.len() as u64;
-    }
-    Ok(end)
-}
-
-/// Whether all of it is zeros; many bytes at a time.
-fn is_zero(bytes: &[u8]) -> bool {
-    let any = |bytes: &[u8]| bytes.iter().fold(0, |any, byte| any | byte) != 0;
-    !bytes.chunks(ZERO_CHUNK_BYTES).any(any)
-}
-
-/// Looked at together, without a branch between.
-const ZERO_CHUNK_BYTES: usize = 1024;
-
-/// What the bytes behind an unverified place say about it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Witness {
-    /// The highest durable watermark that any batch header states.
-    pub(crate) durable_seq: Seq,
-    /// The highest seq that follows a batch whose header verifies.
-    pub(crate) next_seq: Seq,
-    /// After the last byte that is not zero.
-    pub(crate) nonzero_end: u64,
-    /// Where the first header is that only a newer program can read.
-    pub(crate) newer: Option<u64>,
-}
-
-/// Searches every byte offset from `from` to the end of the file for batch headers that verify.
-///
-/// A header is witness enough without its records: it has its own checksum, bound to salt and
-/// offset, and states what a sync had already confirmed when it was written.
-pub(crate) fn witness(
-    window: &mut Window,
-    context: &SegmentContext,
-    from: u64,
-    file_end: u64,
-) -> Result<Witness, Fault> {
-    let nonzero_end = nonzero_end(window, from, file_end)?;
-    let mut found = Witness {
-        nonzero_end,
-        ..Witness::default()
+        false => nonzero_end(window, offset, file_end)?,
     };
-    search_headers(
-        window,
-        context,
-        from,
-        file_end.min(nonzero_end + BATCH_HEADER_BYTES as u64),
-        |offset, batch| {
-            match batch {
-                Some(batch) => {
-                    found.durable_seq = found.durable_seq.max(batch.durable_seq);
-                    found.next_seq = found.next_seq.max(batch.next_seq());
-                }
-                None => found.newer = found.newer.or(Some(offset)),
-            }
-            ControlFlow::Continue(())
-        },
-    )?;
-    Ok(found)
+    Ok((written_end == offset).then_some(Stop::Zeros))
 }
 
-/// Tries every byte offset of a range for a batch header that verifies, until `each` has enough. One that
-/// only a newer program can read is told of without what it says.
-pub(super) fn search_headers(
+pub(super) fn get(
     window: &mut Window,
-    context: &SegmentContext,
-    from: u64,
-    end: u64,
-    mut each: impl FnMut(u64, Option<&BatchHeader>) -> ControlFlow<()>,
-) -> Result<(), Fault> {
-    let (mut at, end) = (from, end.min(FRAMES_END_MAX));
-    while at < end {
-        let bytes = get(window, at, BATCH_HEADER_BYTES as u64, end)?;
-        let candidates = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
-        if candidates == 0 {
-            break;
-        }
-        if is_zero(bytes) {
-            // Zero is no header, and none begins here but within the last bytes.
-            at += candidates as u64;
-            continue;
-        }
-        for start in 0..candidates {
-            let candidate = bytes.get(start..).unwrap_or_default();
-            if cannot_be_header(candidate) {
-                continue;
-            }
-            let offset = at + start as u64;
-            let more = match BatchHeader::decode(candidate, context, offset) {
-                Ok(batch) => each(offset, Some(&batch)),
-                Err(defect) if defect.is_unsupported() => each(offset, None),
-                Err(_) => ControlFlow::Continue(()),
-            };
-            if more.is_break() {
-                return Ok(());
-            }
-        }
-        at += candidates as u64;
-    }
-    Ok(())
-}
-
-fn get(window: &mut Window, offset: u64, needed: u64, limit: u64) -> Result<&[u8], Fault> {
+    offset: u64,
+    needed: u64,
+    limit: u64,
+) -> Result<&[u8], Fault> {
     window
         .get(offset, needed, limit)
         .map_err(|error| Fault::Io { offset, error })

@@ -8,6 +8,7 @@ use super::{
     Fault, Range, Source,
     frames::View,
     index::{Index, rebuild},
+    recycle::Returned,
     shelf::Shelf,
 };
 use crate::{
@@ -77,6 +78,8 @@ pub(crate) struct Home {
     /// Whether they are mapped where that is possible.
     mapped: bool,
     shelf: Shelf,
+    /// The files of those that are retired.
+    returned: Returned,
 }
 
 impl Home {
@@ -86,7 +89,12 @@ impl Home {
             log_id,
             mapped,
             shelf: Shelf::default(),
+            returned: Returned::default(),
         })
+    }
+
+    pub(crate) fn returned(&self) -> &Returned {
+        &self.returned
     }
 }
 
@@ -324,11 +332,7 @@ impl Sealed {
 impl Drop for Sealed {
     fn drop(&mut self) {
         if self.retired.load(Ordering::Acquire) {
-            // If this fails the file stays as an orphan, and the next opening removes it.
-            self.home
-                .dir
-                .remove_if_there(&names::segment(self.entry.id))
-                .ok();
+            self.home.returned.take(&self.home.dir, self.entry.id);
         }
     }
 }

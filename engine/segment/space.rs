@@ -6,7 +6,7 @@
 //! INVARIANT: space is filled under the mutex that guards the allocated length, and a write beyond
 //! that length holds it too, so a fill never runs over a frame.
 
-use super::direct::Direct;
+use super::{direct::Direct, recycle::Cleared};
 use crate::{
     sync::{
         Mutex, OnceLock,
@@ -45,6 +45,8 @@ pub(crate) struct Space {
     given_end: AtomicU64,
     /// The way past the page cache, once it was asked for; `None` if there is none.
     direct: OnceLock<Option<Direct>>,
+    /// Of a file that was another segment before: how far it is zeros behind what was written.
+    cleared: Option<Cleared>,
 }
 
 impl Space {
@@ -56,7 +58,27 @@ impl Space {
             syncing: Mutex::new(false),
             given_end: AtomicU64::new(0),
             direct: OnceLock::new(),
+            cleared: None,
         }
+    }
+
+    /// Over a file that was another segment before, all of it allocated, and in which frames end here.
+    pub(crate) fn recycled(file: Arc<dyn VfsFile>, file_end: u64, frames_end: u64) -> Self {
+        Self {
+            cleared: Some(Cleared::behind(frames_end)),
+            ..Self::new(file, file_end)
+        }
+    }
+
+    /// Whether the file was another segment before.
+    pub(crate) fn is_recycled(&self) -> bool {
+        self.cleared.is_some()
+    }
+
+    /// How many zeros a write whose frames end here has to add, so that the end can be told.
+    pub(crate) fn padding(&self, frames_end: u64) -> usize {
+        let padding = |cleared: &Cleared| cleared.padding(frames_end);
+        self.cleared.as_ref().map_or(0, padding)
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn VfsFile> {
@@ -111,8 +133,15 @@ impl Space {
         given
     }
 
-    /// Writes where the frames end.
+    /// Writes where the frames end: frames, and [padding](Self::padding) if there has to be any.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64, way: Way) -> io::Result<()> {
+        self.write_bytes(bytes, offset, way)?;
+        let end = offset + bytes.len() as u64;
+        self.cleared.iter().for_each(|cleared| cleared.reach(end));
+        Ok(())
+    }
+
+    fn write_bytes(&self, bytes: &[u8], offset: u64, way: Way) -> io::Result<()> {
         let direct = self.direct(way == Way::PastCache);
         let end = offset + bytes.len() as u64;
         let end = direct.map_or(end, |_| Direct::padded(end));

@@ -6,7 +6,7 @@ use crate::{
         BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader,
         footer::FOOTER_BYTES, header::HEADER_BYTES, names,
     },
-    segment::{Fault, Piece, Range, Source, Window, nonzero_end, salvage},
+    segment::{Beyond, Fault, Piece, Range, Source, Window, nonzero_end, salvage, witness},
     types::{SegmentId, Seq},
     vfs::{Access, Dir, read_full_at},
 };
@@ -95,7 +95,13 @@ fn frames(
     each: &mut impl FnMut(Inspected<'_>),
 ) -> std::result::Result<u64, Fault> {
     let start = HEADER_BYTES as u64;
-    let written = nonzero_end(window, start, file_end)?;
+    let beyond = Beyond::of(header, header.base_seq);
+    let written = match beyond {
+        Beyond::Zeros => nonzero_end(window, start, file_end)?,
+        Beyond::Old { .. } => {
+            witness(window, &header.context(), start, file_end, beyond)?.nonzero_end
+        }
+    };
     // A sealed segment's frames end where the manifest says; anything else goes on to the zeros.
     let frames_end = sealed_end(dir, header.id).unwrap_or(written);
     let range = Range {

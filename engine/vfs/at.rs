@@ -1,7 +1,7 @@
 //! Calls that name a file relative to a directory that is held open, and randomness: what the standard
 //! library has no door for (its `std::fs::Dir` is not stable yet).
 //!
-//! One of the five places of `unsafe` in the engine: calls into the C library with descriptors that are
+//! One of the six places of `unsafe` in the engine: calls into the C library with descriptors that are
 //! borrowed for the call, and strings that end in a zero and live until it returns. Called by `held`
 //! and `real`.
 

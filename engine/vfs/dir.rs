@@ -357,6 +357,10 @@ impl VfsFile for Guarded {
         Ok(direct.map(|file| Arc::new(Self { file, name, fate }) as _))
     }
 
+    fn is_sole(&self) -> io::Result<bool> {
+        self.file.is_sole()
+    }
+
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<bytes::Bytes>> {
         self.file.map(offset, len)
     }

@@ -1,4 +1,4 @@
-//! Mapping a sealed file into memory: one of five places of `unsafe` in the engine.
+//! Mapping a sealed file into memory: one of six places of `unsafe` in the engine.
 //!
 //! Called by `RealFs`. Calls memmap2.
 

@@ -19,6 +19,8 @@ mod real;
 mod replace;
 pub mod sim;
 #[cfg(target_os = "linux")]
+mod sole;
+#[cfg(target_os = "linux")]
 mod watch;
 #[cfg(target_os = "linux")]
 mod write_back;
@@ -188,6 +190,11 @@ pub trait VfsFile: Debug + Send + Sync {
     /// more durable before a [`sync`](Self::sync) than others.
     fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
         Ok(None)
+    }
+    /// Whether nobody else has the file: no other handle or mapping of it, of this process or another, and
+    /// no second name. Whoever cannot be sure says no. Default: no.
+    fn is_sole(&self) -> io::Result<bool> {
+        Ok(false)
     }
     /// So many bytes from `offset` as shared memory, or `None` if this file system does not map files.
     fn map(&self, _offset: u64, _len: usize) -> io::Result<Option<Bytes>> {

@@ -212,6 +212,11 @@ impl VfsFile for RealFile {
         Ok(opened.ok().map(|file| Arc::new(Self { file }) as _))
     }
 
+    #[cfg(target_os = "linux")]
+    fn is_sole(&self) -> io::Result<bool> {
+        super::sole::is_sole(&self.file)
+    }
+
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {
         map::map(&self.file, offset, len).map(Some)
     }

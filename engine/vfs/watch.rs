@@ -4,7 +4,7 @@
 //! an event too many costs a look, and none is ever lost: the kernel queues them from the moment when
 //! the watch is armed, and says so if its queue overflows.
 //!
-//! One of the five places of `unsafe` in the engine: four calls into the C library without a pointer
+//! One of the six places of `unsafe` in the engine: four calls into the C library without a pointer
 //! that outlives them. Called by `held`.
 
 use super::{Watch, WatchStop};

@@ -4,7 +4,7 @@
 //! come works while more are made. See `sync_file_range(2)`: of what it can do this is the one part that
 //! is safe to use, because nobody takes it for a sync.
 //!
-//! One of the five places of `unsafe` in the engine: one call into the C library, without a pointer.
+//! One of the six places of `unsafe` in the engine: one call into the C library, without a pointer.
 //! Called by `RealFs`.
 
 use std::{fs::File, io, os::fd::AsRawFd};

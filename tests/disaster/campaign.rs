@@ -7,7 +7,7 @@ use crate::{
     crash::{check_shown, recovers, shown_before},
     history::{Run, options},
     model::step,
-    steps::{Open, Step},
+    steps::{Append, Named, New, Open, Step, Submit},
 };
 use cairnlog::{Options, vfs::sim::SimFs};
 use proptest::{
@@ -33,12 +33,35 @@ pub fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let steps = vec(step(), 3..16).new_tree(&mut runner).unwrap().current();
-    let segment_bytes = [512, 640, 1024, 2048][number as usize % 4];
+    // Some are so large that a file which comes back keeps old bytes behind the first block.
+    let large = number % 6 == 5;
+    let segment_bytes = match large {
+        true => 12_288,
+        false => [512, 640, 1024, 2048][number as usize % 4],
+    };
+    let steps = if large { larger(steps) } else { steps };
     let options = options(segment_bytes)
         .publish(number.is_multiple_of(2))
         .direct_writes(number.is_multiple_of(5))
         .buffer_bytes([64, 300, 100_000][number as usize % 3]);
     (SimFs::new(seed ^ number), options, steps)
+}
+
+/// The same with values that fill such segments as the others fill theirs.
+fn larger(mut steps: Vec<Step>) -> Vec<Step> {
+    let grow = |news: &mut Vec<New>| {
+        for bytes in news.iter_mut().filter_map(|new| new.value_bytes.as_mut()) {
+            *bytes = (*bytes * 12).min(4_000);
+        }
+    };
+    for step in &mut steps {
+        match step {
+            Append(_, news) | Named { news, .. } => grow(news),
+            Submit(_, batches) => batches.iter_mut().for_each(grow),
+            _ => {}
+        }
+    }
+    steps
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
 };
 use cairnlog::{
     ErrorKind, Options, Record, Result,
+    format::{Manifest, SegmentHeader, names},
     vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs, TraceEvent},
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -23,6 +24,22 @@ const NESTED_EVERY: u64 = 151;
 struct Tally {
     states: u64,
     nested: u64,
+    /// Those whose tail or spare was begun in a file that was another segment before.
+    recycled: u64,
+}
+
+/// Whether the log goes on in a file that was another segment before.
+fn is_recycled(disk: &SimFs) -> bool {
+    let manifest = disk.read_file(&Path::new(DIR).join(names::MANIFEST));
+    let Some(Ok(manifest)) = manifest.map(|bytes| Manifest::decode(&bytes)) else {
+        return false;
+    };
+    let spare = manifest.spare.map(|spare| spare.id);
+    [manifest.tail.id].into_iter().chain(spare).any(|id| {
+        let file = disk.read_file(&Path::new(DIR).join(names::segment(id)));
+        let header = file.map(|bytes| SegmentHeader::decode(&bytes));
+        header.is_some_and(|header| header.is_ok_and(|header| header.recycled))
+    })
 }
 
 /// Opens a disk after a crash, holds it against the shadow, appends, cuts the power again so that
@@ -110,6 +127,7 @@ fn enumerate(name: &str, options: &Options, steps: &[Step], tally: &mut Tally) -
         let shadow = run.shadow_at(op);
         for (index, (choice, disk)) in (0..).zip(cut.all(STATES)) {
             tally.states += 1;
+            tally.recycled += u64::from(is_recycled(&disk));
             let text = || {
                 let trace = run.disk.trace();
                 let at = trace.iter().find(|event| event.op == Some(op));
@@ -155,6 +173,12 @@ fn every_crash_of_every_small_history_recovers_an_exact_prefix() {
     println!("{} + {} states, {rate:.0}/s", tally.states, tally.nested);
     assert!(tally.states > 5_000, "{} states", tally.states);
     assert!(tally.nested > 2_000, "{} nested states", tally.nested);
+    println!("{} of a tail in a file that came back", tally.recycled);
+    assert!(
+        tally.recycled > 300,
+        "{} in files that came back",
+        tally.recycled
+    );
 }
 
 #[test]

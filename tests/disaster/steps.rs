@@ -193,6 +193,30 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
             ],
         ),
         (
+            "files that come back",
+            12_288,
+            vec![
+                Open,
+                batch(&[3_500, 3_500, 3_500]),
+                batch(&[5_500, 5_500]),
+                batch(&[7_000, 3_500]),
+                Maintain,
+                durable(2_000),
+                Trim { keep: 1 },
+                durable(9_000),
+                Maintain,
+                // Now into a file that was the first segment.
+                durable(3_000),
+                written(2_000),
+                written(3_000),
+                durable(100),
+                Maintain,
+                durable(4_500),
+                written(20),
+                Sync,
+            ],
+        ),
+        (
             "rewind",
             512,
             vec![

@@ -161,6 +161,7 @@ fn segment_header(args: &Args, seen: &mut Seen) -> Outcome {
         predecessor,
         durable_seq: args.number("durable_seq")?,
         appends_from: None,
+        recycled: false,
     };
     same("file of a segment", args.number("file")?, header.id.0)?;
     same("segment header", &args.block.bytes, &header.encode())?;
@@ -396,6 +397,7 @@ fn manifest(args: &Args) -> Outcome {
         spare: Some(SpareEntry {
             id: SegmentId(spare[0]),
             salt: spare[1],
+            recycled: false,
         }),
     };
     same("file of the manifest", args.text("file")?, "MANIFEST")?;

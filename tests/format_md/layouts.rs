@@ -180,6 +180,7 @@ fn header() -> Layout {
         predecessor: Some(predecessor),
         durable_seq: 0,
         appends_from: None,
+        recycled: false,
     };
     fn of(header: &mut SegmentHeader) -> &mut Predecessor {
         header.predecessor.as_mut().unwrap()
@@ -198,13 +199,9 @@ fn header() -> Layout {
         "durable_seq": |it: &mut SegmentHeader| it.durable_seq = ALL,
         "copied": |it: &mut SegmentHeader| it.appends_from = Some(u64::from(u32::MAX) - 1),
     });
-    // Of the four bytes of `origin` one changes: its size follows from its neighbours.
-    let copy = layout
-        .bytes
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| if (20..24).contains(&at) { !byte } else { *byte });
-    layout.changed.push(("origin", copy.collect()));
+    // Of the bytes of these one changes: their words are turned over.
+    turn_over(&mut layout, "flags", 10..12);
+    turn_over(&mut layout, "origin", 20..24);
     layout
 }
 
@@ -367,13 +364,13 @@ fn manifest() -> Layout {
         "next_segment_id": |it: &mut Manifest| it.next_segment_id = SegmentId(ALL),
         "durable_seq": |it: &mut Manifest| it.durable_seq = ALL,
         "durable_end": |it: &mut Manifest| it.durable_end = ALL,
-        "spare_id": |it: &mut Manifest| it.spare = Some(SpareEntry { id: SegmentId(ALL), salt: 0 }),
-        "spare_salt": |it: &mut Manifest| it.spare = Some(SpareEntry { id: SegmentId(0), salt: ALL }),
+        "spare_id": |it: &mut Manifest| it.spare = Some(SpareEntry { id: SegmentId(ALL), salt: 0, recycled: false }),
+        "spare_salt": |it: &mut Manifest| it.spare = Some(SpareEntry { id: SegmentId(0), salt: ALL, recycled: false }),
         "tail_id": |it: &mut Manifest| it.tail.id = SegmentId(ALL),
         "tail_salt": |it: &mut Manifest| it.tail.salt = ALL,
         "tail_base_seq": |it: &mut Manifest| it.tail.base_seq = ALL,
     });
-    // Two bits and one small count: their words are turned over, and proved by the example.
+    // A few bits and one small count: their words are turned over, and proved by the example.
     for (name, range) in [("flags", 20..24), ("sealed_count", 80..84)] {
         turn_over(&mut layout, name, range);
     }

@@ -52,6 +52,7 @@ impl Seg {
             predecessor: None,
             durable_seq: base_seq,
             appends_from: None,
+            recycled: false,
         })
     }
 
@@ -222,6 +223,7 @@ pub fn manifest(sealed: &[&Seg], tail: &Seg) -> Manifest {
         spare: Some(SpareEntry {
             id: SegmentId(spare_id),
             salt: salt(spare_id),
+            recycled: false,
         }),
     }
 }

@@ -54,12 +54,13 @@ def zeros(data):
     return data.count(0) == len(data)
 
 
-Header = namedtuple("Header", "origin log_id id base_seq salt base_time pred durable_seq")
+Header = namedtuple(
+    "Header", "origin log_id id base_seq salt base_time pred durable_seq recycled")
 Pred = namedtuple("Pred", "id salt frames_end next_seq checksum")
 Batch = namedtuple("Batch", "body_bytes first_seq durable_seq time count sparse")
 Sealed = namedtuple("Sealed", "id salt base_seq next_seq frames_end max_time records tombstones keyed flags")
 Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare")
-Named = namedtuple("Named", "id salt base_seq")  # base_seq is None for a spare
+Named = namedtuple("Named", "id salt base_seq recycled")  # base_seq is None for a spare
 
 
 def preamble(data, size, magic, constant, what):
@@ -80,7 +81,8 @@ def header(data):
         return None, why
     origin, log_id, number, base_seq, salt, time = struct.unpack_from("<I16sQQQq", data, 20)
     *pred, durable_seq, checksum = struct.unpack_from("<5QI", data, 72)
-    head = Header(origin, log_id, number, base_seq, salt, time, Pred(*pred, checksum), durable_seq)
+    head = Header(origin, log_id, number, base_seq, salt, time, Pred(*pred, checksum), durable_seq,
+                  data[10] & 1)
     valid = origin in (LIVE, COPY) and number > 0
     return (head, None) if valid else (None, Defect("segment header: malformed"))
 
@@ -94,7 +96,7 @@ def manifest(data):
         raise Defect("manifest: list of sealed segments")
     sealed = [Sealed(*struct.unpack_from("<5QqIIII", entries, number * size))
               for number in range(count)]
-    spare = Named(spare_id, spare_salt, None) if spare_id else None
+    spare = Named(spare_id, spare_salt, None, data[20] >> 2 & 1) if spare_id else None
     ids = [entry.id for entry in sealed] + [tail[0]] + ([spare_id] if spare else [])
     if len(set(ids)) != len(ids) or not all(0 < number < next_id for number in ids):
         raise Defect("manifest: segment id")
@@ -104,7 +106,7 @@ def manifest(data):
         raise Defect("manifest: a number is too large")
     if seqs != sorted(seqs) or not all(HEADER_BYTES <= end <= 1 << 33 for end in ends):
         raise Defect("manifest: order of segments")
-    return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail), spare)
+    return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail, None), spare)
 
 
 def batch_header(data, offset, head):
@@ -204,25 +206,51 @@ def batch_at(data, offset, head, expected, end, gaps):
     return records, batch_end, expected
 
 
-def in_order(data, x, salt, expected):
+def clear_end(x):
+    """Up to where zeros follow frames that end at x in a recycled file."""
+    return (x + BATCH_BYTES + 4095) // 4096 * 4096
+
+
+def in_order(data, x, head, expected):
     """Whether the frames end here: only zeros follow, or a footer that says so."""
     foot = data[x:x + FOOTER_BYTES]
-    return zeros(data[x:]) or (
-            foot[:8] == b"CAIRNFTR" and len(foot) == FOOTER_BYTES
-            and crc(seed(FOOTER, salt, x), foot[:-4]) == int.from_bytes(foot[-4:], "little")
-            and struct.unpack_from("<Q16xQ", foot, 32) == (expected, x))
+    if (foot[:8] == b"CAIRNFTR" and len(foot) == FOOTER_BYTES
+            and crc(seed(FOOTER, head.salt, x), foot[:-4]) == int.from_bytes(foot[-4:], "little")
+            and struct.unpack_from("<Q16xQ", foot, 32) == (expected, x)):
+        return True
+    return blank(data, x, head, expected, 0) if head.recycled else zeros(data[x:])
 
 
-def witness(data, start, head):
-    """The highest durable watermark that any batch header from start on states."""
-    highest = 0  # The last byte of a header: the pattern 1010, extended, zero, watermark and sparse.
+def blank(data, x, head, expected, before):
+    """Whether nothing was written from x on to a recycled file, though old bytes may follow."""
+    return zeros(data[x:clear_end(x)]) and not any(own(data, x, head, expected, before))
+
+
+def own(data, x, head, expected, before):
+    """The batch headers from x on in a recycled file that can be there."""
+    return (batch for offset, batch in headers(data, x, head)
+            if expected <= batch.first_seq <= expected + (before + offset - x) // 8)
+
+
+def headers(data, start, head):
+    """Each place from start on where a batch header verifies, and the header."""
+    # The last byte of a header: the pattern 1010, extended, zero, watermark and sparse.
     for match in re.compile(rb"[\xa0-\xa3\xa8-\xab]").finditer(data, start + BATCH_BYTES - 1):
+        offset = match.start() - BATCH_BYTES + 1
         try:
-            batch = batch_header(data, match.start() - BATCH_BYTES + 1, head)
-            highest = max(highest, batch.durable_seq)
+            yield offset, batch_header(data, offset, head)
         except Defect:
             pass
-    return highest
+        except Unsupported:
+            if not head.recycled:
+                raise
+
+
+def witness(data, start, head, expected, before=0):
+    """The highest durable watermark that any batch header from start on states."""
+    found = own(data, start, head, expected, before) if head.recycled else (
+        batch for _, batch in headers(data, start, head))
+    return max((batch.durable_seq for batch in found), default=0)
 
 
 class Reader:
@@ -280,7 +308,7 @@ class Reader:
         if not head:
             raise Defect(tail.id, 0, str(why))
         x, self.next_seq, why = self.walk(data, head, len(data))
-        order = in_order(data, x, head.salt, self.next_seq)
+        order = in_order(data, x, head, self.next_seq)
         attested = [self.log.durable_seq, self.ledger_seq]
         if begun:
             if begun.base_seq < self.next_seq:
@@ -290,15 +318,17 @@ class Reader:
             if (begun.pred, begun.base_seq) == (found, self.next_seq):
                 data, head = then, begun
                 x, self.next_seq, why = self.walk(data, head, len(data))
-                order = in_order(data, x, head.salt, self.next_seq)
+                order = in_order(data, x, head, self.next_seq)
             else:
-                attested.append(witness(then, HEADER_BYTES, begun))
+                attested.append(witness(then, HEADER_BYTES, begun, begun.base_seq))
                 order, why = False, why or "the spare follows %d" % begun.pred.frames_end
-        elif not zeros(then):
-            head_of_then = head._replace(salt=spare.salt, base_seq=self.next_seq)
-            attested.append(witness(then, 0, head_of_then))
-            order, why = False, why or "spare: %s" % broken
-        attested.append(witness(data, x, head))
+        elif spare:
+            its = head._replace(salt=spare.salt, base_seq=self.next_seq, recycled=spare.recycled)
+            end = self.next_seq, len(data) - x
+            if not (blank(then, 0, its, *end) if spare.recycled else zeros(then)):
+                attested.append(witness(then, 0, its, *end))
+                order, why = False, why or "spare: %s" % broken
+        attested.append(witness(data, x, head, self.next_seq))
         if max(attested) > self.next_seq:
             what = "%s; seqs below %d were durable" % (why or "the end", max(attested))
             self.defect("damaged", head.id, x, what)

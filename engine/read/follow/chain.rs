@@ -174,6 +174,7 @@ impl Chain {
         let limits = Limits {
             file_end,
             until_seq,
+            recycled: false, // What follows is not asked for.
         };
         let source = Source::File(link.tail.space.file().clone());
         let mut window = Window::of_chunks(&source, CHUNK_BYTES);

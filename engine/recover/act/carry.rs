@@ -10,14 +10,14 @@ use crate::{
         Manifest, SegmentHeader,
         batch::Records,
         header::HEADER_BYTES,
-        manifest::{FRAMES_END_MAX, SealedEntry, SpareEntry},
+        manifest::{FRAMES_END_MAX, SealedEntry},
         names,
     },
     manifest::ManifestStore,
     options::Options,
     recover::{decide::Carry, look::Facts},
     segment::{
-        Builder, Fault, Limits, Scan, Source, Summary, TailWriter, Unnamed, Verified, Window,
+        Builder, Fault, Limits, Scan, Source, Stop, Summary, TailWriter, Unnamed, Verified, Window,
         copy_header, scan, write_footer,
     },
     types::{SegmentId, Seq},
@@ -104,8 +104,16 @@ fn into_new_segment(
     // Each is scanned once, up to what is proven; copying goes on from there.
     let mut ledger = facts.ledger(manifest.tail.id);
     let mut proven = Vec::new();
-    for source in sources {
-        proven.push(scan_unsealed(dir, source, carry.proven_seq, &mut ledger)?);
+    for (source, found) in sources
+        .into_iter()
+        .zip(facts.tail.iter().chain(&facts.spare))
+    {
+        let scanned = scan_unsealed(dir, source, carry.proven_seq, &mut ledger)?;
+        // One that ends before what is proven has to end where the look saw it end.
+        if scanned.scan.stop != Stop::Reached {
+            check_same(found, &scanned.scan)?;
+        }
+        proven.push(scanned);
     }
     let holds = |source: &&Scanned| source.scan.summary.next_seq > source.header.base_seq;
     let sealed_count = proven.len() - small_count(&proven, options);
@@ -160,10 +168,7 @@ fn into_new_segment(
     let committed = store.commit_with(Op::Open, stored.as_deref(), |manifest| {
         manifest.sealed.extend(sealed.iter().copied());
         manifest.tail = writer.tail.entry();
-        manifest.spare = spare.as_ref().map(|spare| SpareEntry {
-            id: spare.id,
-            salt: spare.salt,
-        });
+        manifest.spare = spare.as_ref().map(Spare::entry);
         manifest.next_segment_id = next_id;
         manifest.durable_seq = carry.next_seq;
         manifest.durable_end = writer.summary.end;
@@ -217,6 +222,7 @@ fn copy_survivors(
     let limits = Limits {
         file_end: found.file_end.min(FRAMES_END_MAX),
         until_seq: Seq::MAX,
+        recycled: found.header.recycled,
     };
     let from = match is_sealed {
         true => found.scan.summary.clone(),

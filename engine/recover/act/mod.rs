@@ -87,10 +87,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let manifest = ManifestStore::new(dir.clone(), first);
     // DURABILITY: after this commit the log exists.
     let committed = manifest.commit(Op::Open, |manifest| {
-        manifest.spare = Some(SpareEntry {
-            id: spare.id,
-            salt: spare.salt,
-        });
+        manifest.spare = Some(spare.entry());
     });
     if committed.is_ok() || manifest.is_undecided() {
         unnamed.keep();
@@ -137,7 +134,11 @@ fn check_same(found: &UnsealedFact, again: &Scan) -> Result<()> {
 impl Scanned {
     /// To append behind what was scanned.
     fn into_writer(self) -> TailWriter {
-        let space = Arc::new(Space::new(self.file, self.file_end));
+        let space = match self.header.recycled {
+            true => Space::recycled(self.file, self.file_end, self.scan.summary.end),
+            false => Space::new(self.file, self.file_end),
+        };
+        let space = Arc::new(space);
         let tail = Tail::new(self.id, self.header.context(), space);
         TailWriter::new(Arc::new(tail), self.scan.summary, self.scan.index)
     }
@@ -158,6 +159,7 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
     let limits = Limits {
         file_end: file_end.min(FRAMES_END_MAX),
         until_seq,
+        recycled: header.recycled,
     };
     let mut window = Window::new(&Source::File(file.clone()));
     let context = header.context();
@@ -187,10 +189,14 @@ fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
         .open(&names::segment(entry.id), Access::ReadWrite)
         .map_err(io_at(place()))?;
     let allocated = file.len().map_err(io_at(place()))?;
+    let space = match entry.recycled {
+        true => Space::recycled(file, allocated, 0),
+        false => Space::new(file, allocated),
+    };
     Ok(Spare {
         id: entry.id,
         salt: entry.salt,
-        space: Arc::new(Space::new(file, allocated)),
+        space: Arc::new(space),
     })
 }
 

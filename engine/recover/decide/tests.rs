@@ -34,6 +34,7 @@ fn header(id: SegmentId, origin: Origin, base_seq: Seq, durable_seq: Seq) -> Seg
         predecessor: None,
         durable_seq,
         appends_from: None,
+        recycled: false,
     }
 }
 
@@ -105,6 +106,7 @@ fn manifest() -> Manifest {
         spare: Some(SpareEntry {
             id: SPARE,
             salt: SPARE.0 * 1000,
+            recycled: false,
         }),
     }
 }

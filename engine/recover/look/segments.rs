@@ -11,7 +11,9 @@ use crate::{
         Manifest, SegmentContext, SegmentHeader, header::HEADER_BYTES, manifest::FRAMES_END_MAX,
         names,
     },
-    segment::{Fault, Limits, Source, Stop, Summary, Window, Witness, nonzero_end, scan, witness},
+    segment::{
+        Beyond, Fault, Limits, Source, Stop, Summary, Window, Witness, nonzero_end, scan, witness,
+    },
     types::{SegmentId, Seq},
     vfs::{Access, Dir, VfsFile, read_full_at},
 };
@@ -27,11 +29,24 @@ pub(super) fn chain(
     let size = |id| segments.get(&id).copied();
     let named = manifest.tail;
     let (id, base_seq) = (named.id, named.base_seq);
-    let tail = unsealed(dir, op, id, named.salt, base_seq, size(id))?;
-    let next_seq = (tail.scan.as_ref()).map_or(base_seq, |scan| scan.summary.next_seq);
+    let tail = unsealed(dir, op, id, (named.salt, base_seq), Beyond::Zeros, size(id))?;
     let spare = manifest
         .spare
-        .map(|named| unsealed(dir, op, named.id, named.salt, next_seq, size(named.id)))
+        .map(|named| {
+            let (end, next_seq) = (tail.scan.as_ref()).map_or((0, base_seq), |scan| {
+                (scan.summary.end, scan.summary.next_seq)
+            });
+            let bytes_before = size(id).unwrap_or(0).saturating_sub(end);
+            let beyond = match named.recycled {
+                true => Beyond::Old {
+                    next_seq,
+                    bytes_before,
+                },
+                false => Beyond::Zeros,
+            };
+            let as_named = (named.salt, next_seq);
+            unsealed(dir, op, named.id, as_named, beyond, size(named.id))
+        })
         .transpose()?;
     Ok((tail, spare))
 }
@@ -53,8 +68,8 @@ fn unsealed(
     dir: &Dir,
     op: Op,
     id: SegmentId,
-    salt: u64,
-    base_seq: Seq,
+    (salt, base_seq): (u64, Seq),
+    mut beyond: Beyond,
     file_bytes: Option<u64>,
 ) -> Result<UnsealedFact> {
     let mut fact = UnsealedFact {
@@ -84,9 +99,11 @@ fn unsealed(
             let limits = Limits {
                 file_end: file_end.min(FRAMES_END_MAX),
                 until_seq: Seq::MAX,
+                recycled: header.recycled,
             };
             let found = scan(&mut window, &context, summary, limits, |_| {}).map_err(fault)?;
             let (end, stop) = (found.summary.end, found.stop);
+            beyond = Beyond::of(header, found.summary.next_seq);
             fact.scan = Some(found);
             if matches!(stop, Stop::EndOfFile | Stop::Zeros) {
                 // It was looked at to its end, and there is nothing that could say something.
@@ -105,7 +122,7 @@ fn unsealed(
             0,
         ),
     };
-    fact.witness = witness(&mut window, &context, from, file_end).map_err(fault)?;
+    fact.witness = witness(&mut window, &context, from, file_end, beyond).map_err(fault)?;
     Ok(fact)
 }
 
@@ -132,7 +149,9 @@ pub(super) fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<Unnamed
     let (end, names_seqs_below) = match &header {
         HeaderFact::Valid(header) if header.appends_from.is_some() => {
             let context = header.context();
-            let found = witness(&mut window, &context, from, file_end.max(from)).map_err(fault)?;
+            let beyond = Beyond::of(header, header.base_seq);
+            let file_end = file_end.max(from);
+            let found = witness(&mut window, &context, from, file_end, beyond).map_err(fault)?;
             (found.nonzero_end, found.next_seq)
         }
         _ => {

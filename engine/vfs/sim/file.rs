@@ -156,6 +156,14 @@ impl VfsFile for SimFile {
         self.sync_call(self.call(OpKind::Sync), Change::Sync(self.ino))
     }
 
+    fn is_sole(&self) -> io::Result<bool> {
+        self.shared.lock().call(self.call(OpKind::Len), |state| {
+            let alone =
+                state.opened_times(self.ino) == 1 && state.disk.tree.name_count(self.ino) == 1;
+            Ok((alone, Change::Nothing))
+        })
+    }
+
     /// Whatever it did may be undone by a power cut, as may be what was only written: so it does
     /// nothing, unless it fails. Then it loses what a failed sync loses.
     fn write_back(&self, offset: u64, len: u64) -> io::Result<()> {

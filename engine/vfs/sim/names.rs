@@ -144,6 +144,12 @@ impl Tree {
         found.map(|(ino, _)| *ino).or((dir == ROOT).then_some(ROOT))
     }
 
+    /// How many names a file has.
+    pub(super) fn name_count(&self, file: Ino) -> usize {
+        let names = self.dirs.values().flat_map(|node| node.live.values());
+        names.filter(|ino| **ino == file).count()
+    }
+
     pub(super) fn at(&self, slot: &Slot) -> Option<Ino> {
         self.live(slot.dir)?.get(&slot.name).copied()
     }

@@ -316,6 +316,11 @@ impl State {
         });
     }
 
+    /// How many handles of it there are.
+    pub(super) fn opened_times(&self, ino: Ino) -> u64 {
+        self.open.get(&ino).copied().unwrap_or(0)
+    }
+
     pub(super) fn is_open(&self, ino: Ino) -> bool {
         self.open.contains_key(&ino)
     }

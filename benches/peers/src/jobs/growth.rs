@@ -50,6 +50,7 @@ fn header(id: u64, predecessor: Option<Predecessor>) -> SegmentHeader {
         predecessor,
         durable_seq: base_seq,
         appends_from: None,
+        recycled: false,
     }
 }
 

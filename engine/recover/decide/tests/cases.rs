@@ -444,7 +444,7 @@ fn no_manifest() {
     };
     decides("readers were told of it", &facts, "refuse MANIFEST 0..0");
     let facts = Facts {
-        leftovers: vec!["BACKUP"],
+        leftovers: vec!["BACKUP".to_owned()],
         ..with(vec![])
     };
     decides("a backup cut short", &facts, "refuse BACKUP 0..0");

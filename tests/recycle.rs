@@ -1,0 +1,253 @@
+//! Files that come back: does a log use them again, and never one that anybody still has?
+
+use bytes::Bytes;
+use cairnlog::{
+    Log, Maintained, Options, Reader, Seq, Verdict,
+    format::{BatchHeader, SegmentContext, SegmentHeader},
+};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+const SEGMENT_BYTES: u64 = 64 * 1024;
+
+fn options() -> Options {
+    Log::options()
+        .segment_bytes(SEGMENT_BYTES)
+        .background(false)
+}
+
+/// A value of 5,000 bytes that says which record it is.
+fn value(seq: Seq) -> Vec<u8> {
+    format!("{seq:05}").repeat(1_000).into_bytes()
+}
+
+fn append(log: &Log, count: u64) {
+    for _ in 0..count {
+        let seq = log.next_seq();
+        assert_eq!(log.append(value(seq)).unwrap(), seq);
+        while log.maintain().unwrap() != Maintained::Nothing {}
+    }
+}
+
+/// The segment files and their inodes.
+fn segments(dir: &Path) -> BTreeMap<PathBuf, u64> {
+    let paths = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let segments = paths.filter(|path| path.extension().is_some_and(|it| it == "seg"));
+    segments
+        .map(|path| {
+            let inode = fs::metadata(&path).unwrap().ino();
+            (path, inode)
+        })
+        .collect()
+}
+
+/// The segments whose headers say that their file was another before.
+fn recycled(dir: &Path) -> usize {
+    let header = |path: &PathBuf| SegmentHeader::decode(&fs::read(path).unwrap());
+    let all = segments(dir).into_keys();
+    all.filter(|path| header(path).is_ok_and(|header| header.recycled))
+        .count()
+}
+
+/// Whether this file system tells who else has a file, so that any come back.
+fn can_tell(dir: &Path) -> bool {
+    let log = options().open(dir.join("probe")).unwrap();
+    append(&log, 40);
+    log.trim(30).unwrap();
+    append(&log, 40);
+    recycled(&dir.join("probe")) > 0
+}
+
+fn check(log: &Log, from: Seq, to: Seq) {
+    for seq in from..to {
+        assert_eq!(*log.get(seq).unwrap().unwrap(), *value(seq));
+    }
+}
+
+#[test]
+fn does_the_file_of_a_trimmed_segment_come_back_and_the_log_stay_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = options().open(&path).unwrap();
+    append(&log, 40);
+    let before: Vec<u64> = segments(&path).into_values().collect();
+    log.trim(30).unwrap();
+    append(&log, 40);
+    if !can_tell(dir.path()) {
+        return;
+    }
+    let again = segments(&path)
+        .into_values()
+        .filter(|it| before.contains(it));
+    assert!(again.count() > 2, "of {} files", before.len());
+    assert!(recycled(&path) >= 2);
+    check(&log, 30, 80);
+    assert!(options().verify(&path).unwrap().findings.is_empty());
+    // As a kill leaves it: old bytes are behind the end, and they are not called torn.
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(&path).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+    }
+    let plan = options().plan(&copy).unwrap();
+    assert_eq!(plan.verdict, Verdict::Unclean, "{plan:?}");
+    let after = options().open(&copy).unwrap();
+    assert_eq!(after.recovery().verdict, Verdict::Unclean);
+    assert_eq!(after.recovery().cut_bytes(), 0);
+    check(&after, 30, 80);
+    append(&after, 40);
+    check(&after, 30, 120);
+    // And an end in order.
+    drop(log);
+    assert!(
+        !segments(&path)
+            .keys()
+            .any(|it| it.extension().is_some_and(|it| it == "new"))
+    );
+    let log = options().open(&path).unwrap();
+    check(&log, 30, 80);
+    append(&log, 40);
+    check(&log, 30, 120);
+    assert!(options().verify(&path).unwrap().findings.is_empty());
+}
+
+/// Who may still have a file that the log has done with.
+enum Holder {
+    Record(cairnlog::Record),
+    Bytes(Bytes),
+    Reader(Reader),
+    File(File),
+    Link(PathBuf),
+}
+
+#[test]
+fn is_a_file_left_alone_that_somebody_has() {
+    type Hold = fn(&Log, &Path) -> Holder;
+    let holders: [(&str, Hold); 6] = [
+        ("a record", |log, _| {
+            Holder::Record(log.get(3).unwrap().unwrap())
+        }),
+        ("its bytes", |log, _| {
+            Holder::Bytes(log.get(3).unwrap().unwrap().into_bytes())
+        }),
+        ("a record of another process's reader", |_, dir| {
+            Holder::Record(Reader::open(dir).unwrap().get(3).unwrap().unwrap())
+        }),
+        ("another process's reader", |_, dir| {
+            let reader = Reader::open(dir).unwrap();
+            assert_eq!(*reader.get(3).unwrap().unwrap(), *value(3));
+            Holder::Reader(reader)
+        }),
+        ("a program that knows nothing of logs", |_, dir| {
+            Holder::File(File::open(segments(dir).into_keys().next().unwrap()).unwrap())
+        }),
+        ("a hard link", |_, dir| {
+            let link = dir.join("../link");
+            fs::hard_link(segments(dir).into_keys().next().unwrap(), &link).unwrap();
+            Holder::Link(link)
+        }),
+    ];
+    for (who, holder) in holders {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = options().open(&path).unwrap();
+        append(&log, 20);
+        let (first, inode) = segments(&path).into_iter().next().unwrap();
+        let bytes = fs::read(first).unwrap();
+        let held = holder(&log, &path);
+        log.trim(15).unwrap();
+        append(&log, 60);
+        let again = segments(&path).into_values().any(|it| it == inode);
+        assert!(!again, "{who}: its file was used again");
+        match held {
+            Holder::Record(record) => assert_eq!(*record, *value(3), "{who}"),
+            Holder::Bytes(held) => assert_eq!(*held, *value(3), "{who}"),
+            Holder::Reader(reader) => drop(reader),
+            Holder::File(file) => {
+                let mut found = vec![0; bytes.len()];
+                file.read_exact_at(&mut found, 0).unwrap();
+                assert_eq!(found, bytes, "{who}");
+            }
+            Holder::Link(link) => assert_eq!(fs::read(link).unwrap(), bytes, "{who}"),
+        }
+    }
+}
+
+/// Behind the end lie megabytes of anything, and in them a checksum holds now and then.
+#[test]
+fn is_a_log_refused_for_what_chance_left_behind_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = options().open(&path).unwrap();
+    append(&log, 40);
+    log.trim(30).unwrap();
+    append(&log, 30);
+    if !can_tell(dir.path()) {
+        return;
+    }
+    log.close().unwrap();
+    let (tail, context) = log_end(&path);
+    let offset = fs::metadata(&tail).unwrap().len() - 3_000;
+    let header = BatchHeader {
+        body_bytes: 400,
+        first_seq: context.base_seq + (1 << 31),
+        durable_seq: context.base_seq + (1 << 30),
+        timestamp_ms: context.base_timestamp_ms,
+        count: 3,
+        sparse: false,
+    };
+    let file = File::options().write(true).open(&tail).unwrap();
+    file.write_all_at(&header.encode(&context, offset), offset)
+        .unwrap();
+    let log = options().open(&path).unwrap();
+    assert_eq!(log.recovery().verdict, Verdict::Clean);
+    check(&log, 30, 70);
+}
+
+/// The segment with the highest id that was begun, and what its frames are decoded against.
+fn log_end(dir: &Path) -> (PathBuf, SegmentContext) {
+    let header = |path: &PathBuf| SegmentHeader::decode(&fs::read(path).unwrap()).ok();
+    let begun = segments(dir).into_keys().rev();
+    let mut begun = begun.filter_map(|path| header(&path).map(|header| (path, header)));
+    let (path, header) = begun.next().unwrap();
+    assert!(header.recycled, "the tail is in a file that came back");
+    (path, header.context())
+}
+
+#[test]
+fn is_nothing_kept_that_nobody_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = options().recycle(false).open(&path).unwrap();
+    append(&log, 40);
+    log.trim(30).unwrap();
+    append(&log, 40);
+    assert_eq!(recycled(&path), 0);
+    drop(log);
+    // What was kept when the log is closed, or was when its process died, is gone.
+    let log = options().open(&path).unwrap();
+    append(&log, 20);
+    log.trim(log.next_seq()).unwrap();
+    let kept = || {
+        let names = fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().ends_with(".new"))
+            .count()
+    };
+    assert_eq!(kept(), 2, "so many at most");
+    log.close().unwrap();
+    assert_eq!(kept(), 0);
+    fs::write(path.join("00000000000000000003.new"), "left by a kill").unwrap();
+    options().open(&path).unwrap();
+    assert_eq!(kept(), 0);
+}
