@@ -309,6 +309,22 @@ impl Frames {
         Ok(self.go_on(limit)?.then_some(self.next))
     }
 
+    /// How many records are left of the open batch.
+    pub(crate) fn left(&self) -> u32 {
+        self.left
+    }
+
+    /// Goes to a spot found earlier, behind which so many records are left of its batch.
+    pub(crate) fn go_back(&mut self, spot: &Spot, left: u32) -> Result<(), Fault> {
+        let (offset, end) = (spot.batch_offset, spot.batch_end());
+        let io = |error| Fault::Io { offset, error };
+        self.window.get(offset, end - offset, end).map_err(io)?;
+        (self.next, self.left, self.next_batch) = (*spot, left, end);
+        // What lies before the spot was stepped over.
+        self.stepped = true;
+        Ok(())
+    }
+
     /// Where the batch of the next record starts.
     pub(crate) fn batch_offset(&mut self, limit: u64) -> Result<Option<u64>, Fault> {
         Ok(self.peek(limit)?.map(|spot| spot.batch_offset))

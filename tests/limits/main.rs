@@ -1,6 +1,7 @@
 //! Does anything grow without end, or break where the machine ends? Descriptors, mappings, sizes of
 //! files that somebody else made, numbers as large as they can be.
 
+mod backwards;
 mod descriptors;
 mod hostile;
 mod options;
