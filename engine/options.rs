@@ -14,17 +14,25 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 
 /// What an append waits for before it returns.
+///
+/// And what of it can be read, by readers of this process and of others:
+///
+/// | | its own `Log`, and every [`Reader`](crate::Reader) | a reader [including what is written](crate::Reader::including_written) |
+/// |---|---|---|
+/// | durable | as soon as the append returns | the same |
+/// | written | after the next sync: [`Options::sync_interval`], or anybody's | as soon as the append returns; in another process, a moment later |
+/// | buffered | the same | once it is written: [`Options::buffer_interval`], or with the next append that waits |
+///
+/// [`Log::wait_durable`](crate::Log::wait_durable) waits for a record to be in the first column,
+/// [`Reader::wait_for`](crate::Reader::wait_for) for what its reader shows. What is only buffered nobody reads: its
+/// numbers may be given again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Durability {
     /// The sync: the record survives power loss.
     #[default]
     Durable,
     /// The write: the record is in the operating system's cache, survives the process, not the power.
-    ///
-    /// Readers show it once it is durable, after [`Options::sync_interval`] or the next sync, for which
-    /// [`Log::wait_durable`](crate::Log::wait_durable) waits; who wants to see it before asks for a reader
-    /// [including what is written](crate::Reader::including_written). That shows nothing that is only
-    /// buffered: of that, numbers may be given again.
     Written,
     /// Nothing: the record is in this process's memory, to be written when the buffer fills, after
     /// [`Options::buffer_interval`], or by [`Log::sync`](crate::Log::sync).

@@ -2,10 +2,11 @@
 
 use cairnlog::{
     ErrorKind, FindingKind, Health, Log, RepairOptions, Salvaged,
-    format::{Manifest, SegmentHeader},
+    format::{Manifest, SegmentHeader, names},
     vfs::sim::SimFs,
 };
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -546,4 +547,56 @@ fn a_ledger_that_does_not_verify_goes_with_a_lost_manifest() {
     assert_eq!(kept, b"CAIRN?");
     let log = tools(&disk).open("log").expect("a repaired log opens");
     assert_eq!(log.get(0).unwrap().as_deref(), Some(&b"one"[..]));
+}
+
+/// The tail is not sealed: no footer speaks for it, and a reader of another process once refused all of a log
+/// whose tail did not verify. It shows what is proven, and then says where that ends.
+#[test]
+fn is_a_log_shown_as_far_as_a_flipped_bit_in_its_tail_lets() {
+    let whole = SimFs::new(1);
+    let log = tools(&whole).open("log").unwrap();
+    for seq in 0..20 {
+        log.append(value(seq)).unwrap();
+    }
+    log.rotate().unwrap();
+    for seq in 20..40 {
+        log.append(value(seq)).unwrap();
+    }
+    let tail = log.segments().unwrap().pop().unwrap();
+    let (id, end) = (tail.id, 128 + tail.frame_bytes);
+    let file = Path::new("log").join(names::segment(id));
+    let mut counts = BTreeSet::new();
+    for bit in (0..end * 8).step_by(5) {
+        let disk = whole.snapshot();
+        assert!(disk.flip_bit(&file, bit / 8, (bit % 8) as u32));
+        let reader = tools(&disk).open_reader("log").unwrap();
+        let mut shown = 0;
+        for record in reader.scan(..).unwrap() {
+            match record {
+                Ok(record) => {
+                    assert_eq!((record.seq(), &*record), (shown, &value(shown)[..]));
+                    shown += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Damaged, "bit {bit}: {error}");
+                    let place = error.place();
+                    assert_eq!(place.segment, Some(id), "bit {bit}: {error}");
+                    // Its batch begins at most so far before the bit.
+                    let offset = place.offset.unwrap();
+                    assert!(offset <= bit / 8, "bit {bit}: {error}");
+                }
+            }
+        }
+        counts.insert(shown);
+        // And by number: what was shown is there, and what was not says the same.
+        for seq in 0..40 {
+            let got = reader.get(seq);
+            match seq < shown {
+                true => assert_eq!(&*got.unwrap().unwrap(), &value(seq)[..]),
+                false => assert_eq!(got.unwrap_err().kind(), ErrorKind::Damaged, "bit {bit}"),
+            }
+        }
+    }
+    // No bit of it is nobody's, and none takes what is sealed or all that is before it.
+    assert_eq!(counts, (20..40).collect());
 }

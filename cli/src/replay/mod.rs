@@ -198,11 +198,7 @@ impl Replay<'_> {
         let how = AppendOptions::new().durability(level);
         let seqs = self.log()?.append_records(records, &how);
         let seqs = seqs.in_log(&self.args.writer.dir)?;
-        let word = match level {
-            Durability::Durable => "durable",
-            Durability::Written => "written",
-            Durability::Buffered => "buffered",
-        };
+        let word = format!("{level:?}").to_lowercase();
         Ok(if seqs.end - seqs.start == 1 {
             format!("seq {} {word}", seqs.start)
         } else {
