@@ -14,10 +14,12 @@ use cairnlog::{
 };
 use gated::Gated;
 use std::{
-    fs, io,
+    fmt, fs, io,
     os::unix::fs::MetadataExt,
+    path::Path,
+    process::Command,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -406,4 +408,146 @@ fn is_a_file_system_without_links_copied_from() {
     assert_eq!(report.copied_count, log.stats().segment_count);
     let copy = small().open(dir.path().join("backup")).unwrap();
     assert_eq!(seqs(&copy), (0..400).collect::<Vec<_>>());
+}
+
+/// The child: not a test of its own. It writes, trims, compacts and moves a cursor until it is killed.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(DIR) else {
+        return;
+    };
+    let log = small().open(dir).unwrap();
+    let mut consumer = log.consumer("worker").unwrap();
+    for round in 0_u64.. {
+        append(&log, 1 + round % 5);
+        if round % 7 == 6 {
+            // The file of the cursor is replaced twice, and once it goes back.
+            let end = log.durable_seq();
+            consumer.seek(end).unwrap();
+            consumer.seek(end - 1).unwrap();
+        }
+        if round % 50 == 49 {
+            log.trim(log.next_seq().saturating_sub(400).max(log.head_seq()))
+                .unwrap();
+        }
+    }
+}
+
+const DIR: &str = "CAIRN_BACKUP_DIR";
+
+/// A backup of a log that another process writes was refused: `cp` was all that was left, which gives no log.
+#[test]
+fn does_a_backup_beside_a_writer_in_another_process_hold_an_exact_prefix() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("log");
+    append(&small().open(&path).unwrap(), 1);
+    let mut writer = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture"])
+        .env(DIR, &path)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let reader = small().open_reader(&path).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while reader.head_seq() == 0 {
+        assert!(std::time::Instant::now() < deadline, "nothing was trimmed");
+        thread::sleep(Duration::from_millis(5));
+    }
+    for round in 0..30 {
+        let backup = dir.path().join(format!("backup {round}"));
+        let (head_before, durable) = (reader.head_seq(), reader.end_seq());
+        let how = BackupOptions::new().copy(round % 2 == 1);
+        let report = small().backup(&path, &backup, &how).unwrap();
+        assert!(report.next_seq >= durable && report.head_seq >= head_before);
+        assert_eq!(small().verify(&backup).unwrap().findings, []);
+        let copy = small().create(false).open(&backup).unwrap();
+        assert_eq!(copy.next_seq(), report.next_seq);
+        assert_eq!(
+            seqs(&copy),
+            (report.head_seq..report.next_seq).collect::<Vec<_>>()
+        );
+        let cursors = copy.cursors().unwrap();
+        assert!(cursors.iter().all(|cursor| cursor.seq <= report.next_seq));
+        // The producer of what is in it is known, and of what is not, not.
+        append(&copy, 3);
+        drop(copy);
+        fs::remove_dir_all(&backup).unwrap();
+    }
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    let log = small().open(&path).unwrap();
+    assert_eq!(
+        seqs(&log),
+        (log.head_seq()..log.next_seq()).collect::<Vec<_>>()
+    );
+}
+
+/// The real file system, on which something happens right before the second link is made.
+struct Meddled(RealFs, Mutex<(u32, Box<dyn FnMut() + Send>)>);
+
+impl fmt::Debug for Meddled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meddled")
+    }
+}
+
+impl Vfs for Meddled {
+    unchanged!(0: create_dir, list, create_new, open, rename, remove, sync_dir, try_lock);
+    unchanged!(0: unix_time_ms, monotonic, sleep, random);
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut meddle = self.1.lock().unwrap();
+        meddle.0 += 1;
+        if meddle.0 == 2 {
+            (meddle.1)();
+        }
+        self.0.hard_link(from, to)
+    }
+}
+
+/// Between the look and the copy files were taken away: then it is the copy of a later moment, and has nothing
+/// of the earlier.
+#[test]
+fn is_a_log_backed_up_whose_files_are_taken_away_meanwhile() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (path, to) = (dir.path().join("log"), dir.path().join("backup"));
+    let log = small().open(&path).unwrap();
+    (0..20).for_each(|_| append(&log, 20));
+    let trimmed = Arc::new(log);
+    let meddle = {
+        let log = trimmed.clone();
+        move || log.trim(300).unwrap()
+    };
+    let disk = Meddled(RealFs::default(), Mutex::new((0, Box::new(meddle))));
+    let beside = small().vfs(Arc::new(disk));
+    let report = beside.backup(&path, &to, &BackupOptions::new()).unwrap();
+    assert_eq!((report.head_seq, report.next_seq), (300, 400));
+    // Of those that it took before the trim none is left: beside the tail.
+    let files = fs::read_dir(&to).unwrap().filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".seg")
+    });
+    let taken_count = report.linked_count + report.copied_count;
+    assert_eq!(files.count() as u64, taken_count + 1);
+    let copy = small().open(&to).unwrap();
+    assert_eq!(seqs(&copy), (300..400).collect::<Vec<_>>());
+}
+
+/// One that is missing though the manifest names it is damage, and no endless search.
+#[test]
+fn is_a_log_backed_up_that_lacks_a_file() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (path, to) = (dir.path().join("log"), dir.path().join("backup"));
+    let log = small().open(&path).unwrap();
+    (0..20).for_each(|_| append(&log, 20));
+    let second = log.segments().unwrap()[1].id;
+    fs::remove_file(path.join(cairnlog::format::names::segment(second))).unwrap();
+    let error = small()
+        .backup(&path, &to, &BackupOptions::new())
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.place().segment),
+        (ErrorKind::Damaged, Some(second))
+    );
+    assert!(!to.exists());
 }

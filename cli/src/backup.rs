@@ -14,8 +14,8 @@ pub const EXAMPLES: &str = "\
 The backup is a log with the same id, seqs and cursors, and was read and verified in full before
 this ends. Sealed segments are shared by hard links where the file system allows it.
 
-It opens the log for writing, so no other process may have it open. An application backs up its own
-log while it goes on appending, by `Log::backup`.
+Where another process has the log open, the backup is made beside it, of one moment, and holds what
+was durable at that. Else it opens the log for writing, which settles how the last writer ended.
 
 Examples:
   cairn backup orders.log backup.log
@@ -37,13 +37,16 @@ pub struct BackupArgs {
 
 pub fn run(args: &BackupArgs) -> Outcome {
     let dir = &args.writer.dir;
-    let log = args.writer.open(open::existing())?;
+    let log = args.writer.open_unless_held(open::existing())?;
     let progress = output::turning("backup");
     let how = BackupOptions::new().copy(args.copy);
-    let report = log.backup_with(&args.to, &how);
+    let report = match &log {
+        Some(log) => log.backup_with(&args.to, &how),
+        None => open::existing().backup(dir, &args.to, &how),
+    };
     progress.finish_and_clear();
     let report = report.in_log(dir)?;
-    log.close().in_log(dir)?;
+    log.map_or(Ok(()), |log| log.close()).in_log(dir)?;
     let as_json = args.json.then(|| {
         json!({
             "head_seq": report.head_seq,

@@ -139,12 +139,10 @@ impl Failure {
                 "`cairn verify {dir}` lists all that does not verify, `cairn repair {dir}` what can \
                  be done about it"
             ),
-            ErrorKind::Locked => {
-                "its holder alone can change the log or back it up; --wait waits for \
+            ErrorKind::Locked => "its holder alone can change the log; --wait waits for \
                                   it, and what only reads needs no lock: cat, tail, stat, verify, \
                                   cursor list"
-                    .into()
-            }
+                .into(),
             ErrorKind::NotFound if error.op() == Op::Consume => {
                 format!("`cairn cursor list {dir}` shows which there are")
             }

@@ -1,7 +1,7 @@
 //! Opening logs: what is the same for every command, the note about recovery included.
 
 use crate::exit::{Failure, In, Outcome};
-use cairnlog::{CursorInfo, Log, Options, ReadMode, Reader, Verdict, format::names};
+use cairnlog::{CursorInfo, ErrorKind, Log, Options, ReadMode, Reader, Verdict, format::names};
 use clap::Args;
 use std::{
     fs,
@@ -29,12 +29,15 @@ pub struct WaitArgs {
 impl WriterArgs {
     /// Opens the log for writing. What recovery did beyond the ordinary is said on standard error.
     pub fn open(&self, options: Options) -> Outcome<Log> {
-        let log = self.open_quietly(options)?;
-        let recovery = log.recovery();
-        if !matches!(recovery.verdict, Verdict::Created | Verdict::Clean) {
-            crate::stream::note!("cairn: recovered: {recovery}");
+        self.open_quietly(options).inspect(tell_recovery)
+    }
+
+    /// The same; `None` if another process has it open.
+    pub fn open_unless_held(&self, options: Options) -> Outcome<Option<Log>> {
+        match options.lock_timeout(self.wait.wait).open(&self.dir) {
+            Err(error) if error.kind() == ErrorKind::Locked => Ok(None),
+            opened => opened.in_log(&self.dir).inspect(tell_recovery).map(Some),
         }
-        Ok(log)
     }
 
     /// Opens the log for writing, or begins one: never among files of something else.
@@ -66,6 +69,14 @@ impl WriterArgs {
     pub fn open_quietly(&self, options: Options) -> Outcome<Log> {
         let options = options.lock_timeout(self.wait.wait);
         options.open(&self.dir).in_log(&self.dir)
+    }
+}
+
+/// Says what recovery did beyond the ordinary, on standard error.
+fn tell_recovery(log: &Log) {
+    let recovery = log.recovery();
+    if !matches!(recovery.verdict, Verdict::Created | Verdict::Clean) {
+        crate::stream::note!("cairn: recovered: {recovery}");
     }
 }
 

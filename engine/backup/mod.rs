@@ -7,26 +7,32 @@
 //! Rooms: `place` where it goes, `moment` what it is a copy of, this file the copying.
 //!
 //! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
-//! before it is called a backup. The snapshot of the catalog keeps its files from being removed.
+//! before it is called a backup. The snapshot of the catalog keeps its files from being removed; not so
+//! where another process writes: if a file is gone the copy is one of a later moment, and keeps what the
+//! two have in common.
 //!
-//! Called by `Log`; calls append (for what there is), segment, manifest, verify.
+//! Called by `Log`; calls append and read (for what there is), segment, manifest, verify.
 
 mod moment;
 mod place;
 
 use crate::{
     append::{Core, Ledger},
-    catalog::Catalog,
     error::{Error, Op, Place, Result},
     format::{Manifest, Owner, manifest::SealedEntry, names},
     manifest::ManifestStore,
+    options::Options,
+    read::Follower,
     segment::{Builder, TailWriter, copy_below, copy_header, new_incarnation, tail_header},
-    types::{SegmentId, Seq},
+    types::{LogId, SegmentId, Seq},
     verify::{self, FindingKind},
     vfs::{Access, Dir},
 };
 use moment::Moment;
-use std::{io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
+
+/// How often a later moment is copied because files of the one before were taken away.
+const MOMENTS_MAX: usize = 100;
 
 /// How a backup is made.
 ///
@@ -76,62 +82,81 @@ pub struct BackupReport {
     pub next_seq: Seq,
 }
 
+/// What a backup is taken of.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    dir: &'a Dir,
+    options: &'a Options,
+    owner: Owner,
+}
+
 struct Backup<'a> {
-    core: &'a Core,
+    origin: Origin<'a>,
     to: &'a Dir,
+    how: &'a BackupOptions,
     /// Whose it is: it may go on by itself.
     owner: Owner,
     next_id: SegmentId,
-    /// Who appended what, as far as it is in the copy.
-    ledger: Ledger,
-    report: BackupReport,
+    /// The sealed segments that it has, and whether their file is shared.
+    sealed: BTreeMap<SegmentId, (SealedEntry, bool)>,
+    next_seq: Seq,
 }
 
 /// Copies everything that is durable by now into a new directory.
 pub(crate) fn backup(core: &Core, path: &Path, how: &BackupOptions) -> Result<BackupReport> {
     // A poisoned log has what it has; of one that was closed somebody else may be the writer by now.
     core.check_not_closed(Op::Backup)?;
-    let to = Dir::new(core.dir().vfs().clone(), path);
-    place::begin(core, &to)?;
+    let origin = Origin {
+        dir: core.dir(),
+        options: core.options(),
+        owner: core.owner(),
+    };
+    copy(origin, path, how, || Moment::of(core))
+}
+
+/// The same of a log that another process may be writing.
+pub(crate) fn backup_beside(
+    dir: &Dir,
+    options: &Options,
+    follower: &Follower,
+    path: &Path,
+    how: &BackupOptions,
+) -> Result<BackupReport> {
+    let owner = follower.moment()?.2.owner();
+    let origin = Origin {
+        dir,
+        options,
+        owner,
+    };
+    copy(origin, path, how, || Moment::beside(&origin, follower))
+}
+
+fn copy(
+    origin: Origin<'_>,
+    path: &Path,
+    how: &BackupOptions,
+    look: impl Fn() -> Result<Moment>,
+) -> Result<BackupReport> {
+    let to = Dir::new(origin.dir.vfs().clone(), path);
+    place::begin(origin.dir, &to)?;
     let owner = Owner {
         incarnation: new_incarnation(&to),
-        ..core.owner()
+        ..origin.owner
     };
-    let Moment {
-        side_files,
-        durable_seq,
-        catalog,
-        manifest,
-        ledger,
-    } = Moment::of(core)?;
-    if let Some(files) = side_files {
-        moment::copy_side_files(core, &to, files, owner)?;
-    }
-    // Below the first tail all is settled: sealed, or rewound, and then its numbers are not used again.
-    let settled_seq = catalog
-        .tails
-        .first()
-        .map_or(0, |tail| tail.context.base_seq);
     let mut backup = Backup {
-        core,
+        origin,
         to: &to,
+        how,
         owner,
-        next_id: manifest.next_segment_id,
-        ledger,
-        report: BackupReport {
-            linked_count: 0,
-            copied_count: 0,
-            frame_bytes: 0,
-            head_seq: catalog.head_seq,
-            next_seq: durable_seq.max(settled_seq),
-        },
+        next_id: SegmentId(0),
+        sealed: BTreeMap::new(),
+        next_seq: 0,
     };
-    let sealed = backup.segments(&catalog, durable_seq, how)?;
-    let tail = backup.tail()?;
-    backup.commit(&manifest, sealed, &tail)?;
+    let moment = backup.sealed_of_a_moment(look)?;
+    let report = backup.others(moment)?;
     backup.verify()?;
     place::end(&to)?;
-    Ok(backup.report)
+    Ok(report)
 }
 
 fn at_path(to: &Dir, name: &str) -> impl FnOnce(io::Error) -> Error {
@@ -158,58 +183,105 @@ fn copy_file(from: &Dir, to: &Dir, name: &str) -> Result<bool> {
 }
 
 impl Backup<'_> {
-    /// All segments of the snapshot, each by its file or with its durable records.
-    fn segments(
-        &mut self,
-        catalog: &Catalog,
-        durable_seq: Seq,
-        how: &BackupOptions,
-    ) -> Result<Vec<SealedEntry>> {
-        let mut entries = Vec::new();
-        for segment in catalog.sealed.iter() {
-            self.sealed(segment.entry.id, how)?;
-            entries.push(segment.entry);
+    /// All sealed segments of a moment, which it gives.
+    fn sealed_of_a_moment(&mut self, look: impl Fn() -> Result<Moment>) -> Result<Moment> {
+        let (mut moment, mut moment_count) = (look()?, 1);
+        while let Some(missing) = self.sealed_of(&moment)? {
+            let later = look()?;
+            moment_count += 1;
+            if later.manifest == moment.manifest || moment_count > MOMENTS_MAX {
+                let gone = io::Error::from(io::ErrorKind::NotFound);
+                return Err(at_path(self.origin.dir, &names::segment(missing))(gone));
+            }
+            moment = later;
         }
-        for tail in catalog
-            .tails
-            .iter()
-            .filter(|tail| tail.context.base_seq < durable_seq)
-        {
-            let header = copy_header(
-                self.to,
-                self.core.log_id(),
-                self.id(),
-                tail.context.base_seq,
-            );
+        Ok(moment)
+    }
+
+    /// Takes the sealed segments of a moment, and leaves no others that an earlier one had. Gives the one
+    /// whose file is gone, if one is.
+    fn sealed_of(&mut self, moment: &Moment) -> Result<Option<SegmentId>> {
+        let sealed = &moment.manifest.sealed;
+        let named: BTreeMap<_, _> = sealed.iter().map(|entry| (entry.id, entry)).collect();
+        let is_named =
+            |id: &SegmentId| self.sealed.get(id).map(|has| &has.0) == named.get(id).copied();
+        let others: Vec<_> = self
+            .sealed
+            .keys()
+            .filter(|id| !is_named(id))
+            .copied()
+            .collect();
+        for id in others {
+            let name = names::segment(id);
+            self.to.remove(&name).map_err(at_path(self.to, &name))?;
+            self.sealed.remove(&id);
+        }
+        for entry in sealed {
+            if !self.sealed.contains_key(&entry.id) {
+                let Some(is_shared) = self.take(entry.id)? else {
+                    return Ok(Some(entry.id));
+                };
+                self.sealed.insert(entry.id, (*entry, is_shared));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a segment that never changes, and tells whether its file is shared; `None` if it is gone.
+    fn take(&self, id: SegmentId) -> Result<Option<bool>> {
+        let (from, name) = (self.origin.dir, names::segment(id));
+        // Whatever keeps it from being linked, another device or no such thing: it can be copied.
+        if !self.how.copy && from.hard_link(&name, self.to).is_ok() {
+            return Ok(Some(true));
+        }
+        Ok(copy_file(from, self.to, &name)?.then_some(false))
+    }
+
+    /// All but the sealed segments, and the commit.
+    fn others(&mut self, moment: Moment) -> Result<BackupReport> {
+        let Moment {
+            side_files,
+            durable_seq,
+            catalog,
+            manifest,
+            mut ledger,
+        } = moment;
+        if let Some(files) = side_files {
+            moment::copy_side_files(self.origin.dir, self.to, files, self.owner)?;
+        }
+        // Below the first tail all is settled: sealed, or rewound, and then its numbers are not used again.
+        let first = catalog.tails.first();
+        let settled_seq = first.map_or(0, |tail| tail.context.base_seq);
+        self.next_id = manifest.next_segment_id;
+        self.next_seq = durable_seq.max(settled_seq);
+        let mut entries = manifest.sealed.clone();
+        let linked_count = self.sealed.values().filter(|(_, shared)| *shared).count();
+        let tails = catalog.tails.iter();
+        for tail in tails.filter(|tail| tail.context.base_seq < durable_seq) {
+            let header = copy_header(self.to, self.log_id(), self.id(), tail.context.base_seq);
             let (view, limit) = (tail.view(), tail.written_end());
             let source = (&view, limit);
             // The ledger in memory knows more than is in the copy, and has forgotten what is.
             let entry = copy_below(self.to, header, source, durable_seq, Op::Backup, |record| {
-                self.ledger.add_record(record);
+                ledger.add_record(record);
             })?;
-            if let Some(entry) = entry {
-                entries.push(entry);
-                self.report.copied_count += 1;
-            }
+            entries.extend(entry);
         }
-        self.report.frame_bytes = entries.iter().map(|entry| entry.frames_end).sum();
-        Ok(entries)
+        let report = BackupReport {
+            linked_count: linked_count as u64,
+            copied_count: (entries.len() - linked_count) as u64,
+            frame_bytes: entries.iter().map(|entry| entry.frames_end).sum(),
+            head_seq: catalog.head_seq,
+            next_seq: self.next_seq,
+        };
+        let tail = self.tail()?;
+        let has_ledger = self.ledger(ledger, tail.tail.id)?;
+        self.commit(&manifest, entries, &tail, has_ledger)?;
+        Ok(report)
     }
 
-    /// A segment that never changes: shared, or copied.
-    fn sealed(&mut self, id: SegmentId, how: &BackupOptions) -> Result<()> {
-        let (from, name) = (self.core.dir(), names::segment(id));
-        // Whatever keeps it from being linked, another device or no such thing: it can be copied.
-        if !how.copy && from.hard_link(&name, self.to).is_ok() {
-            self.report.linked_count += 1;
-            return Ok(());
-        }
-        if !copy_file(from, self.to, &name)? {
-            let missing = io::Error::from(io::ErrorKind::NotFound);
-            return Err(at_path(from, &name)(missing));
-        }
-        self.report.copied_count += 1;
-        Ok(())
+    fn log_id(&self) -> LogId {
+        self.owner.log_id
     }
 
     fn id(&mut self) -> SegmentId {
@@ -219,8 +291,7 @@ impl Backup<'_> {
     }
 
     fn tail(&mut self) -> Result<TailWriter> {
-        let next_seq = self.report.next_seq;
-        let header = tail_header(self.to, self.core.log_id(), self.id(), next_seq);
+        let header = tail_header(self.to, self.log_id(), self.id(), self.next_seq);
         let name = names::segment(header.id);
         Builder::create(self.to, header)
             .and_then(Builder::into_tail)
@@ -228,11 +299,11 @@ impl Backup<'_> {
     }
 
     /// What is remembered of producers and cursors, as of the end of the copy; whether that is anything.
-    fn ledger(&mut self, tail_id: SegmentId) -> Result<bool> {
-        let (owner, next_seq) = (self.owner, self.report.next_seq);
+    fn ledger(&self, mut ledger: Ledger, tail_id: SegmentId) -> Result<bool> {
+        let (owner, next_seq) = (self.owner, self.next_seq);
         // It is stored before the segment that it is for is named, and so may be ahead of what is durable.
-        self.ledger.drop_from(next_seq);
-        let file = self.ledger.to_file(owner, next_seq, next_seq, tail_id);
+        ledger.drop_from(next_seq);
+        let file = ledger.to_file(owner, next_seq, next_seq, tail_id);
         let Some(bytes) = file else { return Ok(false) };
         self.to
             .write_new(names::PRODUCERS, &bytes)
@@ -241,16 +312,20 @@ impl Backup<'_> {
     }
 
     /// Makes what was copied a log.
-    fn commit(&mut self, of: &Manifest, sealed: Vec<SealedEntry>, tail: &TailWriter) -> Result<()> {
-        let has_ledger = self.ledger(tail.tail.id)?;
+    fn commit(
+        &self,
+        of: &Manifest,
+        sealed: Vec<SealedEntry>,
+        tail: &TailWriter,
+        has_ledger: bool,
+    ) -> Result<()> {
         // DURABILITY: after this line every name in the copy survives; no manifest names them yet.
         self.to.sync().map_err(at_path(self.to, ""))?;
         let manifest = Manifest {
             incarnation: self.owner.incarnation,
             has_ledger,
-            head_seq: self.report.head_seq,
             next_segment_id: self.next_id,
-            durable_seq: self.report.next_seq,
+            durable_seq: self.next_seq,
             durable_end: tail.summary.end,
             clean: false,
             sealed,
@@ -264,7 +339,7 @@ impl Backup<'_> {
 
     /// Reads it all. What does not verify is no log again.
     fn verify(&self) -> Result<()> {
-        let report = verify::verify(self.to, self.core.options(), |_| {})?;
+        let report = verify::verify(self.to, self.origin.options, |_| {})?;
         let harm = |finding: &&verify::Finding| finding.kind > FindingKind::Derived;
         let Some(finding) = report.findings.iter().find(harm) else {
             return Ok(());

@@ -4,7 +4,6 @@
 
 use super::at_path;
 use crate::{
-    append::Core,
     error::{Error, ErrorKind, Op, Place, Result},
     format::names,
     vfs::{Dir, DirEntry},
@@ -19,12 +18,12 @@ fn refuse(to: &Dir, note: &'static str) -> Error {
 }
 
 /// Creates the directory and marks it as no log, durably.
-pub(super) fn begin(core: &Core, to: &Dir) -> Result<()> {
+pub(super) fn begin(from: &Dir, to: &Dir) -> Result<()> {
     let inside = "a backup cannot be made inside the log itself";
-    if plain(to.path())?.starts_with(plain(core.dir().path())?) {
+    if plain(to.path())?.starts_with(plain(from.path())?) {
         return Err(refuse(to, inside));
     }
-    let marks = count_marks(core.dir());
+    let marks = count_marks(from);
     match to.create() {
         Err(error) if is_taken(&error) => return Err(refuse(to, "what is there is no directory")),
         created => created.map_err(at_path(to, ""))?,
@@ -38,7 +37,7 @@ pub(super) fn begin(core: &Core, to: &Dir) -> Result<()> {
         written => written.map_err(at_path(to, names::BACKUP))?,
     }
     // A path may lead anywhere, by links and mounts: so the log is asked whether the mark is in it.
-    if count_marks(core.dir()) > marks {
+    if count_marks(from) > marks {
         to.remove(names::BACKUP)
             .map_err(at_path(to, names::BACKUP))?;
         return Err(refuse(to, inside));

@@ -1,7 +1,8 @@
 //! What can be asked of a log's directory without opening it for writing, and past damage.
 
 use crate::{
-    error::Result,
+    backup::{self, BackupOptions, BackupReport},
+    error::{Op, Result},
     options::Options,
     read::{Follower, Reader},
     recover,
@@ -57,11 +58,45 @@ impl Options {
     /// # Errors
     /// As [`Reader::open`].
     pub fn open_reader(&self, path: impl AsRef<Path>) -> Result<Reader> {
-        let dir = self.dir(path);
+        self.follow(self.dir(path)).map(Reader::following)
+    }
+
+    fn follow(&self, dir: Dir) -> Result<Follower> {
         let readable = recover::check_readable(&dir, self)?;
         let known = (readable.attested_seq, readable.damage);
-        let follower = Follower::new(dir, self.mapped(), known)?;
-        Ok(Reader::following(follower))
+        Follower::new(dir, self.mapped(), known)
+    }
+
+    /// Copies a log that another process may be writing into a new directory, which is a log itself: as
+    /// [`Log::backup_with`], without the lock. It is of one moment, and holds what a [`Reader`] would have shown
+    /// at it. What the last writer wrote but nobody had called durable when it died is not in it; opening the
+    /// log for writing settles that.
+    ///
+    /// ```
+    /// use cairnlog::{BackupOptions, Log};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?; // As well in another process.
+    /// log.append("precious")?;
+    /// let how = BackupOptions::new();
+    /// let report = Log::options().backup(dir.path().join("log"), dir.path().join("backup"), &how)?;
+    /// assert_eq!(report.next_seq, 1);
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Log::backup`]; `NotFound`; `Unsupported` if a newer program wrote a part of it; `Locked` if the
+    /// cursors change so often that no moment could be seen.
+    pub fn backup(
+        &self,
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        how: &BackupOptions,
+    ) -> Result<BackupReport> {
+        let dir = self.dir(from);
+        let (facts, _) = recover::plan(&dir, self)?;
+        recover::refuse_newer(&facts, Op::Backup)?;
+        let follower = self.follow(dir.clone())?;
+        backup::backup_beside(&dir, self, &follower, to.as_ref(), how)
     }
 
     /// What opening would do, without doing it.

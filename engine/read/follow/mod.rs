@@ -154,6 +154,30 @@ impl Follower {
         salt(walked).is_some() && salt(walked) == salt(newer) && place.offset.is_some_and(is_fixed)
     }
 
+    /// The log as it is at one moment: up to where it is durable, the segments that hold that, and the
+    /// manifest in force.
+    ///
+    /// # Errors
+    /// As of reading; also what the log is shown to end in, if that is not an end.
+    pub(crate) fn moment(&self) -> Result<(Seq, Arc<Catalog>, Manifest)> {
+        self.look(true)?;
+        let known = self.known.lock();
+        let catalog = self.catalog.load();
+        match catalog.beyond.clone() {
+            Some(error) => Err(error),
+            None => Ok((
+                self.watermark.get(Level::Durable),
+                catalog,
+                known.manifest.clone(),
+            )),
+        }
+    }
+
+    /// Whether no other manifest has come after this one.
+    pub(crate) fn is_in_force(&self, manifest: &Manifest) -> Result<bool> {
+        Ok(read_manifest(&self.dir)? == *manifest)
+    }
+
     /// Whether the watermark file does not tell all that this reader wants to know.
     fn is_on_its_own(&self, told: Option<WatermarkFile>) -> bool {
         told.is_none() || self.level == Level::Written
