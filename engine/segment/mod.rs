@@ -26,6 +26,7 @@ mod space;
 mod summary;
 mod tail;
 mod unnamed;
+mod view;
 mod witness;
 
 pub(crate) use behind::Behind;
@@ -34,7 +35,7 @@ pub(crate) use build::{
 };
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
-pub(crate) use frames::{Frames, Spot, View};
+pub(crate) use frames::{Frames, Spot};
 pub(crate) use mend::{Found, mend_header, open_damaged};
 pub(crate) use recycle::Returned;
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
@@ -45,6 +46,7 @@ pub(crate) use space::{Space, Way};
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
 pub(crate) use unnamed::Unnamed;
+pub(crate) use view::View;
 pub(crate) use witness::{Beyond, Witness, nonzero_end, witness};
 
 use crate::{

@@ -5,8 +5,7 @@
 //! segment costs its manifest entry and a few words, and so it does again once the `shelf` closed it.
 
 use super::{
-    Fault, Range, Source,
-    frames::View,
+    Fault, Range, Source, View,
     index::{Index, rebuild},
     recycle::Returned,
     shelf::Shelf,

@@ -3,9 +3,7 @@
 //! INVARIANTS: one `TailWriter` writes, under the append leadership; bytes below `written_end` never
 //! change, so a reader that saw the watermark may read them without a lock.
 
-use super::{
-    Scan, Source, Space, Summary, Tally, Way, frames::View, index::Index, summary::push_index,
-};
+use super::{Scan, Source, Space, Summary, Tally, View, Way, index::Index, summary::push_index};
 use crate::{
     format::{
         BatchHeader, IndexEntry, SegmentContext,
