@@ -42,14 +42,21 @@ pub enum Durability {
     Buffered,
 }
 
-/// How sealed segments are read.
+/// How sealed segments are read: at what speed, and what a disk that cannot read a page does to the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadMode {
-    /// Through a memory mapping, without copying. A failing disk raises a signal (SIGBUS).
+    /// Through a memory mapping, without copying: twice as fast as by position where the log is in the
+    /// system's cache.
+    ///
+    /// What is read is asked for before it is looked at, so that a page which the disk cannot read is an
+    /// error (`Io`), where the system can be asked (Linux 5.14). A risk is left: a page that was read before, has
+    /// left the cache since, and cannot be read again raises a signal, SIGBUS, which ends the process; so does
+    /// one of a [`Record`](crate::Record) that is kept and not [detached](crate::Record::detach).
     #[default]
     Mapped,
-    /// By positional reads. A failing disk gives an error.
+    /// By positional reads, each into memory of the process. A failing disk gives an error, always. For who
+    /// cannot be ended by a disk, and for logs on disks that are removed or shared by a network.
     Positional,
 }
 
@@ -98,6 +105,7 @@ pub struct Options {
     pub(crate) publish: bool,
     pub(crate) direct_writes: bool,
     pub(crate) recycle: bool,
+    pub(crate) threads: usize,
     pub(crate) vfs: Arc<dyn Vfs>,
 }
 
@@ -127,6 +135,7 @@ impl Default for Options {
             publish: true,
             direct_writes: false,
             recycle: true,
+            threads: 1,
             vfs: Arc::new(RealFs::default()),
         }
     }
@@ -291,6 +300,15 @@ impl Options {
     #[must_use]
     pub fn recycle(mut self, recycle: bool) -> Self {
         self.recycle = recycle;
+        self
+    }
+
+    /// How many threads read at a time where all of a log is read to verify it: by
+    /// [`verify`](Self::verify), and at the end of a backup. Each takes the memory of a window, 256 KiB or the
+    /// largest batch. Default: one, the caller's own.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
         self
     }
 

@@ -102,6 +102,53 @@ mod imp {
     ) -> std::io::Result<JoinHandle> {
         std::thread::Builder::new().name(name.to_owned()).spawn(run)
     }
+
+    /// What `work` makes of each item, given in their order, by so many threads at a time. After an error
+    /// nothing more is begun. Where no thread is to be had the caller does it alone.
+    pub(crate) fn in_order<T: Sync, R: Send, E>(
+        threads: usize,
+        items: &[T],
+        work: impl Fn(&T) -> R + Sync,
+        mut each: impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let next = atomic::AtomicUsize::new(0);
+        let take = || {
+            let number = next.fetch_add(1, SeqCst);
+            items.get(number).map(|item| (number, item))
+        };
+        std::thread::scope(|scope| {
+            let (send, made) = std::sync::mpsc::sync_channel(threads);
+            let mut begun_count = 0;
+            while threads > 1 && begun_count < threads.min(items.len()) {
+                let (send, take, work) = (send.clone(), &take, &work);
+                let run = move || {
+                    while let Some((number, item)) = take() {
+                        if send.send((number, work(item))).is_err() {
+                            break;
+                        }
+                    }
+                };
+                let builder = std::thread::Builder::new().name("cairn-reader".to_owned());
+                if builder.spawn_scoped(scope, run).is_err() {
+                    break;
+                }
+                begun_count += 1;
+            }
+            drop(send);
+            if begun_count == 0 {
+                return items.iter().try_for_each(|item| each(work(item)));
+            }
+            let (mut early, mut expected) = (std::collections::BTreeMap::new(), 0);
+            for (number, result) in made {
+                early.insert(number, result);
+                while let Some(result) = early.remove(&expected) {
+                    expected += 1;
+                    each(result)?;
+                }
+            }
+            Ok(())
+        })
+    }
 }
 
 #[cfg(cairn_shuttle)]
@@ -142,6 +189,16 @@ mod imp {
         run: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<JoinHandle> {
         Ok(shuttle::thread::spawn(run))
+    }
+
+    /// Alone: nothing is shared whose schedules could differ.
+    pub(crate) fn in_order<T, R, E>(
+        _threads: usize,
+        items: &[T],
+        work: impl Fn(&T) -> R,
+        mut each: impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        items.iter().try_for_each(|item| each(work(item)))
     }
 
     #[derive(Debug, Default)]

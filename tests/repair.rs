@@ -600,3 +600,25 @@ fn is_a_log_shown_as_far_as_a_flipped_bit_in_its_tail_lets() {
     // No bit of it is nobody's, and none takes what is sealed or all that is before it.
     assert_eq!(counts, (20..40).collect());
 }
+
+/// Threads take the segments as they come, and the report is that of one.
+#[test]
+fn do_many_threads_find_what_one_finds() {
+    let disk = disk();
+    for (segment, offset) in [(1, 300), (1, 900), (2, 40), (3, 1200), (3, 2040)] {
+        let file = Path::new("log").join(names::segment(cairnlog::SegmentId(segment)));
+        assert!(disk.flip_bit(&file, offset, 3));
+    }
+    let report = |threads: usize| {
+        let mut steps = Vec::new();
+        let options = tools(&disk).threads(threads);
+        let report = options.verify_with("log", |step| steps.push(step));
+        assert!(steps.is_sorted_by_key(|step| step.done_bytes));
+        (report.unwrap(), steps.len())
+    };
+    let one = report(1);
+    assert!(one.0.findings.len() >= 5, "{:?}", one.0.findings);
+    for threads in [0, 2, 3, 16] {
+        assert_eq!(report(threads), one, "{threads} threads");
+    }
+}

@@ -14,6 +14,7 @@ mod record;
 mod reverse;
 mod scan;
 mod segments;
+mod split;
 mod stop;
 #[cfg(feature = "async")]
 mod stream;

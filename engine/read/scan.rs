@@ -13,7 +13,10 @@ use crate::{
     error::{Error, Op, Result},
     format::RecordRef,
     segment::{Fault, Frames, Window},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     types::{SegmentId, Seq},
 };
 use bytes::Bytes;
@@ -50,6 +53,8 @@ pub struct Scan {
     /// The end of all that was to be shown so far, and the end of the range that was asked for.
     end: Seq,
     limit: Seq,
+    /// Set if it is one of several that are a range together: the end of all that they are to show.
+    shared_end: Option<Arc<AtomicU64>>,
     forward: Option<Forward>,
     backward: Option<Reverse>,
     /// What a walk to the end of the range ends with, as that lies where only a newer program can read.
@@ -102,6 +107,7 @@ impl Scan {
             above: Vec::new(),
             end: next,
             limit,
+            shared_end: None,
             forward: None,
             backward: None,
             beyond: None,
@@ -111,6 +117,12 @@ impl Scan {
     /// The same, with an error behind its last record.
     pub(super) fn followed_by(mut self, beyond: Option<Error>) -> Self {
         self.beyond = beyond;
+        self
+    }
+
+    /// The same, as one of several that are a range together.
+    pub(super) fn one_of(mut self, shared_end: Arc<AtomicU64>) -> Self {
+        self.shared_end = Some(shared_end);
         self
     }
 
@@ -189,8 +201,12 @@ impl Scan {
     fn take_newer(&mut self, error: Error) -> Result<()> {
         self.catalog = newer(self.follower.as_ref(), &self.catalog, error)?;
         (self.forward, self.backward) = (None, None);
-        let start = self.end.max(self.catalog.head_seq);
         let end = self.catalog.durable_seq.min(self.limit);
+        if let Some(shared) = &self.shared_end {
+            // Of those that are a range together one shows it, the first that takes the newer set.
+            self.end = shared.fetch_max(end, Ordering::AcqRel);
+        }
+        let start = self.end.max(self.catalog.head_seq);
         if start < end {
             match self.above.last_mut() {
                 None if self.next == self.end => self.next = end,

@@ -19,10 +19,11 @@ pub use report::{Finding, FindingKind, Health, Progress, VerifyReport};
 
 use crate::{
     error::{Op, Place, Result},
-    format::Manifest,
+    format::{Manifest, manifest::SealedEntry},
     options::Options,
     recover::{self, Damage, Facts, HeaderFact, Plan, UnsealedFact},
     segment::{Gap, Piece, Range as FrameRange, Source, Window, salvage},
+    sync::in_order,
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
 };
@@ -60,16 +61,25 @@ pub(crate) fn verify(
     let unsealed_bytes: u64 = unsealed().map(used_bytes).sum();
     let total_bytes = sealed_bytes + unsealed_bytes;
     let mut before = None;
-    for entry in &manifest.sealed {
-        progress(Progress {
-            done_bytes: report.byte_count,
-            total_bytes,
-        });
-        report.segment_count += 1;
-        report.byte_count += entry.frames_end;
-        report.next_seq = entry.next_seq;
-        before = sealed::look(dir, manifest.log_id, entry, before, &mut report)?;
-    }
+    let look = |entry: &SealedEntry| (entry.frames_end, sealed::look(dir, manifest.log_id, entry));
+    in_order(
+        options.threads,
+        &manifest.sealed,
+        look,
+        |(frames_end, looked)| {
+            progress(Progress {
+                done_bytes: report.byte_count,
+                total_bytes,
+            });
+            let looked = looked?;
+            report.segment_count += 1;
+            report.byte_count += frames_end;
+            report.record_count += looked.record_count;
+            report.next_seq = looked.next_seq;
+            before = looked.follow(before, &mut report.findings);
+            Ok(())
+        },
+    )?;
     unsealed_segments(dir, &facts, &plan, manifest, &mut report)?;
     progress(Progress {
         done_bytes: report.byte_count,

@@ -1,6 +1,6 @@
 //! Verifying one sealed segment: the file as a whole, every record, the footer, its predecessor.
 
-use super::{Finding, FindingKind, VerifyReport, of_gap};
+use super::{Finding, FindingKind, of_gap};
 use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{
@@ -12,32 +12,65 @@ use crate::{
         Fault, Home, Identity, Loaded, Piece, Range, Sealed, Source, View, Window, open_damaged,
         salvage,
     },
-    types::LogId,
+    types::{LogId, Seq},
     vfs::Dir,
 };
 
-/// Looks at a sealed segment; gives its state as its successor should have recorded it.
-pub(super) fn look(
-    dir: &Dir,
-    log_id: LogId,
-    entry: &SealedEntry,
-    before: Option<Predecessor>,
-    report: &mut VerifyReport,
-) -> Result<Option<Predecessor>> {
+/// What one sealed segment is like. Whether it follows the one before shows where both are known.
+pub(super) struct Looked {
+    entry: SealedEntry,
+    pub(super) record_count: u64,
+    /// The seq after its last record.
+    pub(super) next_seq: Seq,
+    findings: Vec<Finding>,
+    /// What its header tells of the segment before.
+    told: Option<Predecessor>,
+    /// Its state, as its successor should have recorded it.
+    state: Option<Predecessor>,
+}
+
+impl Looked {
+    /// Takes it in behind the segment before; gives its own state.
+    pub(super) fn follow(
+        self,
+        before: Option<Predecessor>,
+        findings: &mut Vec<Finding>,
+    ) -> Option<Predecessor> {
+        findings.extend(self.findings);
+        // Where a header tells of the very segment before it, the two have to agree.
+        if let (Some(told), Some(seen)) = (self.told, before)
+            && told.id == seen.id
+            && told != seen
+        {
+            let defect = Defect::Malformed("state of the segment before");
+            findings.push(whole(&self.entry, defect));
+        }
+        self.state
+    }
+}
+
+/// Looks at a sealed segment.
+pub(super) fn look(dir: &Dir, log_id: LogId, entry: &SealedEntry) -> Result<Looked> {
+    let mut looked = Looked {
+        entry: *entry,
+        record_count: 0,
+        next_seq: entry.next_seq,
+        findings: Vec::new(),
+        told: None,
+        state: None,
+    };
     let sealed = Sealed::new(*entry, Home::new(dir.clone(), log_id, false));
     match sealed.open() {
         Ok(loaded) => {
             let dense = loaded.origin == Origin::Live;
-            let found_before = report.findings.len();
             let source = &loaded.view.source;
-            let count = walk(entry, source, loaded.view.context, dense, report)?;
-            if report.findings.len() == found_before && count != u64::from(entry.record_count) {
-                report
-                    .findings
-                    .push(whole(entry, Defect::Malformed("count of records")));
+            walk(entry, source, loaded.view.context, dense, &mut looked)?;
+            if looked.findings.is_empty() && looked.record_count != u64::from(entry.record_count) {
+                let defect = Defect::Malformed("count of records");
+                looked.findings.push(whole(entry, defect));
             }
-            check_index(entry, &loaded.view, report);
-            Ok(around(entry, &loaded, before, report))
+            check_index(entry, &loaded.view, &mut looked);
+            around(entry, &loaded, &mut looked);
         }
         Err(Fault::Defect {
             offset,
@@ -49,18 +82,18 @@ pub(super) fn look(
             if defect == Defect::MissingFile {
                 finding.seqs = entry.base_seq..entry.next_seq;
             }
-            report.findings.push(finding);
+            looked.findings.push(finding);
             if !defect.is_unsupported() {
-                damaged(dir, log_id, entry, report)?;
+                damaged(dir, log_id, entry, &mut looked)?;
             }
-            Ok(None)
         }
-        Err(fault) => Err(fault.into_error(Op::Verify, entry.id)),
+        Err(fault) => return Err(fault.into_error(Op::Verify, entry.id)),
     }
+    Ok(looked)
 }
 
 /// The file as a whole is not what it should be: what of its records is?
-fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyReport) -> Result<()> {
+fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, looked: &mut Looked) -> Result<()> {
     let identity = Identity {
         log_id,
         id: entry.id.0,
@@ -75,20 +108,20 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, report: &mut VerifyRep
             &Source::File(found.file),
             found.context,
             found.dense,
-            report,
+            looked,
         )?;
     }
     Ok(())
 }
 
-/// Walks all frames; gives how many records verify.
+/// Walks all frames, and counts the records that verify.
 fn walk(
     entry: &SealedEntry,
     source: &Source,
     context: SegmentContext,
     dense: bool,
-    report: &mut VerifyReport,
-) -> Result<u64> {
+    looked: &mut Looked,
+) -> Result<()> {
     let (mut count, mut end_seq) = (0, entry.base_seq);
     let range = Range {
         offset: HEADER_BYTES as u64,
@@ -104,7 +137,7 @@ fn walk(
         range,
         |piece| match piece {
             Piece::Record(_, record) => (count, end_seq) = (count + 1, record.seq + 1),
-            Piece::Gap(gap) => report.findings.push(of_gap(entry.id, &gap)),
+            Piece::Gap(gap) => looked.findings.push(of_gap(entry.id, &gap)),
             Piece::Batch(_, batch) => end_seq = end_seq.max(batch.first_seq),
         },
     )
@@ -114,15 +147,15 @@ fn walk(
             entry,
             Defect::Malformed("seq behind the end of the segment"),
         );
-        report.findings.push(found);
+        looked.findings.push(found);
     }
-    report.record_count += count;
-    Ok(count)
+    looked.record_count += count;
+    Ok(())
 }
 
 /// The index is derived data, and who uses it looks whether it is right. One that is not is told all the
 /// same: nothing that this writes has it so.
-fn check_index(entry: &SealedEntry, view: &View, report: &mut VerifyReport) {
+fn check_index(entry: &SealedEntry, view: &View, looked: &mut Looked) {
     let number_of = |number: usize| view.index.entry(number);
     let mut entries = (0..view.index.entry_count()).filter_map(number_of);
     let mut from = None;
@@ -132,7 +165,7 @@ fn check_index(entry: &SealedEntry, view: &View, report: &mut VerifyReport) {
         !is_true || u64::from(to.offset) >= entry.frames_end
     });
     if wrong {
-        report.findings.push(Finding {
+        looked.findings.push(Finding {
             kind: FindingKind::Derived,
             place: Place::in_segment(entry.id, entry.frames_end),
             ..whole(
@@ -154,37 +187,22 @@ fn whole(entry: &SealedEntry, defect: Defect) -> Finding {
 }
 
 /// The footer, and what the header tells of the segment before.
-fn around(
-    entry: &SealedEntry,
-    loaded: &Loaded,
-    before: Option<Predecessor>,
-    report: &mut VerifyReport,
-) -> Option<Predecessor> {
-    // Where a header tells of the very segment before it, the two have to agree.
-    if let (Some(told), Some(seen)) = (loaded.header.predecessor, before)
-        && told.id == seen.id
-        && told != seen
-    {
-        report.findings.push(whole(
-            entry,
-            Defect::Malformed("state of the segment before"),
-        ));
-    }
+fn around(entry: &SealedEntry, loaded: &Loaded, looked: &mut Looked) {
+    looked.told = loaded.header.predecessor;
     match &loaded.footer {
-        Ok(footer) => Some(Predecessor {
-            id: entry.id,
-            salt: entry.salt,
-            frames_end: entry.frames_end,
-            next_seq: entry.next_seq,
-            checksum: footer.segment_checksum,
-        }),
-        Err(defect) => {
-            report.findings.push(Finding {
-                kind: FindingKind::Derived,
-                place: Place::in_segment(entry.id, entry.frames_end),
-                ..whole(entry, *defect)
+        Ok(footer) => {
+            looked.state = Some(Predecessor {
+                id: entry.id,
+                salt: entry.salt,
+                frames_end: entry.frames_end,
+                next_seq: entry.next_seq,
+                checksum: footer.segment_checksum,
             });
-            None
         }
+        Err(defect) => looked.findings.push(Finding {
+            kind: FindingKind::Derived,
+            place: Place::in_segment(entry.id, entry.frames_end),
+            ..whole(entry, *defect)
+        }),
     }
 }

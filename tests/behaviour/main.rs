@@ -10,6 +10,7 @@ mod latencies;
 mod printed;
 mod producers;
 mod reopen;
+mod split;
 mod threads;
 mod trim_rewind;
 #[path = "../common/unchanged.rs"]
