@@ -181,6 +181,9 @@ impl Frames {
     /// Has memory fetched that the walk will come to: a look at every so many bytes, which are
     /// independent of each other and which nothing waits for.
     pub(crate) fn touch(&self, from: u64, to: u64, step_bytes: u64) {
+        if !self.window.has_fetched(from, to) {
+            return;
+        }
         let bytes = self.window.peek(from, to).iter();
         let step = usize::try_from(step_bytes).unwrap_or(usize::MAX).max(64);
         black_box(bytes.step_by(step).fold(0, |all, byte| all ^ byte));

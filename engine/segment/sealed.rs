@@ -9,6 +9,7 @@ use super::{
     index::{Index, rebuild},
     recycle::Returned,
     shelf::Shelf,
+    source::Mapped,
 };
 use crate::{
     error::Defect,
@@ -267,7 +268,7 @@ impl Sealed {
         // If the system grants no more mappings, or has none, reading by position needs none.
         let map = (self.home.mapped && shelf.may_map()).then(|| file.map(0, frames));
         match map {
-            Some(Ok(Some(map))) => Source::Mapped(shelf.lend(map)),
+            Some(Ok(Some(map))) => Source::Mapped(Mapped::new(shelf.lend(map))),
             _ => Source::File(file.clone()),
         }
     }

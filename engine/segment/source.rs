@@ -3,24 +3,52 @@
 //! A window never holds more than one chunk or one batch, whichever is larger, so a walk over a
 //! segment of any size takes bounded memory. Chunks are shared (`Bytes`): a record that outlives
 //! the walk keeps its chunk alive and copies nothing; a chunk that nobody kept is read into again.
+//!
+//! INVARIANT: bytes of a mapping are given out once they were fetched, so that a disk which fails is an error.
+//! A walk forwards has them fetched ahead. Who looks here and there does so once for each [`PART_BYTES`] of
+//! an open segment: of what leaves the cache after that, and cannot be read again, the system sends a signal.
 
-use crate::vfs::{VfsFile, read_full_at};
+use crate::{
+    sync::atomic::{AtomicU64, Ordering},
+    vfs::{VfsFile, fetch, read_full_at},
+};
 use bytes::{Bytes, BytesMut};
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 /// How much is read at a time, in bytes, unless asked otherwise.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
-/// How much is mapped at a time.
+/// How much is mapped, or fetched of a mapping, at a time: at most.
 const MAPPED_CHUNK_BYTES: u64 = 1 << 20;
+
+/// How much of a mapping is fetched at a time by who looks here and there; a walk forwards begins with it.
+const PART_BYTES: u64 = 64 * 1024;
 
 /// Where the bytes of a segment come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// The whole of it is mapped.
-    Mapped(Bytes),
+    Mapped(Mapped),
     /// It is read by position.
     File(Arc<dyn VfsFile>),
+}
+
+/// A segment's mapping.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapped {
+    bytes: Bytes,
+    /// A bit for each part, once it was fetched.
+    parts: Arc<[AtomicU64]>,
+}
+
+impl Mapped {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        let words = (bytes.len() as u64).div_ceil(PART_BYTES * 64);
+        Self {
+            bytes,
+            parts: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
 }
 
 /// A view that slides over a source.
@@ -33,6 +61,11 @@ pub(crate) struct Window {
     chunk_bytes: u64,
     /// Whether chunks are mapped, if the file can be.
     mapped: bool,
+    /// Of a segment that is mapped as a whole, which parts were fetched, and what this walk knows to be.
+    parts: Option<Arc<[AtomicU64]>>,
+    fetched: Range<u64>,
+    /// How much the walk has fetched next.
+    ahead_bytes: u64,
 }
 
 impl Window {
@@ -42,9 +75,9 @@ impl Window {
 
     /// A window that reads this many bytes at a time.
     pub(crate) fn of_chunks(source: &Source, chunk_bytes: u64) -> Self {
-        let (file, chunk) = match source {
-            Source::Mapped(bytes) => (None, bytes.clone()),
-            Source::File(file) => (Some(file.clone()), Bytes::new()),
+        let (file, chunk, parts) = match source {
+            Source::Mapped(map) => (None, map.bytes.clone(), Some(map.parts.clone())),
+            Source::File(file) => (Some(file.clone()), Bytes::new(), None),
         };
         Self {
             file,
@@ -52,6 +85,9 @@ impl Window {
             chunk_start: 0,
             chunk_bytes,
             mapped: false,
+            parts,
+            fetched: 0..0,
+            ahead_bytes: PART_BYTES,
         }
     }
 
@@ -72,7 +108,11 @@ impl Window {
     /// first, and whatever of the chunk lies behind. Nothing at or past `limit` is ever returned.
     pub(crate) fn get(&mut self, offset: u64, needed: u64, limit: u64) -> io::Result<&[u8]> {
         let wanted_end = offset.saturating_add(needed).min(limit);
-        if !self.holds(offset, wanted_end)
+        if self.parts.is_some() {
+            if !self.has_fetched(offset, wanted_end) {
+                self.fetch(offset, wanted_end, limit)?;
+            }
+        } else if !self.holds(offset, wanted_end)
             && let Some(file) = &self.file
         {
             let end = wanted_end.max(offset.saturating_add(self.chunk_bytes).min(limit));
@@ -82,6 +122,7 @@ impl Window {
                 Ok(len) if self.mapped => file.map(offset, len).ok().flatten(),
                 _ => None,
             };
+            let map = map.map(|map| fetch(&map).map(|()| map)).transpose()?;
             self.chunk = map.map_or_else(|| read(&**file, offset, len, used), Ok)?;
             self.chunk_start = offset;
         }
@@ -90,6 +131,40 @@ impl Window {
 
     fn holds(&self, offset: u64, end: u64) -> bool {
         offset >= self.chunk_start && end <= self.chunk_start + self.chunk.len() as u64
+    }
+
+    /// Whether a look at these bytes can bring no signal.
+    pub(super) fn has_fetched(&self, offset: u64, end: u64) -> bool {
+        self.parts.is_none() || offset >= self.fetched.start && end <= self.fetched.end
+    }
+
+    /// Has a part of the mapping fetched.
+    #[inline(never)]
+    fn fetch(&mut self, offset: u64, wanted_end: u64, limit: u64) -> io::Result<()> {
+        let goes_on = self.fetched.contains(&offset) || self.fetched.end == offset;
+        if goes_on && limit.saturating_sub(offset) > PART_BYTES {
+            self.ahead_bytes = (self.ahead_bytes * 2).min(MAPPED_CHUNK_BYTES);
+            let end = wanted_end.max(offset.saturating_add(self.ahead_bytes).min(limit));
+            fetch(self.peek(offset, end))?;
+            self.fetched = offset..end;
+            return Ok(());
+        }
+        for number in offset / PART_BYTES..wanted_end.div_ceil(PART_BYTES) {
+            let word = usize::try_from(number / 64).ok();
+            let parts = self.parts.as_deref().unwrap_or_default();
+            let bit = 1 << (number % 64);
+            let Some(word) = word.and_then(|word| parts.get(word)) else {
+                break;
+            };
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                let start = number * PART_BYTES;
+                fetch(self.peek(start, start.saturating_add(PART_BYTES)))?;
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+        let end = wanted_end.div_ceil(PART_BYTES) * PART_BYTES;
+        self.fetched = offset / PART_BYTES * PART_BYTES..end;
+        Ok(())
     }
 
     /// What the chunk has of the bytes from `offset` to `limit`, reading nothing.

@@ -10,10 +10,10 @@ use std::{fs::File, io};
 /// The hazards of a mapping, and the guard against each:
 /// * *The file is shorter than the mapping*: touching a page past the end raises SIGBUS. The length
 ///   is compared with the file's before mapping.
-/// * *Somebody cuts the file later*: SIGBUS again. Only sealed segments are mapped, which this
-///   library never cuts, in a directory that its lock and mode 0700 keep to us. Against other
-///   programs of the same user, and for disks whose read errors should arrive as values and not as
-///   signals, `ReadMode::Positional` avoids mappings altogether.
+/// * *Somebody cuts the file later, or the disk cannot read a page*: SIGBUS again. Only sealed segments
+///   are mapped, which this library never cuts, in a directory that its lock and mode 0700 keep to us.
+///   Against other programs of the same user, and disks that fail, whoever looks has the pages
+///   [fetched](fetch) before; and `ReadMode::Positional` avoids mappings altogether.
 /// * *The bytes change under a `&[u8]`*: no writer of this library writes below the length of a
 ///   sealed segment's frames; the mapping ends there.
 #[expect(
@@ -36,4 +36,40 @@ pub(super) fn map(file: &File, offset: u64, len: usize) -> io::Result<Bytes> {
             .map(file)?
     };
     Ok(Bytes::from_owner(map))
+}
+
+/// Has these bytes of a mapping read by now, so that a page which cannot be is an error here, and no signal
+/// to who looks at it. Says nothing of a page that leaves the cache afterwards.
+///
+/// It is a hint to memory of whatever kind: of what is no mapping of a file nothing can fail. A system that
+/// knows no such call fetches nothing.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "a call of the system on memory that is borrowed"
+)]
+pub(crate) fn fetch(bytes: &[u8]) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    // A page is of 4 KiB or a multiple, and the call wants the start of one.
+    // SAFETY: it only asks the system, and has none to fail.
+    let page_bytes = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    let before = bytes.as_ptr().addr() % page_bytes;
+    let start = bytes.as_ptr().wrapping_sub(before).cast_mut().cast();
+    // SAFETY: the pages are those of borrowed memory, which the call only reads, and changes nothing of.
+    let outcome = unsafe { libc::madvise(start, bytes.len() + before, libc::MADV_POPULATE_READ) };
+    match io::Error::last_os_error() {
+        _ if outcome == 0 => Ok(()),
+        error if matches!(error.raw_os_error(), Some(libc::EFAULT | libc::EHWPOISON)) => {
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        }
+        _ => Ok(()), // Not known to this system, or not now.
+    }
+}
+
+/// Here no system call fetches.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn fetch(_bytes: &[u8]) -> io::Result<()> {
+    Ok(())
 }

@@ -27,6 +27,7 @@ mod write_back;
 
 pub(crate) use ballast::{Ballast, is_full};
 pub(crate) use dir::Dir;
+pub(crate) use map::fetch;
 pub use real::RealFs;
 pub(crate) use replace::{NotReplaced, Replaced};
 

@@ -6,6 +6,7 @@ mod descriptors;
 mod hostile;
 mod options;
 mod restarts;
+mod unreadable;
 
 use cairnlog::{AppendOptions, Durability, Log, Options};
 use std::path::Path;
