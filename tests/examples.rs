@@ -73,6 +73,19 @@ fn does_the_account_stay_above_zero_while_two_withdraw() {
 }
 
 #[test]
+fn is_a_log_added_up_by_many_threads_as_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    for _ in 0..2 {
+        // It compares the sums itself.
+        let output = run("parallel_sum", &log);
+        let total: i64 = (0..50_000).map(|number| number % 11 - 4).sum();
+        assert_eq!(numbers(&output, "accounts hold"), [7, total]);
+        assert!(numbers(&output, " parts, ")[0] > 1, "{output}");
+    }
+}
+
+#[test]
 fn is_the_table_built_from_a_compacted_log_the_table() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{In, Outcome},
-    open::{self, WriterArgs},
+    open::{self, ThreadsArgs, WriterArgs},
     output, stream,
 };
 use cairnlog::BackupOptions;
@@ -30,6 +30,8 @@ pub struct BackupArgs {
     /// Copy every byte, so that damage to a file of the one is none of the other
     #[arg(long)]
     copy: bool,
+    #[command(flatten)]
+    threads: ThreadsArgs,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -37,12 +39,13 @@ pub struct BackupArgs {
 
 pub fn run(args: &BackupArgs) -> Outcome {
     let dir = &args.writer.dir;
-    let log = args.writer.open_unless_held(open::existing())?;
+    let options = args.threads.of(open::existing());
+    let log = args.writer.open_unless_held(options.clone())?;
     let progress = output::turning("backup");
     let how = BackupOptions::new().copy(args.copy);
     let report = match &log {
         Some(log) => log.backup_with(&args.to, &how),
-        None => open::existing().backup(dir, &args.to, &how),
+        None => options.backup(dir, &args.to, &how),
     };
     progress.finish_and_clear();
     let report = report.in_log(dir)?;

@@ -5,7 +5,9 @@ use cairnlog::{CursorInfo, ErrorKind, Log, Options, ReadMode, Reader, Verdict, f
 use clap::Args;
 use std::{
     fs,
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -24,6 +26,21 @@ pub struct WaitArgs {
     /// How long to wait for another writer to let go of the log, such as 10s
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration)]
     pub wait: Duration,
+}
+
+/// The argument of the commands that read all of a log.
+#[derive(Args, Debug)]
+pub struct ThreadsArgs {
+    /// How many threads read at a time; by default as many as the machine has processors
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl ThreadsArgs {
+    pub fn of(&self, options: Options) -> Options {
+        let all = || thread::available_parallelism().map_or(1, NonZero::get);
+        options.threads(self.threads.map_or_else(all, usize::from))
+    }
 }
 
 impl WriterArgs {

@@ -2,6 +2,7 @@
 
 use crate::{
     exit::{self, Failure, In, Outcome},
+    open::ThreadsArgs,
     output, stream,
 };
 use cairnlog::{Finding, FindingKind, Health, Options, VerifyReport};
@@ -39,6 +40,8 @@ Examples:
 pub struct VerifyArgs {
     /// The directory of the log
     dir: PathBuf,
+    #[command(flatten)]
+    threads: ThreadsArgs,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -46,7 +49,8 @@ pub struct VerifyArgs {
 
 pub fn run(args: &VerifyArgs) -> Outcome {
     let progress = output::progress("verify", Some(0));
-    let report = Options::new().verify_with(&args.dir, |step| {
+    let options = args.threads.of(Options::new());
+    let report = options.verify_with(&args.dir, |step| {
         progress.set_length(step.total_bytes);
         progress.set_position(step.done_bytes);
     });

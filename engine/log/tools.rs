@@ -19,7 +19,7 @@ impl Reader {
     ///
     /// Every call looks at a small file first, and sees what is durable by then, through rotation,
     /// trim, rewind and compaction. [`tail`](Self::tail) waits for more, woken by the system and not
-    /// by polling (where that has no way to: every 10 ms). The writer tells how far the log is durable
+    /// by polling (where that has no way to: every 10 ms, or 100 if nothing came for long). The writer tells how far the log is durable
     /// in the file `WATERMARK`, after each sync. Without it ([`Options::publish`]), or after a power
     /// cut, a reader shows what the batches and the manifest attest. With
     /// [`including_written`](Self::including_written) it shows all that verifies.

@@ -11,8 +11,10 @@ use crate::{
 };
 use std::time::Duration;
 
-/// Where the file system tells nobody of changes, it is looked at this often.
+/// Where the file system tells nobody of changes, or this user has no watch left, it is looked at this often; the
+/// longer nothing came the less, so that hundreds who wait in vain take little: a hundredth of the wait at most.
 const POLL: Duration = Duration::from_millis(10);
+const POLL_MAX: Duration = Duration::from_millis(100);
 
 /// Who may be called away, and by nothing that a watch tells, looks this often whether he was.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -42,7 +44,8 @@ impl Follower {
         stop: Option<&Stop>,
     ) -> Result<Wait> {
         let vfs = self.dir.vfs();
-        let deadline = timeout.map(|time| vfs.monotonic().saturating_add(time));
+        let begun = vfs.monotonic();
+        let deadline = timeout.map(|time| begun.saturating_add(time));
         loop {
             self.refresh()?;
             if self.watermark.get(self.level) > seq {
@@ -60,7 +63,8 @@ impl Follower {
             }
             // What changed before it was armed wakes nobody: then another look comes first.
             if !self.arm(alarm)? {
-                self.sleep(alarm, left, stop)?;
+                let poll = (vfs.monotonic().saturating_sub(begun) / 100).clamp(POLL, POLL_MAX);
+                self.sleep(alarm, poll, left, stop)?;
             }
         }
     }
@@ -81,11 +85,12 @@ impl Follower {
     fn sleep(
         &self,
         alarm: &mut Alarm,
+        poll: Duration,
         mut left: Option<Duration>,
         stop: Option<&Stop>,
     ) -> Result<()> {
         let Some(watch) = alarm.armed.as_mut().and_then(|armed| armed.watch.as_mut()) else {
-            self.dir.vfs().sleep(left.unwrap_or(POLL).min(POLL));
+            self.dir.vfs().sleep(left.unwrap_or(poll).min(poll));
             return Ok(());
         };
         if let Some(stop) = stop {
