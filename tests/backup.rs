@@ -551,3 +551,23 @@ fn is_a_log_backed_up_that_lacks_a_file() {
     );
     assert!(!to.exists());
 }
+
+/// Where a cursor stands is said by moves in the unsealed segments, and its file is of long ago.
+#[test]
+fn are_cursors_that_have_moved_copied_beside_a_writer_as_they_stand() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("log");
+    let log = Log::open(&path).unwrap();
+    append(&log, 10);
+    let consumer = log.consumer("worker").unwrap();
+    for seq in 0..5 {
+        consumer.ack(seq).unwrap();
+    }
+    append(&log, 1);
+    let to = dir.path().join("backup");
+    let report = small().backup(&path, &to, &BackupOptions::new()).unwrap();
+    assert_eq!(report.next_seq, 11);
+    let copy = Log::open(&to).unwrap();
+    let cursor = copy.cursors().unwrap().pop().unwrap();
+    assert_eq!((cursor.name.as_str(), cursor.seq), ("worker", 5));
+}
