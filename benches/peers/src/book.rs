@@ -90,7 +90,9 @@ impl<'a> Book<'a> {
             return true;
         };
         match row.work.workload.as_str() {
-            "W1" | "W2" | "W3" | "W11" | "killed" => entrant.kind != Kind::NotDurable,
+            "W1" | "W2" | "W3" | "W11" | "W12" | "W13" | "killed" => {
+                entrant.kind != Kind::NotDurable
+            }
             "W4" => entrant.kind != Kind::NotDurable && entrant.syncs,
             _ => true,
         }

@@ -18,6 +18,8 @@ use std::{
 pub enum Job {
     /// Appends that are durable when they return, one record or `group` at a time.
     Durable,
+    /// The same, and what is old is let go after each 12 MiB.
+    Checkpoints,
     /// Appends of the cheapest mode, then one sync.
     Buffered,
     /// Appends of one write each, then one sync.
@@ -42,6 +44,12 @@ pub enum Job {
     TailElsewhere,
     /// A compaction, beside a copy and beside appends.
     Compact,
+    /// Jobs that are put, taken and acknowledged, by `threads` workers.
+    Queue,
+    /// Acknowledgements by `threads` consumers, beside durable appends by as many threads.
+    Acknowledge,
+    /// A scan and a verification by one thread, and by `threads`.
+    Parallel,
     /// Makes a log of `size` segments.
     BuildSegments,
     /// What each thing costs in a log that is there.

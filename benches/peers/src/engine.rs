@@ -33,6 +33,8 @@ pub struct Setup {
     pub group: usize,
     /// Whether what is there will be read again. A log that recycles its files keeps them then.
     pub keep: bool,
+    /// Whether it will be told to let go of what it has.
+    pub lets_go: bool,
 }
 
 /// A log, opened.
@@ -47,6 +49,12 @@ pub trait Engine: Sync {
 
     /// Everything appended is durable when it returns. Writers are finished before.
     fn sync(&self) -> Result<()>;
+
+    /// Lets go of all that was appended by now, as after a checkpoint of what it is the log of. By default
+    /// there is nothing to do: it does so by itself, or is a loop that starts over.
+    fn let_go(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What it counted itself.
     fn counted(&self) -> Values {
@@ -164,6 +172,8 @@ pub struct Entrant {
     pub batches: bool,
     /// Whether everything before can be made durable afterwards.
     pub syncs: bool,
+    /// Whether it has a way to let go of what is old.
+    pub lets_go: bool,
     /// Whether it can be read forwards more than once.
     pub scans: bool,
     /// What verifies the bytes that it gives back.

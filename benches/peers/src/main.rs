@@ -13,6 +13,7 @@ mod machine;
 mod meter;
 mod pictures;
 mod plan;
+mod queues;
 mod raw;
 mod raw_group;
 mod report;

@@ -36,6 +36,7 @@ const fn raw(
         levels,
         batches,
         syncs: true,
+        lets_go: true,
         scans: false,
         reads: "",
         open,

@@ -1,5 +1,7 @@
 //! What Cairn is meant to reach, beside what it reached.
 
+mod later;
+
 use crate::{
     book::{Better, Book, exponent, work},
     engine::Kind,
@@ -117,6 +119,7 @@ pub fn of(book: &Book, workload: &str) -> Vec<Target> {
             ),
         ],
         "W10" => w10(book),
+        "W12" | "W13" | "W14" | "W15" => later::of(book, workload),
         "growth" => growth(book),
         _ => Vec::new(),
     }

@@ -8,10 +8,11 @@ use std::path::Path;
 pub const ENTRANT: Entrant = Entrant {
     name: "cairn",
     kind: Kind::Cairn,
-    settings: "`Log::options()` as it is, with `durability(Durable | Written | Buffered)`; `append`, `append_batch`",
+    settings: "`Log::options()` as it is, with `durability(Durable | Written | Buffered)`; `append`, `append_batch`; to let go: segments of 16 MiB, `trim`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: true,
     scans: true,
     reads: "CRC-32C of every record",
     open: |dir, setup| open(dir, setup, false),
@@ -36,10 +37,14 @@ fn open(dir: &Path, setup: &Setup, direct_writes: bool) -> Result<Box<dyn Engine
         Level::Written => Durability::Written,
         Level::Buffered => Durability::Buffered,
     };
-    let log = Log::options()
+    let mut options = Log::options()
         .durability(durability)
-        .direct_writes(direct_writes)
-        .open(dir.join("log"))?;
+        .direct_writes(direct_writes);
+    if setup.lets_go {
+        // What is let go of is whole files: about as large as what is kept.
+        options = options.segment_bytes(16 << 20);
+    }
+    let log = options.open(dir.join("log"))?;
     Ok(Box::new(Cairn(log)))
 }
 
@@ -55,6 +60,10 @@ impl Engine for Cairn {
     fn sync(&self) -> Result<()> {
         self.0.sync()?;
         Ok(())
+    }
+
+    fn let_go(&self) -> Result<()> {
+        Ok(self.0.trim(self.0.durable_seq())?)
     }
 
     fn counted(&self) -> Values {

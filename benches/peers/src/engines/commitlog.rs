@@ -19,6 +19,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: false,
     scans: true,
     reads: "a hash of every record when it is asked for, which it is here",
     open,

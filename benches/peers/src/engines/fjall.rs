@@ -14,6 +14,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: true,
     scans: true,
     reads: "a checksum of each block that comes from a file; much comes from its table in memory",
     open,
@@ -56,6 +57,10 @@ impl Engine for Inner {
 
     fn sync(&self) -> Result<()> {
         Ok(self.db.persist(PersistMode::SyncData)?)
+    }
+
+    fn let_go(&self) -> Result<()> {
+        Ok(self.keyspace.clear()?)
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -21,6 +21,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: false,
     scans: true,
     reads: "nothing",
     open,

@@ -25,6 +25,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: true,
     scans: false,
     reads: "CRC-32 when it is asked for, which it is here; there is no reader but recovery",
     open,

@@ -16,6 +16,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable],
     batches: true,
     syncs: true,
+    lets_go: false,
     scans: true,
     reads: "CRC-32C of every record",
     open,

@@ -10,10 +10,11 @@ pub const ENTRANT: Entrant = Entrant {
     name: "raft-engine",
     kind: Kind::Peer,
     settings: "`Config::default()` without compression; a group per thread; `write(batch, sync)`; the last sync is a write with \
-               `sync`, because `Engine::sync` alone does nothing",
+               `sync`, because `Engine::sync` alone does nothing; to let go: files of 16 MiB, `compact_to`, `purge_expired_files`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: true,
     scans: true,
     reads: "CRC-32 of every batch",
     open,
@@ -39,11 +40,16 @@ struct RaftEngine {
 const SYNCED: &[u8] = b"synced";
 
 fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
-    let config = Config {
+    let mut config = Config {
         dir: dir.join("raft").to_string_lossy().into_owned(),
         batch_compression_threshold: ReadableSize::kb(0),
         ..Config::default()
     };
+    if setup.lets_go {
+        // A file that is purged is a whole one, and more than so many bytes are kept.
+        config.target_file_size = ReadableSize::mb(16);
+        config.purge_threshold = ReadableSize::mb(16);
+    }
     Ok(Box::new(RaftEngine {
         inner: Inner::open(config)?,
         sync: setup.level == Level::Durable,
@@ -69,6 +75,16 @@ impl Engine for RaftEngine {
         let mut batch = LogBatch::default();
         batch.put(1, SYNCED.to_vec(), vec![1])?;
         self.inner.write(&mut batch, true)?;
+        Ok(())
+    }
+
+    fn let_go(&self) -> Result<()> {
+        for group in self.inner.raft_groups() {
+            if let Some(last) = self.inner.last_index(group) {
+                self.inner.compact_to(group, last + 1);
+            }
+        }
+        self.inner.purge_expired_files()?;
         Ok(())
     }
 

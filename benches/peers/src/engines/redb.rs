@@ -14,6 +14,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: false,
     scans: true,
     reads: "nothing",
     open,

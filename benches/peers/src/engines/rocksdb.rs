@@ -14,6 +14,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: false,
     scans: true,
     reads: "a checksum of each block that comes from a file; what is in its table in memory needs none",
     open,

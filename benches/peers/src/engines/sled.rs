@@ -13,6 +13,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: false,
     scans: true,
     reads: "a CRC-32 of what comes from the file; much comes from its cache",
     open,

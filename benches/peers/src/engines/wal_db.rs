@@ -3,33 +3,41 @@
 use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
 use std::path::Path;
-use wal_db::{Lsn, Wal};
+use wal_db::{Lsn, Wal, WalStore};
 
 pub const ENTRANT: Entrant = Entrant {
     name: "wal-db",
     kind: Kind::Peer,
-    settings: "`Wal::open`, its defaults; `append_and_sync`; a batch is 100 `append` and a `sync`, and so not atomic",
+    settings: "`Wal::open`, its defaults; `append_and_sync`; a batch is 100 `append` and a `sync`, and so not atomic; to let go: \
+               `open_segmented` by 16 MiB, `truncate_before`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
+    lets_go: true,
     scans: true,
     reads: "CRC-32C of every record",
     open,
 };
 
-struct WalDb {
-    wal: Wal,
+/// The size of its files where it lets go of them.
+const SEGMENT_BYTES: u64 = 16 << 20;
+
+struct WalDb<S: WalStore> {
+    wal: Wal<S>,
     durable: bool,
 }
 
 fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
-    Ok(Box::new(WalDb {
-        wal: Wal::open(dir.join("wal"))?,
-        durable: setup.level == Level::Durable,
-    }))
+    let durable = setup.level == Level::Durable;
+    if setup.lets_go {
+        let wal = Wal::open_segmented(dir.join("wal"), SEGMENT_BYTES)?;
+        return Ok(Box::new(WalDb { wal, durable }));
+    }
+    let wal = Wal::open(dir.join("wal"))?;
+    Ok(Box::new(WalDb { wal, durable }))
 }
 
-impl Engine for WalDb {
+impl<S: WalStore> Engine for WalDb<S> {
     fn writer(&self, _: u64) -> Result<Box<dyn Writer + Send + '_>> {
         Ok(Box::new(self))
     }
@@ -46,12 +54,17 @@ impl Engine for WalDb {
         Ok(self.wal.sync()?)
     }
 
+    fn let_go(&self) -> Result<()> {
+        let _head = self.wal.truncate_before(Lsn::new(self.wal.len()))?;
+        Ok(())
+    }
+
     fn close(self: Box<Self>) -> Result<()> {
         Ok(())
     }
 }
 
-impl Writer for &WalDb {
+impl<S: WalStore> Writer for &WalDb<S> {
     fn append(&mut self, value: &[u8]) -> Result<()> {
         if self.durable {
             let _lsn = self.wal.append_and_sync(value)?;
@@ -70,12 +83,12 @@ impl Writer for &WalDb {
 }
 
 /// Its numbers are offsets: the first pass notes them.
-struct ByLsn<'a> {
-    wal: &'a Wal,
+struct ByLsn<'a, S: WalStore> {
+    wal: &'a Wal<S>,
     lsns: Vec<Lsn>,
 }
 
-impl Reader for ByLsn<'_> {
+impl<S: WalStore> Reader for ByLsn<'_, S> {
     fn scan(&mut self) -> Result<Option<Scanned>> {
         let mut seen = Scanned::default();
         let first_pass = self.lsns.is_empty();

@@ -14,6 +14,7 @@ pub const ENTRANT: Entrant = Entrant {
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: false,
+    lets_go: false,
     scans: false,
     reads: "",
     open,

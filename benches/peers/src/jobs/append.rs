@@ -1,4 +1,5 @@
-//! Appending: durable, from one or many threads, single or in batches; and without a sync for each.
+//! Appending: durable, from one or many threads, single or in batches, kept or let go; and without a sync for
+//! each.
 
 use crate::{
     child::{Job, Sample, Spec},
@@ -7,7 +8,10 @@ use crate::{
 };
 use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 /// The share of the time box that is appended before anything is measured.
 const WARM_SHARE: f64 = 0.25;
@@ -21,6 +25,17 @@ pub fn append_until(
     group: usize,
     deadline: Instant,
 ) -> Result<Histogram<u64>> {
+    append_and(writer, payloads, group, deadline, || Ok(false))
+}
+
+/// The same, with something that may be to do after each, which is no part of how long that took.
+fn append_and(
+    writer: &mut dyn Writer,
+    payloads: &Payloads,
+    group: usize,
+    deadline: Instant,
+    after: impl Fn() -> Result<bool>,
+) -> Result<Histogram<u64>> {
     let mut latencies = meter::histogram()?;
     let values = payloads.some(0, group as u64);
     let mut start = Instant::now();
@@ -31,12 +46,39 @@ pub fn append_until(
         }
         let end = Instant::now();
         latencies.saturating_record((end - start).as_nanos() as u64);
-        start = end;
+        start = if after()? { Instant::now() } else { end };
     }
     Ok(latencies)
 }
 
 type Writers<'a> = [Box<dyn Writer + Send + 'a>];
+
+/// After so many bytes of payload a log is let go, as okaywal does by itself.
+const CHECKPOINT_BYTES: u64 = 12 << 20;
+
+/// Before that many were appended, or so many warm turns are over, nothing has come back that was let go.
+const WARM_BYTES: u64 = 48 << 20;
+const WARM_TURNS_MAX: u64 = 12;
+
+/// Lets go after each [`CHECKPOINT_BYTES`], whichever thread has appended the last of them.
+struct Checkpoints<'a> {
+    log: Option<&'a dyn engine::Engine>,
+    bytes: AtomicU64,
+}
+
+impl Checkpoints<'_> {
+    fn after(&self, bytes: u64) -> Result<bool> {
+        let Some(log) = self.log else {
+            return Ok(false);
+        };
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let is_due = before / CHECKPOINT_BYTES != (before + bytes) / CHECKPOINT_BYTES;
+        if is_due {
+            log.let_go()?;
+        }
+        Ok(is_due)
+    }
+}
 
 /// All threads at once, until the deadline.
 fn together(
@@ -44,13 +86,16 @@ fn together(
     payloads: &Payloads,
     group: usize,
     time: Duration,
+    checkpoints: &Checkpoints<'_>,
 ) -> Result<Vec<Histogram<u64>>> {
     let deadline = Instant::now() + time;
+    let bytes = (payloads.at(0).len() * group) as u64;
+    let after = || checkpoints.after(bytes);
     std::thread::scope(|scope| {
         let threads: Vec<_> = writers
             .iter_mut()
             .map(|writer| {
-                scope.spawn(move || append_until(&mut **writer, payloads, group, deadline))
+                scope.spawn(move || append_and(&mut **writer, payloads, group, deadline, after))
             })
             .collect();
         let join = |it: std::thread::ScopedJoinHandle<'_, _>| {
@@ -62,22 +107,34 @@ fn together(
 
 pub fn durable(spec: &Spec) -> Result<Sample> {
     let (payloads, group) = (Payloads::new(spec.payload_bytes), spec.group.max(1));
+    let lets_go = spec.job == Job::Checkpoints;
     let setup = Setup {
         level: Level::Durable,
         payload_bytes: spec.payload_bytes,
         group,
         keep: false,
+        lets_go,
     };
     let log = (engine::find(&spec.engine)?.open)(&spec.dir, &setup)?;
     let mut writers = (0..spec.threads as u64)
         .map(|thread| log.writer(thread))
         .collect::<Result<Vec<_>>>()?;
     let time = Duration::from_secs_f64(spec.seconds);
-    let warm = together(&mut writers, &payloads, group, time.mul_f64(WARM_SHARE))?;
-    let warm: u64 = warm.iter().map(Histogram::len).sum();
+    let going = Checkpoints {
+        log: lets_go.then_some(&*log),
+        bytes: AtomicU64::new(0),
+    };
+    let (warm_time, mut warm) = (time.mul_f64(WARM_SHARE), 0);
+    for turn in 0..WARM_TURNS_MAX {
+        if turn > 0 && (!lets_go || going.bytes.load(Ordering::Relaxed) > WARM_BYTES) {
+            break;
+        }
+        let each = together(&mut writers, &payloads, group, warm_time, &going)?;
+        warm += each.iter().map(Histogram::len).sum::<u64>();
+    }
     let before = log.counted();
     let meter = Meter::start(&spec.dir)?;
-    let each = together(&mut writers, &payloads, group, time)?;
+    let each = together(&mut writers, &payloads, group, time, &going)?;
     let mut all = meter::histogram()?;
     for thread in &each {
         all.add(thread)?;
@@ -147,6 +204,7 @@ pub fn unsynced(spec: &Spec) -> Result<Sample> {
         payload_bytes: spec.payload_bytes,
         group: 1,
         keep: true,
+        lets_go: false,
     };
     let log = (engine::find(&spec.engine)?.open)(&spec.dir, &setup)?;
     let mut writer = log.writer(0)?;

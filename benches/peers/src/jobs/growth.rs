@@ -144,6 +144,8 @@ pub fn build(spec: &Spec) -> Result<Sample> {
     fs::write(dir.join(names::segment(tail.id)), file)?;
     let manifest = Manifest {
         log_id: LOG,
+        incarnation: 0,
+        write_features: 0,
         generation: 1,
         created_ms: TIME_MS,
         head_seq: 0,

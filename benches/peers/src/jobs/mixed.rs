@@ -22,6 +22,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         payload_bytes: spec.payload_bytes,
         group: STRIDE as usize,
         keep: true,
+        lets_go: false,
     };
     let log = (engine::find(&spec.engine)?.open)(&spec.dir, &setup)?;
     let mut writer = log.writer(0)?;

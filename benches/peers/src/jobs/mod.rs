@@ -1,9 +1,12 @@
 //! What children do: a file for each kind of work.
 
+mod acknowledge;
 mod append;
 mod compact;
 mod growth;
 mod mixed;
+mod parallel;
+mod queue;
 mod read;
 mod tail;
 
@@ -14,7 +17,7 @@ use anyhow::Result;
 
 pub fn run(spec: &Spec) -> Result<Sample> {
     match spec.job {
-        Job::Durable => append::durable(spec),
+        Job::Durable | Job::Checkpoints => append::durable(spec),
         Job::Buffered | Job::Written => append::unsynced(spec),
         Job::Fresh => read::fresh(spec),
         Job::Fill => read::fill(spec),
@@ -25,6 +28,9 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         Job::TailHere => tail::here(spec),
         Job::TailElsewhere => tail::elsewhere(spec),
         Job::Compact => compact::run(spec),
+        Job::Queue => queue::run(spec),
+        Job::Acknowledge => acknowledge::run(spec),
+        Job::Parallel => parallel::run(spec),
         Job::BuildSegments => growth::build(spec),
         Job::Costs => growth::costs(spec),
     }

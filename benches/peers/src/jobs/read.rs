@@ -22,6 +22,7 @@ fn open(spec: &Spec, level: Level) -> Result<Box<dyn Engine>> {
         payload_bytes: spec.payload_bytes,
         group: 1,
         keep: true,
+        lets_go: false,
     };
     (engine::find(&spec.engine)?.open)(&spec.dir, &setup)
 }

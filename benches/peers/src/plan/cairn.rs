@@ -1,6 +1,6 @@
 //! What is measured of Cairn alone: what no peer has, and how costs grow.
 
-use super::{Case, PAYLOAD, Plan, Table, Work, case, filled};
+use super::{Case, MANY, PAYLOAD, Plan, Table, Work, case, filled};
 use crate::{
     child::{Job, Spec},
     engine::Kind,
@@ -16,6 +16,8 @@ impl Plan {
     pub fn of_cairn(&self) -> Vec<Table> {
         let mut tables = self.waits();
         tables.push(self.compaction());
+        tables.extend(self.acknowledgements());
+        tables.push(self.parallel());
         tables.extend(
             self.effort
                 .segments
@@ -59,6 +61,45 @@ impl Plan {
             self.table(workload, SHORT, 1, cases)
         };
         both.map(table).into_iter().collect()
+    }
+
+    fn acknowledgements(&self) -> Vec<Table> {
+        let seconds = self.effort.durable_seconds * 3.0;
+        let table = |threads| {
+            let cases = self.only(|spec| {
+                case(Spec {
+                    job: Job::Acknowledge,
+                    payload_bytes: SHORT,
+                    threads,
+                    seconds,
+                    ..spec
+                })
+            });
+            self.table("W14", SHORT, threads, cases)
+        };
+        [1].into_iter().chain(MANY).map(table).collect()
+    }
+
+    /// Two threads: what the smallest machine has.
+    fn parallel(&self) -> Table {
+        let cases = self.only(|spec| {
+            let spec = Spec {
+                payload_bytes: PAYLOAD,
+                // Threads verify a segment each: there have to be several.
+                bytes_max: self.effort.read_bytes.max(512 << 20),
+                threads: 2,
+                ..spec
+            };
+            filled(
+                spec.clone(),
+                Job::Fill,
+                Spec {
+                    job: Job::Parallel,
+                    ..spec
+                },
+            )
+        });
+        self.table("W15", PAYLOAD, 2, cases)
     }
 
     fn compaction(&self) -> Table {

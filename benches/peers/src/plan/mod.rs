@@ -4,6 +4,7 @@
 
 mod cairn;
 mod effort;
+mod letting_go;
 
 use crate::{
     args::Args,
@@ -69,6 +70,7 @@ pub fn tables(args: &Args) -> Result<Vec<Table>> {
         tables.push(plan.durable("W1", payload, 1, 1));
         tables.extend(MANY.map(|threads| plan.durable("W2", payload, threads, 1)));
         tables.push(plan.durable("W3", payload, 1, BATCH));
+        tables.extend(plan.checkpoints(payload));
         tables.push(plan.unsynced("W4", Job::Buffered, Level::Buffered, payload));
         tables.push(plan.unsynced("W4-written", Job::Written, Level::Written, payload));
         tables.push(plan.read(payload));
@@ -76,6 +78,7 @@ pub fn tables(args: &Args) -> Result<Vec<Table>> {
     tables.push(plan.fresh());
     tables.push(plan.killed());
     tables.push(plan.mixed());
+    tables.extend(plan.queues());
     tables.extend(plan.of_cairn());
     tables.sort_by(|a, b| {
         order(&a.work.workload)
@@ -102,6 +105,10 @@ fn serves(workload: &str) -> &'static [&'static str] {
         "W9-here" | "W9-elsewhere" => &["W9"],
         "W10" => &["W10"],
         "W11" => &["W11"],
+        "W12" => &["W12"],
+        "W13" => &["W13"],
+        "W14" => &["W14"],
+        "W15" => &["W15"],
         _ => &["growth"],
     }
 }

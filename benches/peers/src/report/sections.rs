@@ -67,6 +67,30 @@ const MIXED: &[Column] = &[
     ("p99 µs", "p99_us", 1.0, Some(Better::Less)),
     ("read MB/s", "read_bytes_per_s", 1e-6, Some(Better::More)),
 ];
+const QUEUE: &[Column] = &[
+    ("jobs/s", "rate", 1.0, Some(Better::More)),
+    ("p50 µs", "p50_us", 1.0, None),
+    ("p99 µs", "p99_us", 1.0, Some(Better::Less)),
+    ("syncs/job", "flushes", 1.0, None),
+    ("CPU µs", "cpu_us", 1.0, None),
+    ("peak MiB", "peak_mib", 1.0, None),
+];
+const ACKNOWLEDGE: &[Column] = &[
+    ("acknowledgements/s", "rate", 1.0, None),
+    ("p50 µs", "p50_us", 1.0, None),
+    ("p99 µs", "p99_us", 1.0, None),
+    ("durable appends/s", "append_rate", 1.0, None),
+    ("of those", "of_appends", 1.0, None),
+];
+const PARALLEL: &[Column] = &[
+    ("scan, one thread, MB/s", "scan_rate", 1e-6, None),
+    ("many", "scan_many_rate", 1e-6, None),
+    ("gain", "scan_gain", 1.0, None),
+    ("verify, one thread, MB/s", "verify_rate", 1e-6, None),
+    ("many", "verify_many_rate", 1e-6, None),
+    ("gain", "verify_gain", 1.0, None),
+    ("peak MiB", "peak_mib", 1.0, None),
+];
 const GROWTH_BYTES: &[Column] = &[
     ("append µs", "append_us", 1.0, None),
     ("rotate µs", "rotate_us", 1.0, None),
@@ -166,6 +190,30 @@ pub const SECTIONS: &[Section] = &[
         title: "one durable writer, four scanning readers",
         text: "Two cores or few: who reads faster leaves less for the writer.",
         tables: &[("W11", MIXED)],
+    },
+    Section {
+        name: "W12",
+        title: "a write-ahead log with checkpoints",
+        text: "Durable appends by 1, 8 and 64 threads; after each 12 MiB of payload all that is there is let go of, each by its own way. The limits start over in their file. Letting go is in the rates, and in no latency but that of who waits for it. Before, each appends 48 MiB, or as much as it can in three times the time. Of 100 B by one thread no checkpoint comes within it.",
+        tables: &[("W12", DURABLE)],
+    },
+    Section {
+        name: "W13",
+        title: "a queue of jobs",
+        text: "1, 8 and 64 workers of one process; each puts a job of 100 B, takes the oldest that nobody has, with a lease, and acknowledges it: all three durable when they return. SQLite: an `INSERT`, an `UPDATE` that leases, a `DELETE`; redb and fjall: moved from a table of those that are ready into one of those that are leased, and removed there.",
+        tables: &[("W13", QUEUE)],
+    },
+    Section {
+        name: "W14",
+        title: "acknowledgements alone",
+        text: "1, 8 and 64 consumers, each of which says again and again that it is done with one more record; in turns with durable appends of 100 B by as many threads.",
+        tables: &[("W14", ACKNOWLEDGE)],
+    },
+    Section {
+        name: "W15",
+        title: "scanning and verifying by two threads",
+        text: "A log in the cache: a scan that lends against `Reader::split`, and `verify` with `threads(1)` against two. 1.8 is asked for where two processors are free.",
+        tables: &[("W15", PARALLEL)],
     },
     Section {
         name: "growth",

@@ -1,0 +1,88 @@
+//! What is asked of letting go, of queues, and of many threads that read.
+
+use super::{PAYLOADS, Target, at_least, at_most, of_limit, over_best};
+use crate::book::{Better, Book, work};
+
+pub fn of(book: &Book, workload: &str) -> Vec<Target> {
+    match workload {
+        "W12" => checkpoints(book),
+        "W13" => queue(book),
+        "W14" => acknowledgements(book),
+        _ => parallel(book),
+    }
+}
+
+fn checkpoints(book: &Book) -> Vec<Target> {
+    let mut all = Vec::new();
+    for (threads, over_peers, limit, of) in [
+        (1, 1.0, "raw-fdatasync", 0.95),
+        (8, 1.3, "raw-group", 1.0),
+        (64, 1.3, "raw-group", 1.0),
+    ] {
+        let named = |target: Target| Target {
+            what: format!("{threads} threads, {}", target.what),
+            ..target
+        };
+        let rates = over_best(book, "W12", threads, "rate", [over_peers; 3]);
+        all.extend(rates.into_iter().map(named));
+        for (payload, label) in PAYLOADS {
+            let work = work("W12", payload, threads);
+            all.push(named(of_limit(book, &work, label, "rate", limit, of)));
+            for peer in ["okaywal", "raft-engine"] {
+                let theirs = book.get(&work, peer, "p99_us");
+                let reached = book.ratio(&work, "p99_us", theirs);
+                let what = format!("{label}: p99 over that of {peer}");
+                all.push(named(at_most(what, 1.0, reached)));
+            }
+            let bare = book.get(&work, limit, "device_ratio");
+            let reached = book.ratio(&work, "device_ratio", bare);
+            let what = format!("{label}: device bytes over those of {limit}");
+            all.push(named(at_most(what, 1.1, reached)));
+        }
+    }
+    all
+}
+
+fn queue(book: &Book) -> Vec<Target> {
+    let one = work("W13", 100, 1);
+    let sqlite = book.get(&one, "rusqlite", "rate");
+    let many = work("W13", 100, 64);
+    let best = book.best(&many, "rate", Better::More);
+    let who = best.map_or("the best peer", |it| it.0);
+    vec![
+        at_least(
+            "1 worker: over rusqlite",
+            2.0,
+            book.ratio(&one, "rate", sqlite),
+        ),
+        at_least(
+            format!("64 workers: over {who}"),
+            5.0,
+            book.ratio(&many, "rate", best.map(|it| it.1)),
+        ),
+    ]
+}
+
+fn acknowledgements(book: &Book) -> Vec<Target> {
+    let of_appends = |threads| book.get(&work("W14", 100, threads), "cairn", "of_appends");
+    vec![
+        at_least(
+            "1 consumer: of durable appends by one thread",
+            0.9,
+            of_appends(1),
+        ),
+        at_least(
+            "64 consumers: of durable appends by 64 threads",
+            0.8,
+            of_appends(64),
+        ),
+    ]
+}
+
+fn parallel(book: &Book) -> Vec<Target> {
+    let get = |name| book.get(&work("W15", 1024, 2), "cairn", name);
+    vec![
+        at_least("scan: two threads over one", 1.8, get("scan_gain")),
+        at_least("verify: two threads over one", 1.8, get("verify_gain")),
+    ]
+}
