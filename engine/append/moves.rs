@@ -29,7 +29,7 @@ struct Known {
     /// All but the pending records.
     file: CursorFile,
     pending: BTreeMap<Seq, Pending>,
-    /// What the file on disk says.
+    /// What the file on disk says, as far as that is known to be durable.
     stored_generation: u64,
 }
 
@@ -62,9 +62,15 @@ impl Moves {
     /// Takes a move that lies in this batch. One of a cursor that is gone says nothing.
     pub(crate) fn add(&mut self, entry: &Move, batch: &BatchHeader) {
         self.top_generation = self.top_generation.max(entry.generation);
-        let known = self.cursors.get_mut(&entry.cursor);
-        if let Some(known) = known.filter(|known| known.file.generation < entry.generation) {
+        let Some(known) = self.cursors.get_mut(&entry.cursor) else {
+            return;
+        };
+        if known.file.generation < entry.generation {
             known.follow(entry, batch);
+        } else {
+            // The file says it already, and may have been replaced by a process whose sync failed: then it
+            // is there for now, and the move is all that survives.
+            known.stored_generation = 0;
         }
     }
 

@@ -373,3 +373,55 @@ proptest! {
         go(&mut Run::new(SimFs::new(seed), &options), &acts);
     }
 }
+
+/// A cursor's file was replaced before a seal, the sync of its directory failed, and the process ended. The
+/// next one saw the file with the move in it, took that for stored, and sealed the segment that had the move.
+/// A power cut then brought the old file back, and what had been acknowledged was given again.
+#[test]
+fn is_a_move_kept_that_a_file_said_whose_sync_failed() {
+    let new = |key, bytes| New {
+        key,
+        value_bytes: Some(bytes),
+        time_ms: None,
+    };
+    let named = |news| {
+        let (id, which, level) = (1, Which::Next { skip: 0 }, Durability::Durable);
+        Act::Do(Named {
+            id,
+            which,
+            level,
+            news,
+        })
+    };
+    let till = |deed| Act::Do(Consume(TILL, deed));
+    let several = vec![new(None, 31), new(None, 55), new(None, 6)];
+    let options = options(640).buffer_bytes(64).queue_bytes_max(1_000);
+    let mut met = 0;
+    for call in 0..40 {
+        let fault = Fault::Error(Errno::Eio);
+        let acts = [
+            named(vec![new(None, 5)]),
+            till(Deed::Leave),
+            named(vec![new(None, 5), new(None, 60)]),
+            named(vec![new(Some(0), 13)]),
+            till(Deed::Ack { ahead: 0 }),
+            Act::Do(Append(Durability::Buffered, vec![new(Some(0), 2)])),
+            Act::Fail { call, fault },
+            Act::Do(Append(Durability::Written, several.clone())),
+            Act::Reopen,
+        ];
+        let _context = crate::Context::new(move || format!("call {call}"));
+        for seed in 0..8 {
+            let mut run = Run::new(SimFs::new(0), &options);
+            go(&mut run, &acts);
+            met += run.disk.fault_count();
+            power_cut(&mut run, seed, u64::MAX);
+            run.step(&Open);
+            let log = run.log.clone().expect("it opens");
+            run.shadow
+                .check(&log)
+                .unwrap_or_else(|what| panic!("{what}"));
+        }
+    }
+    assert!(met > 50, "{met}");
+}
