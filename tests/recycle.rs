@@ -6,10 +6,12 @@ use cairnlog::{
     format::{BatchHeader, SegmentContext, SegmentHeader},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::{self, File},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 const SEGMENT_BYTES: u64 = 64 * 1024;
@@ -250,4 +252,115 @@ fn is_nothing_kept_that_nobody_asked_for() {
     fs::write(path.join("00000000000000000003.new"), "left by a kill").unwrap();
     options().open(&path).unwrap();
     assert_eq!(kept(), 0);
+}
+
+/// Where a child of this test finds the log.
+const CHILD: &str = "CAIRN_RECYCLE_CHILD";
+
+/// This test as a process of its own: `what` is one of the two below.
+fn child(what: &str, dir: &Path) -> Child {
+    let program = std::env::current_exe().unwrap();
+    let mut command = Command::new(program);
+    command.args(["--exact", what, "--ignored", "--nocapture"]);
+    command
+        .env(CHILD, dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+/// Appends and trims until it is killed.
+#[test]
+#[ignore = "a process that another test starts"]
+fn writer() {
+    let Some(dir) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let log = options().background(true).open(dir).unwrap();
+    loop {
+        let seq = log.append(value(log.next_seq())).unwrap();
+        if seq % 8 == 0 {
+            log.trim(seq.saturating_sub(4)).unwrap();
+        }
+    }
+}
+
+/// Keeps what it reads, and looks at all of it again, until it is killed.
+#[test]
+#[ignore = "a process that another test starts"]
+fn holder() {
+    let Some(dir) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let mut kept = Kept::default();
+    loop {
+        kept.take_more(Path::new(&dir));
+    }
+}
+
+/// Records that outlive their segments, each with what it said when it was read.
+#[derive(Default)]
+struct Kept {
+    records: VecDeque<cairnlog::Record>,
+    checked: u64,
+}
+
+impl Kept {
+    fn take_more(&mut self, dir: &Path) {
+        if let Ok(reader) = Reader::open(dir) {
+            let scan = reader.scan(..).into_iter().flatten();
+            // What is trimmed meanwhile is told, and no more than that.
+            self.records.extend(scan.map_while(Result::ok));
+        }
+        while self.records.len() > 100 {
+            self.records.pop_front();
+        }
+        for record in &self.records {
+            assert_eq!(
+                **record,
+                *value(record.seq()),
+                "seq {} has changed",
+                record.seq()
+            );
+            self.checked += 1;
+        }
+    }
+}
+
+/// `CAIRN_RECYCLE_KILLS=200 cargo test --release --test recycle whoever_is_killed -- --nocapture` kills that many of
+/// each; without it a few.
+#[test]
+fn does_what_a_reader_keeps_stay_whoever_is_killed() {
+    let kills = std::env::var("CAIRN_RECYCLE_KILLS").map_or(3, |text| text.parse().unwrap());
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = dir.path().join("log");
+    let (mut kept, mut begun) = (Kept::default(), 0);
+    for turn in 0..2 * kills {
+        let mut writer = child("writer", &path);
+        let mut holder = child("holder", &path);
+        let end = Instant::now() + Duration::from_millis(120 + 37 * (turn % 5));
+        while Instant::now() < end {
+            kept.take_more(&path);
+        }
+        // The one is killed among the other's work, by turns; a child that failed was not to be killed.
+        for process in if turn % 2 == 0 {
+            [&mut writer, &mut holder]
+        } else {
+            [&mut holder, &mut writer]
+        } {
+            assert!(process.try_wait().unwrap().is_none(), "a child has failed");
+            process.kill().unwrap();
+            process.wait().unwrap();
+            kept.take_more(&path);
+        }
+        begun += recycled(&path);
+        let report = options().verify(&path).unwrap();
+        let damaged = |finding: &&cairnlog::Finding| finding.kind == cairnlog::FindingKind::Damage;
+        assert!(!report.findings.iter().any(|it| damaged(&it)), "{report:?}");
+    }
+    println!(
+        "{kills} kills each, {} looks at what was kept, {begun} tails in files that came back",
+        kept.checked
+    );
+    assert!(kept.checked > 0, "nothing was kept");
 }
