@@ -279,7 +279,7 @@ fn writer() {
     let log = options().background(true).open(dir).unwrap();
     loop {
         let seq = log.append(value(log.next_seq())).unwrap();
-        if seq % 8 == 0 {
+        if seq.is_multiple_of(8) {
             log.trim(seq.saturating_sub(4)).unwrap();
         }
     }
