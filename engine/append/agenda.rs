@@ -175,7 +175,10 @@ impl Core {
         }
         let idle_timer_starts =
             !state.duties.is_idle_armed() && self.watermark_deadline(state).is_some();
-        let write_is_due = || self.write_is_due(state, self.dir.vfs().monotonic());
+        let write_is_due = || {
+            // Alone, there is nothing: that needs no look at a clock.
+            !state.queue.is_empty() && self.write_is_due(state, self.dir.vfs().monotonic())
+        };
         !led && (idle_timer_starts || write_is_due())
     }
 

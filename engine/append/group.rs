@@ -33,7 +33,7 @@ pub(super) struct Scratch {
 pub(super) struct Group {
     pub(super) tail: Arc<Tail>,
     /// Set if the group begins its segment: then the header goes first.
-    pub(super) begins: Option<SegmentHeader>,
+    pub(super) begins: Option<Box<SegmentHeader>>,
     /// With it, the ledger as of the segment's base, as it will be stored; none if it knows nobody.
     pub(super) ledger: Option<Vec<u8>>,
     /// Where it goes in the file.
@@ -70,7 +70,7 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(
         tail: Arc<Tail>,
-        begins: Option<SegmentHeader>,
+        begins: Option<Box<SegmentHeader>>,
         offset: u64,
         next_seq: Seq,
         scratch: Scratch,
@@ -116,6 +116,7 @@ impl Group {
     }
 
     /// What is left of it once it was carried out, if its buffer is not larger than that.
+    #[inline]
     pub(super) fn into_scratch(self, buffer_bytes_max: usize) -> Option<Scratch> {
         (self.buffer.capacity() <= buffer_bytes_max).then_some(Scratch {
             buffer: self.buffer,

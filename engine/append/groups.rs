@@ -203,7 +203,8 @@ impl Groups {
         ledger: Option<Vec<u8>>,
     ) {
         let scratch = self.scratches.pop().unwrap_or_default();
-        let mut group = Group::new(tail.clone(), Some(header), 0, self.next_seq, scratch);
+        let header = Some(Box::new(header));
+        let mut group = Group::new(tail.clone(), header, 0, self.next_seq, scratch);
         group.ledger = ledger;
         self.plan = (tail, HEADER_BYTES as u64);
         self.queued_bytes += HEADER_BYTES;
@@ -258,6 +259,7 @@ impl Groups {
     }
 
     /// The first group, for who leads; it takes no more.
+    #[inline]
     pub(super) fn take_first(&mut self) -> Option<Group> {
         let mut group = self.queue.pop_front()?;
         group.open = false;
@@ -266,10 +268,13 @@ impl Groups {
 
     /// A group was written: it takes no room any more, and what is left of it may be used again, up to
     /// this size.
+    #[inline]
     pub(super) fn settle(&mut self, group: Group, buffer_bytes_max: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(group.buffer.len());
         if self.scratches.len() < SCRATCHES_MAX {
-            self.scratches.extend(group.into_scratch(buffer_bytes_max));
+            if let Some(scratch) = group.into_scratch(buffer_bytes_max) {
+                self.scratches.push(scratch);
+            }
         }
     }
 
@@ -341,6 +346,7 @@ impl Groups {
     }
 
     /// Asks one of those who wait for a group to lead; false if nobody does.
+    #[inline]
     pub(super) fn ask_to_lead(&self) -> bool {
         self.queue.iter().any(|group| group.done.ask_to_lead())
     }

@@ -197,7 +197,7 @@ impl Core {
         &self,
         writer: &mut Writer,
         group: &mut Group,
-        mut header: SegmentHeader,
+        mut header: Box<SegmentHeader>,
         durable_seq: Seq,
     ) -> Result<(), Failure> {
         let before = &writer.tail;
@@ -262,6 +262,7 @@ impl Core {
         Ok(now)
     }
 
+    #[inline]
     fn settle(&self, state: &mut State, group: Group) {
         state.duties.write_went_well();
         state.waiting.go_on();

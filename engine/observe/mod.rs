@@ -37,8 +37,10 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
+    /// Called by who has the writer's lock, and so by one at a time.
     pub(crate) fn add(counter: &AtomicU64, amount: u64) {
-        counter.fetch_add(amount, Ordering::Relaxed);
+        let count = counter.load(Ordering::Relaxed);
+        counter.store(count.wrapping_add(amount), Ordering::Relaxed);
     }
 }
 
