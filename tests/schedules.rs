@@ -5,6 +5,10 @@
 //! Run with `RUSTFLAGS="--cfg cairn_shuttle" cargo test --test schedules`; otherwise it is empty.
 #![cfg(cairn_shuttle)]
 
+#[cfg(feature = "async")]
+#[path = "schedules/tasks.rs"]
+mod tasks;
+
 use cairnlog::{
     AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer,
     QueueOptions,

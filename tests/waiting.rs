@@ -7,7 +7,9 @@ use cairnlog::{
 };
 use futures_util::StreamExt;
 use std::{
+    future::Future,
     path::Path,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -151,6 +153,22 @@ fn do_streams_that_are_dropped_leave_nothing() {
     log.append("news").unwrap();
     thread::sleep(Duration::from_millis(20));
     assert_eq!(waker.woken.load(SeqCst), 0);
+}
+
+/// A ticket that was polled when all was done left its waker with what the next group uses again: of an idle
+/// log that may be never. A task that had the last handle kept the log open so.
+#[test]
+fn does_a_ticket_that_is_ready_leave_nothing() {
+    let log = sim(&SimFs::new(1)).open("/log").unwrap();
+    let waker = Told::new(|| ());
+    let how = AppendOptions::new();
+    let mut ticket = log.submit(&[NewRecord::value("news")], &how).unwrap();
+    log.sync().unwrap();
+    let one: Waker = waker.clone().into();
+    let polled = Pin::new(&mut ticket).poll(&mut Context::from_waker(&one));
+    assert!(matches!(polled, Poll::Ready(Ok(seqs)) if seqs == (0..1)));
+    drop((ticket, one));
+    assert_eq!(Arc::strong_count(&waker), 1);
 }
 
 #[test]

@@ -146,4 +146,13 @@ impl Completion {
         drop(spare);
         self.watched.store(true, SeqCst);
     }
+
+    /// Takes a waker back that was left, if it is still there.
+    pub(super) fn forget(&self, waker: &Waker) {
+        let mut wakers = self.wakers.lock();
+        let known = wakers.iter().position(|known| known.will_wake(waker));
+        let left = known.map(|at| wakers.swap_remove(at));
+        drop(wakers);
+        drop(left);
+    }
 }

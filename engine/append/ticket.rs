@@ -72,10 +72,17 @@ impl Future for Ticket {
         let Some(done) = &self.done else {
             return Poll::Ready(Ok(self.seqs()));
         };
+        if let Some(outcome) = done.reached(self.level) {
+            return Poll::Ready(outcome.map(|()| self.seqs()));
+        }
         // Watch first, look second: whatever changes in between wakes us.
         done.watch(context.waker());
         match done.reached(self.level) {
-            Some(outcome) => Poll::Ready(outcome.map(|()| self.seqs())),
+            Some(outcome) => {
+                // Whoever was to wake us may have looked before: then our waker is there for good.
+                done.forget(context.waker());
+                Poll::Ready(outcome.map(|()| self.seqs()))
+            }
             None if self.core.options.background => {
                 self.core.nudge_worker();
                 Poll::Pending
