@@ -271,10 +271,10 @@ impl Groups {
     #[inline]
     pub(super) fn settle(&mut self, group: Group, buffer_bytes_max: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(group.buffer.len());
-        if self.scratches.len() < SCRATCHES_MAX {
-            if let Some(scratch) = group.into_scratch(buffer_bytes_max) {
-                self.scratches.push(scratch);
-            }
+        if self.scratches.len() < SCRATCHES_MAX
+            && let Some(scratch) = group.into_scratch(buffer_bytes_max)
+        {
+            self.scratches.push(scratch);
         }
     }
 
