@@ -68,7 +68,7 @@ impl Options {
     }
 
     /// Copies a log that another process may be writing into a new directory, which is a log itself: as
-    /// [`Log::backup_with`], without the lock. It is of one moment, and holds what a [`Reader`] would have shown
+    /// [`Log::backup_with`](crate::Log::backup_with), without the lock. It is of one moment, and holds what a [`Reader`] would have shown
     /// at it. What the last writer wrote but nobody had called durable when it died is not in it; opening the
     /// log for writing settles that.
     ///
@@ -84,7 +84,7 @@ impl Options {
     /// ```
     ///
     /// # Errors
-    /// As [`Log::backup`]; `NotFound`; `Unsupported` if a newer program wrote a part of it; `Locked` if the
+    /// As [`Log::backup`](crate::Log::backup); `NotFound`; `Unsupported` if a newer program wrote a part of it; `Locked` if the
     /// cursors change so often that no moment could be seen.
     pub fn backup(
         &self,
