@@ -77,7 +77,7 @@ pub use compact::{CompactProgress, CompactReport};
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use consume::ConsumerStream;
 pub use consume::{
-    Consumer, ConsumerOptions, CursorInfo, InFlight, Lease, Queue, QueueOptions, Start,
+    Backoff, Consumer, ConsumerOptions, CursorInfo, InFlight, Lease, Queue, QueueOptions, Start,
 };
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::{Producer, RecordRef};

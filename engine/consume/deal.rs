@@ -7,7 +7,14 @@
 //!
 //! Called by `queue`, `later` and `lease`; calls `position`.
 
-use super::{bell::Bell, held::Held, options::QueueOptions, position::Hand, standing::Tracked};
+use super::{
+    bell::Bell,
+    handed::{Dealt, Handed},
+    held::Held,
+    options::QueueOptions,
+    position::Hand,
+    standing::Tracked,
+};
 use crate::{
     error::Result,
     read::{Record, TailReader},
@@ -23,14 +30,17 @@ pub(super) struct Dealer {
     state: Mutex<State>,
 }
 
-struct State {
+pub(super) struct State {
     tail: TailReader,
     /// Read, and not pending yet: there was no room.
     peeked: Option<Record>,
     /// The pending records that were read and are not done.
-    held: Held,
+    pub(super) held: Held,
     /// Those that were handed out before the queue was opened, and not read again yet.
     unread: BTreeSet<Seq>,
+    /// How many deliveries are counted ahead, and when some were counted last.
+    pub(super) ahead_max: usize,
+    pub(super) counted_at: Duration,
     /// Those who found nothing to do and wait, now and so far.
     waiting_count: usize,
     #[cfg(feature = "async")]
@@ -47,19 +57,6 @@ pub(super) enum Step {
     /// Put the one to the dead letters, and this is its round.
     Bury(Handed, u32),
     Wait(Waiting),
-}
-
-/// One record for one worker.
-pub(super) struct Dealt {
-    pub(super) record: Record,
-    pub(super) token: u64,
-    pub(super) delivery_count: u32,
-}
-
-/// Records that are on their way to a worker: what does not arrive is given back.
-pub(super) struct Handed {
-    dealer: Arc<Dealer>,
-    pub(super) dealt: Vec<Dealt>,
 }
 
 /// Somebody who waits until the log goes beyond a seq, a lease ends, or somebody rings.
@@ -92,6 +89,8 @@ impl Dealer {
             peeked: None,
             held: Held::default(),
             unread: hand.open_seqs(),
+            ahead_max: 0,
+            counted_at: Duration::ZERO,
             waiting_count: 0,
             #[cfg(feature = "async")]
             waited_count: 0,
@@ -110,14 +109,18 @@ impl Dealer {
         self.hand.log.core().dir().vfs().monotonic()
     }
 
+    fn now_ms(&self) -> i64 {
+        self.hand.log.core().dir().vfs().unix_time_ms()
+    }
+
     /// Finds up to `max` records that nobody has, and leases them without an end.
     pub(super) fn step(self: &Arc<Self>, max: usize) -> Result<Step> {
-        let now = self.now();
+        let (now, now_ms) = (self.now(), self.now_ms());
         let (mut dealt, mut dropped) = (Vec::new(), Vec::new());
         let mut state = self.state.lock();
         let room = (self.options.in_flight_max).saturating_sub(state.held.expire(now).1);
         while dealt.len() < room.min(max) {
-            let seq = match self.find(&mut state, &mut dropped) {
+            let seq = match self.find(&mut state, &mut dropped, now_ms) {
                 Ok(Some(seq)) => seq,
                 Err(error) if dealt.is_empty() => return Err(error),
                 Ok(None) | Err(_) => break, // An error is told again by the next call.
@@ -129,11 +132,12 @@ impl Dealer {
             }
             dealt.extend(state.held.lease(seq));
             if doomed {
-                return Ok(Step::Bury(self.handed(dealt), round));
+                return Ok(Step::Bury(self.handed(dealt, Vec::new()), round));
             }
         }
         if !dealt.is_empty() {
-            return Ok(Step::Deliver(self.handed(dealt)));
+            let ahead = self.ahead(&mut state, &mut dropped, &dealt, (now, now_ms));
+            return Ok(Step::Deliver(self.handed(dealt, ahead)));
         }
         state.waiting_count += 1;
         #[cfg(feature = "async")]
@@ -149,30 +153,60 @@ impl Dealer {
                 None if room > 0 => state.tail.next_seq(),
                 _ => Seq::MAX,
             },
-            lease_left: state.held.next_end(now),
+            lease_left: state.next_change(now, now_ms),
             seen: self.bell.rings(),
         }))
     }
 
-    fn handed(self: &Arc<Self>, dealt: Vec<Dealt>) -> Handed {
+    /// Begins the terms of leases, whose deliveries are counted. Of records that were acknowledged
+    /// meanwhile, by a worker that had them before, the count becomes 0.
+    pub(super) fn begin(&self, dealt: &mut [Dealt], counts: &[u32]) {
+        let end = self.now().saturating_add(self.options.lease);
+        let mut state = self.state.lock();
+        for (dealt, count) in dealt.iter_mut().zip(counts) {
+            let valid = state.held.set_end(dealt.record.seq(), dealt.token, end);
+            dealt.delivery_count = if valid { *count } else { 0 };
+        }
+        // Whoever waits knows of no such end yet.
+        self.changed(state);
+    }
+
+    fn handed(self: &Arc<Self>, dealt: Vec<Dealt>, ahead: Vec<Seq>) -> Handed {
         let dealer = self.clone();
-        Handed { dealer, dealt }
+        Handed {
+            dealer,
+            dealt,
+            ahead,
+        }
     }
 
     /// A record that nobody has and that is not done; what turns out to be done is put to `dropped`.
-    fn find(&self, state: &mut State, dropped: &mut Vec<Record>) -> Result<Option<Seq>> {
-        while let Some(seq) = state.held.free() {
+    fn find(
+        &self,
+        state: &mut State,
+        dropped: &mut Vec<Record>,
+        now_ms: i64,
+    ) -> Result<Option<Seq>> {
+        loop {
+            let Some(seq) = state.held.free(now_ms).next() else {
+                break;
+            };
             if self.hand.open(seq).is_some() {
                 return Ok(Some(seq));
             }
             dropped.extend(state.held.remove(seq));
         }
-        self.read(state, dropped)
+        self.read(state, dropped, now_ms)
     }
 
-    /// Takes the next record that is not done from the log, and keeps track of it; `None` if there is
-    /// none by now, or no room to.
-    fn read(&self, state: &mut State, dropped: &mut Vec<Record>) -> Result<Option<Seq>> {
+    /// Takes the next record that is not done from the log, and keeps track of it; those that have to wait
+    /// are passed. `None` if there is none by now, or no room to.
+    pub(super) fn read(
+        &self,
+        state: &mut State,
+        dropped: &mut Vec<Record>,
+        now_ms: i64,
+    ) -> Result<Option<Seq>> {
         loop {
             let next = match state.peeked.take() {
                 Some(record) => Some(record),
@@ -193,8 +227,12 @@ impl Dealer {
             match self.hand.track(seq) {
                 Tracked::Done => dropped.push(record),
                 Tracked::Open => {
-                    state.held.insert(record);
-                    return Ok(Some(seq));
+                    let own_time = self.options.by_time.then(|| record.timestamp_ms());
+                    let not_before_ms = self.hand.not_before_ms(seq).max(own_time.unwrap_or(0));
+                    state.held.insert(record, not_before_ms);
+                    if not_before_ms <= now_ms {
+                        return Ok(Some(seq));
+                    }
                 }
                 Tracked::NoRoom => {
                     state.peeked = Some(record);
@@ -222,11 +260,27 @@ impl Dealer {
         self.state.lock().held.is_void(token)
     }
 
-    /// Gives the record again, now, if it is still this worker's.
-    pub(super) fn release(&self, seq: Seq, token: u64) {
+    /// Gives the record again after a delay, if it is still this worker's; whether it is. Not stored yet.
+    pub(super) fn release(&self, seq: Seq, token: u64, delay: Duration) -> bool {
+        let delay_ms = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+        let not_before_ms = match delay_ms {
+            0 => 0,
+            delay_ms => self.now_ms().saturating_add(delay_ms),
+        };
         let mut state = self.state.lock();
-        state.held.release(seq, token);
+        let own = state.held.release(seq, token, not_before_ms);
+        if own {
+            self.hand.wait_until(seq, not_before_ms);
+        }
         self.changed(state);
+        own
+    }
+
+    /// The same after the delay that the options say.
+    pub(super) fn back_off(&self, seq: Seq, token: u64, delivery_count: u32) {
+        let random = self.hand.log.core().dir().vfs().random();
+        let delay = self.options.backoff.after(delivery_count, random);
+        self.release(seq, token, delay);
     }
 
     /// Begins the term anew, if the record is still this worker's.
@@ -277,8 +331,8 @@ impl Dealer {
         self.state.lock().watched = false;
     }
 
-    /// Ends the leases whose time is over, and rings if there are any; gives the number of rings and how
-    /// long the next lease lasts. `None` once nobody waits.
+    /// Ends the leases whose time is over, and rings if a record is there to be had; gives the number of
+    /// rings and how long it is until the next one may be. `None` once nobody waits.
     #[cfg(feature = "async")]
     pub(super) fn watch_on(&self) -> Option<(u64, Option<Duration>)> {
         let now = self.now();
@@ -288,8 +342,10 @@ impl Dealer {
             return None;
         }
         let (ended_count, _) = state.held.expire(now);
-        let left = state.held.next_end(now);
-        if ended_count > 0 {
+        let now_ms = self.now_ms();
+        let is_due = state.held.free(now_ms).next().is_some();
+        let left = state.next_change(now, now_ms);
+        if ended_count > 0 || is_due {
             self.changed(state);
         }
         Some((self.bell.rings(), left))
@@ -305,41 +361,11 @@ impl Dealer {
     }
 }
 
-impl Handed {
-    pub(super) fn seqs(&self) -> Vec<Seq> {
-        self.dealt.iter().map(|it| it.record.seq()).collect()
-    }
-
-    /// Begins the terms of the leases, whose deliveries are counted. Not of records that were
-    /// acknowledged meanwhile, by a worker that had them before.
-    pub(super) fn begin(mut self, counts: &[u32]) -> Vec<Dealt> {
-        let dealer = &self.dealer;
-        let end = dealer.now().saturating_add(dealer.options.lease);
-        let mut state = dealer.state.lock();
-        for (dealt, count) in self.dealt.iter_mut().zip(counts) {
-            let valid = state.held.set_end(dealt.record.seq(), dealt.token, end);
-            dealt.delivery_count = if valid { *count } else { 0 };
-        }
-        // Whoever waits knows of no such end yet.
-        dealer.changed(state);
-        let mut dealt = mem::take(&mut self.dealt);
-        dealt.retain(|it| it.delivery_count > 0);
-        dealt
-    }
-
-    /// Its only record is done: it is among the dead letters, and that is stored.
-    pub(super) fn buried(mut self) {
-        for dealt in mem::take(&mut self.dealt) {
-            self.dealer.done(dealt.record.seq(), dealt.token);
-        }
-    }
-}
-
-impl Drop for Handed {
-    fn drop(&mut self) {
-        for dealt in &self.dealt {
-            self.dealer.release(dealt.record.seq(), dealt.token);
-        }
+impl State {
+    /// How long it is until a lease ends, or the time of a record comes that waits for it.
+    fn next_change(&self, now: Duration, now_ms: i64) -> Option<Duration> {
+        let ends = [self.held.next_end(now), self.held.next_due(now_ms)];
+        ends.into_iter().flatten().min()
     }
 }
 

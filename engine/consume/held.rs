@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: a record has one lease at a time. One whose end is not known yet never ends by itself.
 
-use super::deal::{Dealt, InFlight};
+use super::{deal::InFlight, handed::Dealt};
 use crate::{read::Record, types::Seq};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -21,6 +21,8 @@ pub(super) struct Held {
 struct HeldRecord {
     record: Record,
     lease: Option<Term>,
+    /// Nobody gets it before, by the clock on the wall.
+    not_before_ms: i64,
 }
 
 /// Whose it is, and until when by the clock of the file system.
@@ -31,10 +33,13 @@ struct Term {
 }
 
 impl Held {
-    pub(super) fn insert(&mut self, record: Record) {
-        let lease = None;
-        self.records
-            .insert(record.seq(), HeldRecord { record, lease });
+    pub(super) fn insert(&mut self, record: Record, not_before_ms: i64) {
+        let held = HeldRecord {
+            not_before_ms,
+            lease: None,
+            record,
+        };
+        self.records.insert(held.record.seq(), held);
     }
 
     pub(super) fn remove(&mut self, seq: Seq) -> Option<Record> {
@@ -60,10 +65,26 @@ impl Held {
         token < self.first_token
     }
 
-    /// The first record that nobody has.
-    pub(super) fn free(&self) -> Option<Seq> {
-        let free = self.records.iter().find(|(_, held)| held.lease.is_none());
+    /// The records that nobody has and that wait for no time to come.
+    pub(super) fn free(&self, now_ms: i64) -> impl Iterator<Item = Seq> {
+        let is_free = move |held: &HeldRecord| held.lease.is_none() && held.not_before_ms <= now_ms;
+        let free = self.records.iter().filter(move |(_, held)| is_free(held));
         free.map(|(seq, _)| *seq)
+    }
+
+    /// How long it is until the next of those that wait for their time.
+    pub(super) fn next_due(&self, now_ms: i64) -> Option<Duration> {
+        let waiting = self.records.values().filter(|held| held.lease.is_none());
+        let due = waiting
+            .map(|held| held.not_before_ms)
+            .filter(|due| *due > now_ms);
+        let left = due.min()?.saturating_sub(now_ms);
+        Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+
+    pub(super) fn bytes_of(&self, seq: Seq) -> usize {
+        let record = self.records.get(&seq).map(|held| &held.record);
+        record.map_or(0, |record| record.len())
     }
 
     /// Leases a record, without an end.
@@ -86,11 +107,11 @@ impl Held {
             .is_some()
     }
 
-    /// Ends a lease, if it is not over.
-    pub(super) fn release(&mut self, seq: Seq, token: u64) {
-        if let Some(held) = self.leased(seq, token) {
-            held.lease = None;
-        }
+    /// Ends a lease, if it is not over; whether it was not. Nobody gets the record before a time.
+    pub(super) fn release(&mut self, seq: Seq, token: u64, not_before_ms: i64) -> bool {
+        let held = self.leased(seq, token);
+        held.map(|held| (held.lease, held.not_before_ms) = (None, not_before_ms))
+            .is_some()
     }
 
     fn leased(&mut self, seq: Seq, token: u64) -> Option<&mut HeldRecord> {

@@ -69,7 +69,8 @@ impl Queue {
             let waiting = match dealer.step(max)? {
                 Step::Deliver(handed) => {
                     let (position, seqs) = (position(), handed.seqs());
-                    let counts = core.later(move || position.count(&seqs)).await?;
+                    let ahead = handed.ahead.clone();
+                    let counts = core.later(move || position.count(&seqs, &ahead)).await?;
                     match dealer.leases(handed, &counts) {
                         none if none.is_empty() => continue,
                         leases => return Ok(leases),

@@ -3,7 +3,7 @@
 //! INVARIANT: it ends exactly once, by an acknowledgement or by giving the record back; dropping it
 //! gives back.
 
-use super::deal::{Dealer, Dealt};
+use super::{deal::Dealer, handed::Dealt};
 use crate::{
     append::{AppendOptions, NewRecord},
     error::{Error, ErrorKind, Op, Place, Result},
@@ -11,9 +11,10 @@ use crate::{
     sync::Arc,
     types::Seq,
 };
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, time::Duration};
 
-/// A record to work on; from [`Queue::next`](crate::Queue::next). Dropping it gives the record again.
+/// A record to work on; from [`Queue::next`](crate::Queue::next). Dropping it gives the record again, after
+/// the [back-off](crate::QueueOptions::backoff).
 #[must_use = "a lease that is dropped gives its record again"]
 pub struct Lease {
     pub(super) dealer: Arc<Dealer>,
@@ -84,9 +85,41 @@ impl Lease {
         appended
     }
 
-    /// Gives the record again, now. It changes nothing if the lease is over.
-    pub fn release(self) {
-        drop(self);
+    /// Gives the record again, now, whatever the back-off is. It changes nothing if the lease is over.
+    pub fn release(mut self) {
+        self.give_back(Duration::ZERO);
+    }
+
+    /// Gives the record again after a delay; durable when it returns. The records behind it do not wait. It
+    /// changes nothing if the lease is over.
+    ///
+    /// ```
+    /// use cairnlog::{Log, QueueOptions};
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// log.append_batch(["call them", "call the others"])?;
+    /// let calls = log.consumer("calls")?.into_queue(QueueOptions::new())?;
+    /// let busy = calls.next()?.expect("there is one");
+    /// busy.release_after(Duration::from_secs(600))?;
+    /// let other = calls.next()?.expect("there is another");
+    /// assert_eq!(&other.record()[..], b"call the others");
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ack`](Self::ack).
+    pub fn release_after(mut self, delay: Duration) -> Result<()> {
+        match self.give_back(delay) {
+            true => self.dealer.hand.stored(),
+            false => Ok(()),
+        }
+    }
+
+    fn give_back(&mut self, delay: Duration) -> bool {
+        self.over = true;
+        let seq = self.record().seq();
+        self.dealer.release(seq, self.dealt.token, delay)
     }
 
     /// Begins the time of the lease anew. False if it is over: another worker may have the record.
@@ -122,8 +155,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if !self.over {
-            let seq = self.record().seq();
-            self.dealer.release(seq, self.dealt.token);
+            let (seq, token) = (self.record().seq(), self.dealt.token);
+            self.dealer.back_off(seq, token, self.dealt.delivery_count);
         }
     }
 }

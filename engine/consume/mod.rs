@@ -1,9 +1,9 @@
 //! The journeys of consuming: a cursor with a consumer reads on where it left off, and a queue deals
 //! the records out to many workers.
 //!
-//! Rooms: `options` what can be asked for, `standing` where a cursor is, `position` one in use, `output`
-//! records that move it, `bell` waiting, `consumer` and `stream` one reader; `deal` and `held` who has
-//! which record, `letters` those that nobody gets done, `lease`, `queue` and `later` many workers, as
+//! Rooms: `options` what can be asked for, `standing` where a cursor is, `position` one in use, `count` and `ahead`
+//! deliveries, `output` records that move it, `bell` waiting, `consumer` and `stream` one reader; `deal`, `handed` and `held` who has
+//! which record, `letters` those that nobody gets done, `backoff` how long they wait, `lease`, `queue` and `later` many workers, as
 //! threads and as tasks.
 //!
 //! INVARIANTS: a record is given again until it was acknowledged; what is acknowledged is durable
@@ -12,9 +12,13 @@
 //!
 //! Called by applications; calls `Log`, whose client it is, and cursor.
 
+mod ahead;
+mod backoff;
 mod bell;
 mod consumer;
+mod count;
 mod deal;
+mod handed;
 mod held;
 #[cfg(feature = "async")]
 mod later;
@@ -28,6 +32,7 @@ mod standing;
 #[cfg(feature = "async")]
 mod stream;
 
+pub use backoff::Backoff;
 pub use consumer::Consumer;
 pub use deal::InFlight;
 pub use lease::Lease;

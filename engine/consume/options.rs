@@ -1,5 +1,6 @@
 //! What can be asked of consumers and queues, and what can be told of cursors.
 
+use super::Backoff;
 use crate::{
     error::{Defect, Error, ErrorKind, Op, Result},
     format::cursor::PENDING_MAX,
@@ -7,6 +8,10 @@ use crate::{
     types::Seq,
 };
 use std::time::Duration;
+
+/// Five tries take three seconds.
+const BACKOFF: Backoff =
+    Backoff::exponential(Duration::from_millis(200), Duration::from_secs(60)).jitter(20);
 
 /// Where a new cursor starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,6 +95,8 @@ pub struct QueueOptions {
     pub(super) lease: Duration,
     pub(super) deliveries_max: u32,
     pub(super) in_flight_max: usize,
+    pub(super) backoff: Backoff,
+    pub(super) by_time: bool,
     pub(super) dead_letters: Option<Log>,
 }
 
@@ -99,13 +106,16 @@ impl Default for QueueOptions {
             lease: Duration::from_secs(30),
             deliveries_max: 5,
             in_flight_max: 1024,
+            backoff: BACKOFF,
+            by_time: false,
             dead_letters: None,
         }
     }
 }
 
 impl QueueOptions {
-    /// Leases of 30 s, at most 1,024 at a time, no log for dead letters.
+    /// Leases of 30 s, at most 1,024 at a time, a back-off from 200 ms to a minute, no log for dead
+    /// letters.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -136,6 +146,42 @@ impl QueueOptions {
         self
     }
 
+    /// How long a record whose lease is dropped waits until it is handed out again; those behind it do not.
+    /// It is stored with whatever the queue stores next. One whose lease ends by its time has waited long
+    /// enough, and [`release`](crate::Lease::release) gives it again at once. Default: 200 ms after the first
+    /// delivery, twice as long after each further one, a minute at most, by up to a fifth shorter.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Whether a record is handed out only once its own time has come, by the machine's clock: who appends
+    /// a job to be done later gives it that time ([`NewRecord::timestamp_ms`](crate::NewRecord::timestamp_ms)).
+    /// Those behind it do not wait; it counts among the 4,096 that are kept track of, and is kept in memory.
+    /// Default: no. There are no priorities: a log has one order, and urgent jobs go into a log of their own.
+    ///
+    /// ```
+    /// use cairnlog::{AppendOptions, Log, NewRecord, QueueOptions};
+    /// use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    /// let later_ms = (now + Duration::from_secs(3600)).as_millis() as i64;
+    /// let later = NewRecord::value("in an hour").timestamp_ms(later_ms);
+    /// log.append_with(later, &AppendOptions::new())?;
+    /// log.append("now")?;
+    /// let jobs = log.consumer("jobs")?.into_queue(QueueOptions::new().by_time(true))?;
+    /// let job = jobs.next()?.expect("there is one");
+    /// assert_eq!(&job.record()[..], b"now");
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn by_time(mut self, by_time: bool) -> Self {
+        self.by_time = by_time;
+        self
+    }
+
     /// The log that takes the records which were handed out too often: key, value and time, and a
     /// [`Producer`](crate::Producer) of which `number` is the record's seq here. Not the queue's own.
     ///
@@ -146,6 +192,12 @@ impl QueueOptions {
     pub fn dead_letters(mut self, log: &Log) -> Self {
         self.dead_letters = Some(log.clone());
         self
+    }
+
+    /// Whether a delivery may be counted before it comes. Not where one that is counted, and after a crash
+    /// not known to have come, would be the last.
+    pub(super) fn counts_ahead(&self) -> bool {
+        !self.is_doomed(1)
     }
 
     /// Whether a record that was handed out so often goes to the dead letters.

@@ -6,14 +6,15 @@
 //! file that has its change in it. So the file never counts a move that is in flight, and many
 //! acknowledgements share one write.
 //!
-//! Rooms: this file the position and its file, `output` records that move it, `standing` what it consists of.
+//! Rooms: this file the position and how it is stored, `count` deliveries, `output` records that move it,
+//! `standing` what it consists of.
 
 use super::standing::{Standing, Tracked};
 use crate::{
     append::cursor_place,
     cursor::Users,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::cursor::{CursorFile, ROUND_MAX},
+    format::cursor::CursorFile,
     log::Log,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
@@ -21,7 +22,12 @@ use crate::{
     },
     types::Seq,
 };
-use std::{any::Any, collections::BTreeSet, fmt, ops::Deref};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Deref,
+};
 
 /// A cursor that somebody uses, or of which something is still on its way to the disk.
 pub(super) struct Position {
@@ -42,6 +48,8 @@ pub(super) struct State {
     /// Counts changes, and those that are durable.
     pub(super) version: u64,
     pub(super) durable_version: u64,
+    /// Records whose next delivery is counted already, and the version that has it.
+    pub(super) ahead: BTreeMap<Seq, u64>,
     /// Whether somebody writes.
     pub(super) writing: bool,
     /// Whether the cursor was deleted: then nothing is written any more.
@@ -93,6 +101,7 @@ impl Position {
                 standing: Standing::new(file),
                 version: 0,
                 durable_version: 0,
+                ahead: BTreeMap::new(),
                 writing: false,
                 gone: false,
             }),
@@ -155,7 +164,7 @@ impl Position {
 
     /// How often a pending record was handed out, and its round; `None` if it is not open any more.
     pub(super) fn open(&self, seq: Seq) -> Option<(u32, u32)> {
-        self.state.lock().standing.open(seq)
+        self.state.lock().open(seq)
     }
 
     /// Makes a record pending, if it is not done and there is room.
@@ -174,6 +183,7 @@ impl Position {
     pub(super) fn set(&self, seq: Seq) -> Result<()> {
         self.check_seq(seq)?;
         let mut state = self.state.lock();
+        state.ahead.clear();
         state.standing.set(seq);
         state.version += 1;
         Ok(())
@@ -193,32 +203,20 @@ impl Position {
     /// A pending record is done. Not stored yet.
     pub(super) fn done(&self, seq: Seq) {
         let mut state = self.state.lock();
+        state.ahead.remove(&seq);
         let changed = state.standing.done(seq);
         state.version += u64::from(changed);
-    }
-
-    /// Counts a delivery of each of these, durably; gives how often each was handed out, 0 for what is
-    /// not open any more.
-    pub(super) fn count(&self, seqs: &[Seq]) -> Result<Vec<u32>> {
-        let vfs = self.log.core().dir().vfs();
-        let draw = |_| u32::try_from(vfs.random() & u64::from(ROUND_MAX)).unwrap_or_default();
-        let rounds: Vec<u32> = seqs.iter().map(draw).collect();
-        let mut state = self.state.lock();
-        let count = |(seq, round): (&Seq, u32)| state.standing.count(*seq, round.max(1));
-        let counts: Vec<u32> = seqs.iter().zip(rounds).map(count).collect();
-        state.version += 1;
-        let stored = self.store(state);
-        if stored.is_err() {
-            let mut state = self.state.lock();
-            seqs.iter().for_each(|seq| state.standing.uncount(*seq));
-        }
-        stored.map(|()| counts)
     }
 
     /// Makes everything durable that was changed by now. After an error it is in force here, and stored
     /// with the next.
     pub(super) fn stored(&self) -> Result<()> {
-        self.store(self.state.lock())
+        self.stored_as_of(self.state.lock())
+    }
+
+    pub(super) fn stored_as_of(&self, state: MutexGuard<'_, State>) -> Result<()> {
+        let version = state.version;
+        self.store(state, version)
     }
 
     /// Has the log's worker store what was changed, if it was, for who does not wait.
@@ -242,7 +240,7 @@ impl Position {
         let mut state = self.state.lock();
         edit(&mut state.standing);
         state.version += 1;
-        self.store(state)
+        self.stored_as_of(state)
     }
 
     /// Only what is durable may be passed.
@@ -295,9 +293,8 @@ impl Position {
         cursor_place(self.id)
     }
 
-    /// Waits until the file has what is in the state now; writes it if nobody else does.
-    fn store<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<()> {
-        let wanted = state.version;
+    /// Waits until what a version has is durable; writes it if nobody else does.
+    pub(super) fn store<'a>(&'a self, mut state: MutexGuard<'a, State>, wanted: u64) -> Result<()> {
         loop {
             state = self.wait_until_idle(state);
             if state.durable_version >= wanted {

@@ -4,7 +4,8 @@
 
 use super::{
     bell::Bell,
-    deal::{Dealer, Handed, InFlight, Step, Waiting},
+    deal::{Dealer, InFlight, Step, Waiting},
+    handed::Handed,
     lease::Lease,
     options::QueueOptions,
     position::Hand,
@@ -186,7 +187,7 @@ impl Queue {
     }
 
     fn deliver(&self, handed: Handed) -> Result<Vec<Lease>> {
-        let counts = self.dealer.hand.count(&handed.seqs())?;
+        let counts = self.dealer.hand.count(&handed.seqs(), &handed.ahead)?;
         Ok(self.dealer.leases(handed, &counts))
     }
 

@@ -48,20 +48,19 @@ struct Delivery {
     count: u32,
     acked: bool,
     round: u32,
+    not_before_ms: i64,
 }
 
 impl Standing {
     pub(super) fn new(mut file: CursorFile) -> Self {
         let pending = std::mem::take(&mut file.pending).into_iter().map(|it| {
-            let (count, acked, round) = (it.delivery_count, it.acked, it.round);
-            (
-                it.seq,
-                Delivery {
-                    count,
-                    acked,
-                    round,
-                },
-            )
+            let delivery = Delivery {
+                count: it.delivery_count,
+                acked: it.acked,
+                round: it.round,
+                not_before_ms: it.not_before_ms,
+            };
+            (it.seq, delivery)
         });
         let pending: BTreeMap<Seq, Delivery> = pending.collect();
         let last = pending.keys().next_back();
@@ -118,6 +117,7 @@ impl Standing {
         };
         self.changed.seqs.insert(seq);
         delivery.count = delivery.count.saturating_add(1);
+        delivery.not_before_ms = 0;
         if delivery.round == 0 {
             delivery.round = round;
         }
@@ -136,14 +136,35 @@ impl Standing {
         self.changed.seqs.insert(seq);
     }
 
+    /// When an open record may be handed out, if it has to wait.
+    pub(super) fn not_before_ms(&self, seq: Seq) -> i64 {
+        self.pending.get(&seq).map_or(0, |it| it.not_before_ms)
+    }
+
+    /// Has an open record wait, or wait no more. Whether that is new.
+    pub(super) fn wait_until(&mut self, seq: Seq, not_before_ms: i64) -> bool {
+        let open = self.pending.get_mut(&seq).filter(|it| !it.acked);
+        let Some(delivery) = open.filter(|it| it.not_before_ms != not_before_ms) else {
+            return false;
+        };
+        delivery.not_before_ms = not_before_ms;
+        self.changed.seqs.insert(seq);
+        true
+    }
+
     /// Makes a record pending, if it is not done and there is room.
     pub(super) fn track(&mut self, seq: Seq) -> Tracked {
         match self.pending.get(&seq) {
             Some(delivery) if delivery.acked => Tracked::Done,
             None if seq < self.seq => Tracked::Done,
             None if self.pending.len() >= PENDING_MAX => Tracked::NoRoom,
-            _ => {
-                self.pending.entry(seq).or_default();
+            known => {
+                if known.is_none() {
+                    // Also one that waits for its time: what is stored without it, and has a later one, would
+                    // say that it is gone.
+                    self.changed.seqs.insert(seq);
+                    self.pending.insert(seq, Delivery::default());
+                }
                 self.taken_seq = self.taken_seq.max(seq + 1);
                 Tracked::Open
             }
@@ -244,6 +265,10 @@ impl Delivery {
             acked: self.acked,
             done_by_move: by_move == Some(seq),
             round: self.round,
+            not_before_ms: match self.acked {
+                true => 0,
+                false => self.not_before_ms,
+            },
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::{
 pub const CURSOR_BYTES: usize = 88;
 /// The size of the entry of one pending record in bytes.
 pub const PENDING_BYTES: usize = 16;
+/// The size of an entry where one of the pending records waits for its time, in bytes.
+pub const WAITING_BYTES: usize = 24;
 /// The longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// The most pending records.
@@ -64,6 +66,8 @@ pub struct Pending {
     /// A number drawn when it was handed out first, at most [`ROUND_MAX`]; 0 if it is not stated. Once
     /// the cursor was set back the record has another.
     pub round: u32,
+    /// Not before this time is it handed out again, in milliseconds since 1970; 0: at once.
+    pub not_before_ms: i64,
 }
 
 /// Whether a cursor may have this name.
@@ -80,8 +84,16 @@ impl CursorFile {
         debug_assert!(self.pending.len() <= PENDING_MAX, "limit not checked");
         let name_bytes = u16::try_from(self.name.len()).unwrap_or(u16::MAX);
         let pending_count = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
-        let mut out =
-            Vec::with_capacity(CURSOR_BYTES + self.name.len() + self.pending.len() * PENDING_BYTES);
+        let pending_bytes = Pending::entry_bytes(&self.pending);
+        // 0 stands for the size of version 1.
+        let stated = if pending_bytes == PENDING_BYTES {
+            0
+        } else {
+            pending_bytes
+        };
+        let stated = u16::try_from(stated).unwrap_or(u16::MAX);
+        let list_bytes = self.pending.len() * pending_bytes;
+        let mut out = Vec::with_capacity(CURSOR_BYTES + self.name.len() + list_bytes);
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&name_bytes.to_le_bytes());
@@ -93,13 +105,13 @@ impl CursorFile {
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.updated_ms.to_le_bytes());
         out.extend_from_slice(&(if self.holds { HOLDS } else { 0 }).to_le_bytes());
-        out.extend_from_slice(&0u16.to_le_bytes()); // entries of the size of version 1
+        out.extend_from_slice(&stated.to_le_bytes());
         out.extend_from_slice(&pending_count.to_le_bytes());
         out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&[0; 4]); // the checksum, once all else is there
         out.extend_from_slice(self.name.as_bytes());
         for pending in &self.pending {
-            pending.write(&mut out);
+            pending.write(&mut out, pending_bytes);
         }
         seal(&mut out);
         out
@@ -184,10 +196,21 @@ impl CursorFile {
 }
 
 impl Pending {
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    /// The size of each entry of a list, in bytes.
+    pub(super) fn entry_bytes(list: &[Self]) -> usize {
+        match list.iter().any(|pending| pending.not_before_ms != 0) {
+            true => WAITING_BYTES,
+            false => PENDING_BYTES,
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>, entry_bytes: usize) {
         out.extend_from_slice(&self.seq.to_le_bytes());
         out.extend_from_slice(&self.delivery_count.to_le_bytes());
         out.extend_from_slice(&self.flags().to_le_bytes());
+        if entry_bytes >= WAITING_BYTES {
+            out.extend_from_slice(&self.not_before_ms.to_le_bytes());
+        }
     }
 
     pub(super) fn read(bytes: &[u8]) -> Self {
@@ -198,6 +221,10 @@ impl Pending {
             acked: flags & ACKED != 0,
             done_by_move: flags & DONE_BY_MOVE != 0,
             round: flags >> ROUND_SHIFT,
+            not_before_ms: match bytes.len() >= WAITING_BYTES {
+                true => i64_at(bytes, 16),
+                false => 0,
+            },
         }
     }
 

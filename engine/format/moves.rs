@@ -35,7 +35,7 @@ impl Move {
     /// Its size as stored, in bytes.
     #[must_use]
     pub fn entry_bytes(&self) -> usize {
-        MOVE_BYTES + self.pending.len() * PENDING_BYTES
+        MOVE_BYTES + self.pending.len() * Pending::entry_bytes(&self.pending)
     }
 
     /// Puts it behind others.
@@ -44,13 +44,19 @@ impl Move {
         let holds = if self.holds { HOLDS } else { 0 };
         let anew = if self.anew { ANEW } else { 0 };
         out.extend_from_slice(&entry_bytes.to_le_bytes());
-        out.extend_from_slice(&[0, 0]); // both parts of the size of version 1
+        let pending_bytes = Pending::entry_bytes(&self.pending);
+        // 0 stands for the sizes of version 1.
+        let words = match pending_bytes == PENDING_BYTES {
+            true => 0,
+            false => u8::try_from(pending_bytes / WORD_BYTES).unwrap_or(0),
+        };
+        out.extend_from_slice(&[0, words]);
         out.extend_from_slice(&(holds | anew).to_le_bytes());
         out.extend_from_slice(&self.cursor.to_le_bytes());
         out.extend_from_slice(&self.generation.to_le_bytes());
         out.extend_from_slice(&self.seq.to_le_bytes());
         for pending in &self.pending {
-            pending.write(out);
+            pending.write(out, pending_bytes);
         }
     }
 

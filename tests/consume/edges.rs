@@ -2,13 +2,15 @@
 
 use crate::{fill, filled, kind, lost, on, rest, sim};
 use cairnlog::{
-    AppendOptions, CompactOptions, ConsumerOptions, ErrorKind, Lease, Log, NewRecord, Queue,
-    QueueOptions,
+    AppendOptions, Backoff, CompactOptions, ConsumerOptions, ErrorKind, Lease, Log, NewRecord,
+    Queue, QueueOptions,
     vfs::sim::{Errno, Fault, FaultRule, OpKind, SyncFailure},
 };
 use std::{path::Path, time::Duration};
 
+/// What is dropped is there again at once.
 fn queue(log: &Log, options: QueueOptions) -> Queue {
+    let options = options.backoff(Backoff::none());
     log.consumer("work").unwrap().into_queue(options).unwrap()
 }
 

@@ -1,6 +1,8 @@
 //! Does a consumer get every record, once it is done never again, and do many workers share one cursor?
 
+mod ahead;
 mod cursors;
+mod delays;
 mod edges;
 #[path = "../common/gated.rs"]
 mod gated;

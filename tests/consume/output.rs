@@ -2,8 +2,8 @@
 
 use crate::{filled, kind, lost, on, sim};
 use cairnlog::{
-    AppendOptions, ErrorKind, Lease, Log, NewRecord, Options, Producer, Queue, QueueOptions,
-    Result,
+    AppendOptions, Backoff, ErrorKind, Lease, Log, NewRecord, Options, Producer, Queue,
+    QueueOptions, Result,
     vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use std::{collections::BTreeSet, time::Duration};
@@ -117,7 +117,7 @@ fn is_output_once_whoever_is_late_and_whatever_fails() {
     let consumer = log.consumer("work").unwrap();
     let term = Duration::from_secs(9);
     let dealt = consumer
-        .into_queue(QueueOptions::new().lease(term))
+        .into_queue(QueueOptions::new().lease(term).backoff(Backoff::none()))
         .unwrap();
     let mut slow = all(&dealt);
     disk.advance(term);

@@ -2,7 +2,7 @@
 
 use crate::{fill, filled, kind, on, sim};
 use cairnlog::{
-    ErrorKind, Lease, Log, Producer, Queue, QueueOptions,
+    Backoff, ErrorKind, Lease, Log, Producer, Queue, QueueOptions,
     vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind},
 };
 use std::{
@@ -13,7 +13,9 @@ use std::{
 
 const NOW: Duration = Duration::ZERO;
 
+/// What is dropped is there again at once.
 fn queue(log: &Log, options: QueueOptions) -> Queue {
+    let options = options.backoff(Backoff::none());
     log.consumer("work").unwrap().into_queue(options).unwrap()
 }
 
@@ -111,11 +113,12 @@ fn are_deliveries_and_work_done_out_of_order_known_after_a_crash() {
     let after = disk.crash_at(u64::MAX).state(&Choice::lost());
     let log = on(&after).open("/log").unwrap();
     let info = log.cursors().unwrap();
-    assert_eq!((info[0].seq, info[0].pending_count), (0, 4));
+    // With the next one, which is counted and was not handed out.
+    assert_eq!((info[0].seq, info[0].pending_count), (0, 5));
     let dealt = queue(&log, QueueOptions::new());
     let leases: Vec<Lease> = std::iter::from_fn(|| take(&dealt)).collect();
     let all: Vec<_> = leases.iter().map(told).collect();
-    assert_eq!(all, [(0, 3), (1, 2), (3, 2), (4, 1)], "record 2 is done");
+    assert_eq!(all, [(0, 3), (1, 2), (3, 2), (4, 2)], "record 2 is done");
     leases.into_iter().for_each(|lease| lease.ack().unwrap());
     assert_eq!(dealt.seq(), 5);
 }

@@ -2,7 +2,7 @@
 
 use crate::{PATIENCE, filled, gated::Gated, kind, on, sim};
 use cairnlog::{
-    AppendOptions, ErrorKind, Log, NewRecord, Queue, QueueOptions,
+    AppendOptions, Backoff, ErrorKind, Log, NewRecord, Queue, QueueOptions,
     vfs::sim::{OpKind, SimFs},
 };
 use futures_util::{FutureExt, StreamExt, future::join_all};
@@ -16,7 +16,9 @@ fn run<T>(task: impl Future<Output = T>) -> T {
     runtime.block_on(patient).expect("it hangs")
 }
 
+/// What is dropped is there again at once.
 fn queue(log: &Log, options: QueueOptions) -> Queue {
+    let options = options.backoff(Backoff::none());
     log.consumer("work").unwrap().into_queue(options).unwrap()
 }
 

@@ -448,6 +448,7 @@ fn pending(args: &Args) -> Outcome<Vec<Pending>> {
         acked: it[2] & 1 != 0,
         done_by_move: it[2] & 2 != 0,
         round: (it[2] >> 8) as u32,
+        not_before_ms: 0,
     });
     Ok(pending.collect())
 }

@@ -3,7 +3,7 @@
 use super::examples::number;
 use super::tables::{table, tables};
 use cairnlog::format::batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, encode_annex};
-use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile, PENDING_BYTES, Pending};
+use cairnlog::format::cursor::{CURSOR_BYTES, CursorFile, Pending, WAITING_BYTES};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
 use cairnlog::format::manifest::{
@@ -506,7 +506,10 @@ fn turn_over(layout: &mut Layout, name: &'static str, range: Range<usize>) {
 }
 
 fn pending() -> Layout {
-    let value = Pending::default();
+    let value = Pending {
+        not_before_ms: 1,
+        ..Pending::default()
+    };
     let encode = |it: &Pending| {
         let cursor = CursorFile {
             pending: vec![*it],
@@ -514,9 +517,10 @@ fn pending() -> Layout {
         };
         cursor.encode()[CURSOR_BYTES + 1..].to_vec()
     };
-    let mut layout = layout!(PENDING_BYTES, value, encode, {
+    let mut layout = layout!(WAITING_BYTES, value, encode, {
         "seq": |it: &mut Pending| it.seq = ALL,
         "delivery_count": |it: &mut Pending| it.delivery_count = u32::MAX,
+        "not_before_ms": |it: &mut Pending| it.not_before_ms = -2,
     });
     turn_over(&mut layout, "flags", 12..16);
     layout

@@ -4,7 +4,9 @@ use super::blocks::{blocks, file};
 use super::examples::number;
 use super::layouts::{CONTEXT, frame};
 use cairnlog::format::batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, encode_annex};
-use cairnlog::format::cursor::{CURSOR_BYTES, NAME_BYTES_MAX, PENDING_BYTES, PENDING_MAX};
+use cairnlog::format::cursor::{
+    CURSOR_BYTES, NAME_BYTES_MAX, PENDING_BYTES, PENDING_MAX, WAITING_BYTES,
+};
 use cairnlog::format::footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_STEP_BYTES};
 use cairnlog::format::header::HEADER_BYTES;
 use cairnlog::format::manifest::{FRAMES_END_MAX, MANIFEST_BYTES, SEALED_MAX};
@@ -288,6 +290,10 @@ pub fn check_costs(spec: &str) -> Outcome {
         (
             "A pending record in it".to_owned(),
             format!("+ {PENDING_BYTES}"),
+        ),
+        (
+            "Pending records of which one waits".to_owned(),
+            format!("+ {WAITING_BYTES}"),
         ),
         (
             format!(
