@@ -66,10 +66,10 @@ mod upkeep;
 mod verify;
 pub mod vfs;
 
+pub use append::{AppendOptions, NewRecord, Ticket};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
-pub use append::AppendSink;
-pub use append::{AppendOptions, NewRecord, Ticket};
+pub use append::{AppendSink, SinkItem, SinkRecord};
 pub use backup::{BackupOptions, BackupReport};
 pub use catalog::InterruptHandle;
 pub use compact::{CompactProgress, CompactReport};

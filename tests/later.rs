@@ -5,7 +5,7 @@
 mod unchanged;
 
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Reader,
+    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Reader, SinkRecord,
     vfs::{
         Access, RealFs, Vfs, VfsFile,
         sim::{Errno, Fault, FaultRule, OpKind, SimFs},
@@ -175,6 +175,39 @@ fn does_a_sink_hold_back_and_keep_the_order() {
         }
         assert!(scan.next().await.is_none());
     });
+}
+
+/// Every item of a sink was a value, appended in one way: a log with keys had no use for one.
+#[test]
+fn does_a_sink_take_records_and_go_on_after_one_that_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Log::options().segment_bytes(8192).record_bytes_max(1000);
+    let log = options.open(dir.path().join("log")).unwrap();
+    let by = |number| {
+        let (id, epoch) = (7, 1);
+        AppendOptions::new().producer(Producer { id, epoch, number })
+    };
+    run(async {
+        let mut sink = log.sink(AppendOptions::new());
+        let own_time = SinkRecord::keyed("pears", "3").timestamp_ms(1234);
+        sink.feed(own_time.options(by(1))).await.unwrap();
+        sink.feed(SinkRecord::keyed("pears", "3").options(by(1)))
+            .await
+            .unwrap();
+        sink.feed(SinkRecord::value(vec![0; 2000])).await.unwrap();
+        let error = sink.feed(SinkRecord::tombstone("pears")).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        // What the error was told instead of is not taken.
+        sink.send(SinkRecord::tombstone("pears")).await.unwrap();
+        sink.send(SinkRecord::value("last")).await.unwrap();
+    });
+    let shown: Vec<_> = log.scan(..).unwrap().map(Result::unwrap).collect();
+    let parts = |at: usize| (shown[at].key(), shown[at].value());
+    assert_eq!(shown.len(), 3, "a repeat is there once");
+    assert_eq!(parts(0), (Some(&b"pears"[..]), Some(&b"3"[..])));
+    assert_eq!(shown[0].timestamp_ms(), 1234);
+    assert_eq!(parts(1), (Some(&b"pears"[..]), None));
+    assert_eq!(parts(2), (None, Some(&b"last"[..])));
 }
 
 /// What a sink took and was not flushed is appended when it is dropped; an append that was never

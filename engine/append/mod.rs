@@ -30,6 +30,8 @@ mod group;
 mod groups;
 mod held;
 #[cfg(feature = "async")]
+mod item;
+#[cfg(feature = "async")]
 mod later;
 mod lead;
 mod ledger;
@@ -52,6 +54,8 @@ mod timing;
 mod waiting;
 mod worker;
 
+#[cfg(feature = "async")]
+pub use item::{SinkItem, SinkRecord};
 pub use record::{AppendOptions, NewRecord};
 #[cfg(feature = "async")]
 pub use sink::AppendSink;

@@ -1,6 +1,6 @@
 //! Appending as a sink, with back-pressure.
 
-use super::{AppendOptions, Core, NewRecord, Ticket};
+use super::{AppendOptions, Core, Ticket, item::SinkItem};
 use crate::{
     error::{Error, Result},
     sync::Arc,
@@ -17,11 +17,13 @@ use std::{
 /// Appends that may be on their way at once.
 const IN_FLIGHT_MAX: usize = 1024;
 
-/// Appends every item as a value; from [`Log::sink`](crate::Log::sink).
+/// Appends every item, as a value or as it says itself ([`SinkRecord`](crate::SinkRecord)); from
+/// [`Log::sink`](crate::Log::sink).
 ///
 /// It takes an item when the queue has room for one, so a producer that runs ahead is slowed and
-/// memory stays bounded. Flushing waits until all items are at the level that was asked for; the first
-/// that failed is told by the call after. Dropping it takes nothing back: what it accepted is
+/// memory stays bounded. Flushing waits until all items are at the level that was asked for. One that
+/// failed is told by the call after, each by one call, and is not in the log; the sink goes on with the next, as
+/// long as the log takes appends. Dropping it takes nothing back: what it accepted is
 /// appended, for which the drop of an unflushed sink may wait for room for one item.
 ///
 /// ```
@@ -37,7 +39,7 @@ const IN_FLIGHT_MAX: usize = 1024;
 /// # Ok::<(), cairnlog::Error>(()) }).unwrap();
 /// ```
 #[must_use = "a sink does nothing unless items are sent to it"]
-pub struct AppendSink<T: AsRef<[u8]>> {
+pub struct AppendSink<T: SinkItem> {
     core: Arc<Core>,
     how: AppendOptions,
     /// Accepted and not queued yet.
@@ -49,9 +51,9 @@ pub struct AppendSink<T: AsRef<[u8]>> {
 }
 
 // Nothing in it is pinned.
-impl<T: AsRef<[u8]>> Unpin for AppendSink<T> {}
+impl<T: SinkItem> Unpin for AppendSink<T> {}
 
-impl<T: AsRef<[u8]>> AppendSink<T> {
+impl<T: SinkItem> AppendSink<T> {
     pub(crate) fn new(core: Arc<Core>, how: AppendOptions) -> Self {
         Self {
             core,
@@ -66,9 +68,9 @@ impl<T: AsRef<[u8]>> AppendSink<T> {
         let Some(item) = &self.slot else {
             return Poll::Ready(Ok(()));
         };
-        let records = [NewRecord::value(item)];
-        let (core, how) = (&self.core, &self.how);
-        let ticket = ready!(core.poll_submit(context, &records, how, &mut self.tried));
+        let how = item.options().unwrap_or(&self.how);
+        let tried = &mut self.tried;
+        let ticket = ready!((self.core).poll_submit(context, &[item.record()], how, tried));
         // Refused or queued, it is accounted for.
         (self.slot, self.tried) = (None, false);
         self.tickets.push_back(ticket?);
@@ -89,7 +91,7 @@ impl<T: AsRef<[u8]>> AppendSink<T> {
     }
 }
 
-impl<T: AsRef<[u8]>> Sink<T> for AppendSink<T> {
+impl<T: SinkItem> Sink<T> for AppendSink<T> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -113,19 +115,19 @@ impl<T: AsRef<[u8]>> Sink<T> for AppendSink<T> {
     }
 }
 
-impl<T: AsRef<[u8]>> Drop for AppendSink<T> {
+impl<T: SinkItem> Drop for AppendSink<T> {
     fn drop(&mut self) {
         if let Some(item) = self.slot.take() {
-            let level = self.how.durability.unwrap_or(self.core.options.durability);
-            let records = [NewRecord::value(&item)];
+            let how = item.options().unwrap_or(&self.how);
+            let level = how.durability.unwrap_or(self.core.options.durability);
             // It was never flushed, so nobody asks what becomes of it.
-            self.core.enqueue(&records, &self.how, level).ok();
+            self.core.enqueue(&[item.record()], how, level).ok();
             self.core.nudge_worker();
         }
     }
 }
 
-impl<T: AsRef<[u8]>> fmt::Debug for AppendSink<T> {
+impl<T: SinkItem> fmt::Debug for AppendSink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppendSink")
             .field("in_flight", &self.tickets.len())

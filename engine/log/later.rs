@@ -2,7 +2,7 @@
 
 use super::Log;
 use crate::{
-    append::{AppendOptions, AppendSink, NewRecord, Ticket},
+    append::{AppendOptions, AppendSink, NewRecord, SinkItem, Ticket},
     error::Result,
     types::Seq,
 };
@@ -66,9 +66,9 @@ impl Log {
         core.later(move || shared.sync()).await
     }
 
-    /// A sink that appends every item as a value.
+    /// A sink that appends every item: as a value, or as it says itself.
     #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
-    pub fn sink<T: AsRef<[u8]>>(&self, how: AppendOptions) -> AppendSink<T> {
+    pub fn sink<T: SinkItem>(&self, how: AppendOptions) -> AppendSink<T> {
         AppendSink::new(self.inner.appender.shared().clone(), how)
     }
 }
