@@ -69,7 +69,7 @@ pub mod vfs;
 pub use append::{AppendOptions, NewRecord, Ticket};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
-pub use append::{AppendSink, SinkItem, SinkRecord};
+pub use append::{AppendSink, AsRecord, OwnedRecord};
 pub use backup::{BackupOptions, BackupReport};
 pub use catalog::InterruptHandle;
 pub use compact::{CompactProgress, CompactReport};

@@ -5,7 +5,7 @@
 mod unchanged;
 
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Reader, SinkRecord,
+    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, OwnedRecord, Producer, Reader,
     vfs::{
         Access, RealFs, Vfs, VfsFile,
         sim::{Errno, Fault, FaultRule, OpKind, SimFs},
@@ -189,17 +189,20 @@ fn does_a_sink_take_records_and_go_on_after_one_that_is_refused() {
     };
     run(async {
         let mut sink = log.sink(AppendOptions::new());
-        let own_time = SinkRecord::keyed("pears", "3").timestamp_ms(1234);
+        let own_time = OwnedRecord::keyed("pears", "3").timestamp_ms(1234);
         sink.feed(own_time.options(by(1))).await.unwrap();
-        sink.feed(SinkRecord::keyed("pears", "3").options(by(1)))
+        sink.feed(OwnedRecord::keyed("pears", "3").options(by(1)))
             .await
             .unwrap();
-        sink.feed(SinkRecord::value(vec![0; 2000])).await.unwrap();
-        let error = sink.feed(SinkRecord::tombstone("pears")).await.unwrap_err();
+        sink.feed(OwnedRecord::value(vec![0; 2000])).await.unwrap();
+        let error = sink
+            .feed(OwnedRecord::tombstone("pears"))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         // What the error was told instead of is not taken.
-        sink.send(SinkRecord::tombstone("pears")).await.unwrap();
-        sink.send(SinkRecord::value("last")).await.unwrap();
+        sink.send(OwnedRecord::tombstone("pears")).await.unwrap();
+        sink.send(OwnedRecord::value("last")).await.unwrap();
     });
     let shown: Vec<_> = log.scan(..).unwrap().map(Result::unwrap).collect();
     let parts = |at: usize| (shown[at].key(), shown[at].value());

@@ -30,14 +30,14 @@ mod group;
 mod groups;
 mod held;
 #[cfg(feature = "async")]
-mod item;
-#[cfg(feature = "async")]
 mod later;
 mod lead;
 mod ledger;
 mod life;
 mod maintain;
 mod moves;
+#[cfg(feature = "async")]
+mod owned;
 mod pace;
 mod publish;
 mod queue;
@@ -55,7 +55,7 @@ mod waiting;
 mod worker;
 
 #[cfg(feature = "async")]
-pub use item::{SinkItem, SinkRecord};
+pub use owned::{AsRecord, OwnedRecord};
 pub use record::{AppendOptions, NewRecord};
 #[cfg(feature = "async")]
 pub use sink::AppendSink;

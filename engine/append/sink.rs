@@ -1,6 +1,6 @@
 //! Appending as a sink, with back-pressure.
 
-use super::{AppendOptions, Core, Ticket, item::SinkItem};
+use super::{AppendOptions, Core, Ticket, owned::AsRecord};
 use crate::{
     error::{Error, Result},
     sync::Arc,
@@ -17,7 +17,7 @@ use std::{
 /// Appends that may be on their way at once.
 const IN_FLIGHT_MAX: usize = 1024;
 
-/// Appends every item, as a value or as it says itself ([`SinkRecord`](crate::SinkRecord)); from
+/// Appends every item, as a value or as it says itself ([`OwnedRecord`](crate::OwnedRecord)); from
 /// [`Log::sink`](crate::Log::sink).
 ///
 /// It takes an item when the queue has room for one, so a producer that runs ahead is slowed and
@@ -39,7 +39,7 @@ const IN_FLIGHT_MAX: usize = 1024;
 /// # Ok::<(), cairnlog::Error>(()) }).unwrap();
 /// ```
 #[must_use = "a sink does nothing unless items are sent to it"]
-pub struct AppendSink<T: SinkItem> {
+pub struct AppendSink<T: AsRecord> {
     core: Arc<Core>,
     how: AppendOptions,
     /// Accepted and not queued yet.
@@ -51,9 +51,9 @@ pub struct AppendSink<T: SinkItem> {
 }
 
 // Nothing in it is pinned.
-impl<T: SinkItem> Unpin for AppendSink<T> {}
+impl<T: AsRecord> Unpin for AppendSink<T> {}
 
-impl<T: SinkItem> AppendSink<T> {
+impl<T: AsRecord> AppendSink<T> {
     pub(crate) fn new(core: Arc<Core>, how: AppendOptions) -> Self {
         Self {
             core,
@@ -91,7 +91,7 @@ impl<T: SinkItem> AppendSink<T> {
     }
 }
 
-impl<T: SinkItem> Sink<T> for AppendSink<T> {
+impl<T: AsRecord> Sink<T> for AppendSink<T> {
     type Error = Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
@@ -115,7 +115,7 @@ impl<T: SinkItem> Sink<T> for AppendSink<T> {
     }
 }
 
-impl<T: SinkItem> Drop for AppendSink<T> {
+impl<T: AsRecord> Drop for AppendSink<T> {
     fn drop(&mut self) {
         if let Some(item) = self.slot.take() {
             let how = item.options().unwrap_or(&self.how);
@@ -127,7 +127,7 @@ impl<T: SinkItem> Drop for AppendSink<T> {
     }
 }
 
-impl<T: SinkItem> fmt::Debug for AppendSink<T> {
+impl<T: AsRecord> fmt::Debug for AppendSink<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppendSink")
             .field("in_flight", &self.tickets.len())

@@ -12,7 +12,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    append::{AppendOptions, NewRecord},
+    append::{AppendOptions, AsRecord},
     catalog::{Level, Seat, Wait},
     error::{Error, Op, Result},
     sync::{self, Arc},
@@ -129,16 +129,19 @@ impl Lease {
         self.dealer.hand.position().store_later(Ok(()))
     }
 
-    /// As [`append`](Self::append), of values. The worker does it, even if the future is dropped.
+    /// As [`append`](Self::append), of records that are owned, or values. The worker does it, even if the future is dropped.
     ///
     /// # Errors
     /// As [`append`](Self::append).
     #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
-    pub async fn append_async(mut self, values: Vec<Vec<u8>>) -> Result<Range<Seq>> {
+    pub async fn append_async<R: AsRecord + Send + 'static>(
+        mut self,
+        records: Vec<R>,
+    ) -> Result<Range<Seq>> {
         self.check_valid()?;
         let (position, seq) = (self.dealer.hand.position().clone(), self.record().seq());
         let append = move || {
-            let records: Vec<_> = values.iter().map(NewRecord::value).collect();
+            let records: Vec<_> = records.iter().map(AsRecord::record).collect();
             position.append_done(&records, seq, &AppendOptions::new())
         };
         let appended = self.dealer.hand.log.core().later(append).await;

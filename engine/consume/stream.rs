@@ -2,7 +2,7 @@
 
 use super::{Consumer, position::Hand};
 use crate::{
-    append::{AppendOptions, NewRecord},
+    append::{AppendOptions, AsRecord},
     error::Result,
     read::{Record, TailStream},
     types::Seq,
@@ -86,19 +86,19 @@ impl ConsumerStream {
         self.hand.position().store_later(set)
     }
 
-    /// Appends values to the same log for everything up to and including `seq`, and acknowledges it:
+    /// Appends records, or values, to the same log for everything up to and including `seq`, and acknowledges it:
     /// both or neither. The worker does it, even if the future is dropped.
     ///
     /// # Errors
     /// As [`Consumer::append`].
-    pub fn append(
+    pub fn append<R: AsRecord + Send + 'static>(
         &self,
-        values: Vec<Vec<u8>>,
+        records: Vec<R>,
         seq: Seq,
-    ) -> impl Future<Output = Result<Range<Seq>>> + Send + 'static + use<> {
+    ) -> impl Future<Output = Result<Range<Seq>>> + Send + 'static + use<R> {
         let position = self.hand.position().clone();
         self.hand.log.core().later(move || {
-            let records: Vec<_> = values.iter().map(NewRecord::value).collect();
+            let records: Vec<_> = records.iter().map(AsRecord::record).collect();
             position.append(&records, seq, &AppendOptions::new())
         })
     }

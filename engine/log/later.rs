@@ -2,7 +2,7 @@
 
 use super::Log;
 use crate::{
-    append::{AppendOptions, AppendSink, NewRecord, SinkItem, Ticket},
+    append::{AppendOptions, AppendSink, AsRecord, NewRecord, Ticket},
     error::Result,
     types::Seq,
 };
@@ -68,7 +68,7 @@ impl Log {
 
     /// A sink that appends every item: as a value, or as it says itself.
     #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
-    pub fn sink<T: SinkItem>(&self, how: AppendOptions) -> AppendSink<T> {
+    pub fn sink<T: AsRecord>(&self, how: AppendOptions) -> AppendSink<T> {
         AppendSink::new(self.inner.appender.shared().clone(), how)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{PATIENCE, filled, gated::Gated, kind, on, sim};
 use cairnlog::{
-    AppendOptions, Backoff, ErrorKind, Log, NewRecord, Queue, QueueOptions,
+    AppendOptions, Backoff, ErrorKind, Log, NewRecord, OwnedRecord, Queue, QueueOptions,
     vfs::sim::{OpKind, SimFs},
 };
 use futures_util::{FutureExt, StreamExt, future::join_all};
@@ -123,6 +123,29 @@ fn do_tasks_share_a_queue_as_threads_do() {
     let mut done: Vec<u64> = done.into_iter().flatten().collect();
     done.sort_unstable();
     assert_eq!(done, (0..log.next_seq()).collect::<Vec<_>>(), "each once");
+}
+
+/// What tasks appended together with an acknowledgement were values: no key could go along.
+#[test]
+fn does_the_output_of_tasks_have_keys_and_times() {
+    let log = filled(&on(&SimFs::new(1)), 2);
+    run(async {
+        let paid = |key| vec![OwnedRecord::keyed(key, "paid").timestamp_ms(7)];
+        let queue = queue(&log, QueueOptions::new());
+        let lease = queue.next_async().await.unwrap().unwrap();
+        assert_eq!(lease.append_async(paid("order 0")).await.unwrap(), 2..3);
+        let mut stream = log.consumer("bills").unwrap().into_stream();
+        let first = stream.next().await.unwrap().unwrap().seq();
+        assert_eq!(stream.append(paid("order 1"), first).await.unwrap(), 3..4);
+        assert_eq!(stream.append(vec!["a value"], 1).await.unwrap(), 4..5);
+    });
+    for (seq, key) in [(2, "order 0"), (3, "order 1")] {
+        let record = log.get(seq).unwrap().unwrap();
+        assert_eq!(
+            (record.key(), record.timestamp_ms()),
+            (Some(key.as_bytes()), 7)
+        );
+    }
 }
 
 /// Tasks bring no clock: somebody has to tell them that a lease ended.

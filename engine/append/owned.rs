@@ -1,52 +1,52 @@
-//! What a sink takes: values as they are, or records with a key, a time or options of their own.
+//! New records that own their bytes, for who appends and does not wait here: sinks and tasks.
 //!
-//! Called by `sink`.
+//! Called by `sink`, and by consume for tasks.
 
 use super::{AppendOptions, NewRecord};
 use bytes::Bytes;
 
-/// An item of a sink: bytes, which are a value, or a [`SinkRecord`].
-pub trait SinkItem {
+/// What is a new record and owns it: bytes, which are a value, or an [`OwnedRecord`].
+pub trait AsRecord {
     /// The record that it is.
     fn record(&self) -> NewRecord<'_>;
 
-    /// How it is appended, if not as the sink says. Default: as the sink says.
+    /// How a sink appends it, if not as the sink says. Default: as the sink says.
     fn options(&self) -> Option<&AppendOptions> {
         None
     }
 }
 
-impl<T: AsRef<[u8]>> SinkItem for T {
+impl<T: AsRef<[u8]>> AsRecord for T {
     fn record(&self) -> NewRecord<'_> {
         NewRecord::value(self)
     }
 }
 
-/// A record for a sink, with a key, a time or options of its own. Cheap to make of [`Bytes`].
+/// A new record that owns its bytes, for sinks and tasks: a [`NewRecord`] of one's own. Cheap to make of [`Bytes`].
 ///
 /// ```
-/// use cairnlog::{AppendOptions, Durability, Log, SinkRecord};
+/// use cairnlog::{AppendOptions, Durability, Log, OwnedRecord};
 /// use futures_util::SinkExt;
 /// # let dir = tempfile::tempdir().unwrap();
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let log = Log::open(dir.path().join("log"))?;
 /// let mut sink = log.sink(AppendOptions::new());
 /// let soon = AppendOptions::new().durability(Durability::Written);
-/// sink.feed(SinkRecord::keyed("pears", "3").timestamp_ms(1_700_000_000_000)).await?;
-/// sink.feed(SinkRecord::value("nobody waits for this").options(soon)).await?;
-/// sink.send(SinkRecord::tombstone("pears")).await?;
+/// sink.feed(OwnedRecord::keyed("pears", "3").timestamp_ms(1_700_000_000_000)).await?;
+/// sink.feed(OwnedRecord::value("nobody waits for this").options(soon)).await?;
+/// sink.send(OwnedRecord::tombstone("pears")).await?;
 /// assert_eq!(log.next_seq(), 3);
 /// # Ok::<(), cairnlog::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
-pub struct SinkRecord {
+pub struct OwnedRecord {
     key: Option<Bytes>,
     value: Option<Bytes>,
     timestamp_ms: Option<i64>,
     options: Option<AppendOptions>,
 }
 
-impl SinkRecord {
+impl OwnedRecord {
     /// A value without a key.
     pub fn value(value: impl Into<Bytes>) -> Self {
         Self::of(None, Some(value.into()))
@@ -78,7 +78,8 @@ impl SinkRecord {
         self
     }
 
-    /// How it is appended, instead of how the sink says: its producer, its level.
+    /// How a sink appends it, instead of how the sink says: its producer, its level. Where records are appended
+    /// together, as by [`ConsumerStream::append`](crate::ConsumerStream::append), it means nothing.
     #[must_use]
     pub fn options(mut self, how: AppendOptions) -> Self {
         self.options = Some(how);
@@ -86,7 +87,7 @@ impl SinkRecord {
     }
 }
 
-impl SinkItem for SinkRecord {
+impl AsRecord for OwnedRecord {
     fn record(&self) -> NewRecord<'_> {
         let record = match (&self.key, &self.value) {
             (Some(key), Some(value)) => NewRecord::keyed(key, value),
