@@ -28,7 +28,9 @@ fn does_every_verb_end_by_the_signal_and_leave_the_log_whole() {
     for (name, number) in [("TERM", 15), ("INT", 2)] {
         for (round, verb) in VERBS.iter().chain(ENDLESS).enumerate() {
             let scratch = place(&template);
-            let mut child = command(&scratch, r#"exec "$@""#, verb)
+            // Who is started in the background ignores what this is about, and so would its children.
+            let by_default = format!(r#"exec env --default-signal={name} "$@""#);
+            let mut child = command(&scratch, &by_default, verb)
                 .spawn()
                 .expect("a shell");
             // Those that read wait for their input, which does not come.
