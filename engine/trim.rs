@@ -119,11 +119,11 @@ impl<'a> Rewind<'a> {
         self.core.with_ledger(|ledger| ledger.drop_from(end_seq));
         self.swap(kept, copy, &next);
         let old = std::mem::replace(writer, next);
-        // No manifest names it any more; if this fails the next opening removes it.
-        self.core
-            .dir()
-            .remove_if_there(&names::segment(old.tail.id))
-            .ok();
+        let spare_id = self.core.give_up_spare();
+        for id in [old.tail.id].into_iter().chain(spare_id) {
+            // No manifest names it any more; if this fails the next opening removes it.
+            self.core.dir().remove_if_there(&names::segment(id)).ok();
+        }
         Ok(())
     }
 
@@ -167,6 +167,8 @@ impl<'a> Rewind<'a> {
                 .chain(copy)
                 .collect();
             manifest.tail = next.tail.entry();
+            // Its id is lower than the tail's, and the ledger tells by them which tail came later.
+            manifest.spare = None;
             manifest.durable_seq = next_seq;
             manifest.durable_end = next.summary.end;
             manifest.clean = false;

@@ -141,6 +141,13 @@ impl Core {
         spare.is_none_or(|spare| spare.id == writer.tail.tail.id)
     }
 
+    /// Gives up the file for the next rotation, which no manifest names any more; another is to be made.
+    pub(crate) fn give_up_spare(&self) -> Option<SegmentId> {
+        let mut state = self.lock();
+        state.duties.set_seal_due(true);
+        state.queue.take_spare().map(|spare| spare.id)
+    }
+
     /// Whether nothing that is finished waits for its seal.
     pub(super) fn all_sealed(&self) -> bool {
         self.writer.lock().finished.is_empty()

@@ -94,6 +94,25 @@ fn told() -> Vec<Step> {
     ]
 }
 
+/// A rewind, and then a tail in which there is nothing but where a cursor stands, so that the next one begins
+/// at the same seq. The ledger of the rewind was once believed when it was put back: it says what is void
+/// under one tail alone, and the next tail was the spare of before, with a lower id.
+fn moves_alone() -> Vec<Step> {
+    let ack = |ahead| Consume(READER, Deed::Ack { ahead });
+    vec![
+        Step::Open,
+        named(1),
+        named(1),
+        named(2),
+        Consume(READER, Deed::Leave),
+        Step::Rewind { drop: 2 },
+        ack(1),
+        Rotate,
+        Maintain,
+        ack(0),
+    ]
+}
+
 /// Tails that recoveries and rewinds began.
 fn begun_aside() -> Vec<Step> {
     vec![
@@ -119,6 +138,7 @@ fn pasts() -> Vec<Past> {
     let mut histories = canonical();
     histories.push(("told", 640, told()));
     histories.push(("begun aside", 1024, begun_aside()));
+    histories.push(("moves alone", 1024, moves_alone()));
     let mut pasts = Vec::new();
     for (name, segment_bytes, steps) in histories {
         for (publish, end) in [(true, Kill), (false, Kill), (true, Close)] {
