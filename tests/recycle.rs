@@ -16,10 +16,12 @@ use std::{
 
 const SEGMENT_BYTES: u64 = 64 * 1024;
 
+/// A child that another test has just forked has the lock too until it is another program: it is waited for.
 fn options() -> Options {
     Log::options()
         .segment_bytes(SEGMENT_BYTES)
         .background(false)
+        .lock_timeout(Duration::from_secs(20))
 }
 
 /// A value of 5,000 bytes that says which record it is.
