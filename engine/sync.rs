@@ -96,10 +96,20 @@ mod imp {
         }
     }
 
+    /// What a thread takes before it runs, in bytes: its stack, and about as much as the runtime wants beside it.
+    const THREAD_BYTES: usize = (2 << 20) + (512 << 10);
+
+    /// Whether there is room for one thread more: the runtime ends the process if a thread that it has
+    /// begun does not find what it needs beside its stack.
+    fn check_room() -> std::io::Result<()> {
+        memmap2::MmapMut::map_anon(THREAD_BYTES).map(drop)
+    }
+
     pub(crate) fn spawn(
         name: &str,
         run: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<JoinHandle> {
+        check_room()?;
         std::thread::Builder::new().name(name.to_owned()).spawn(run)
     }
 
@@ -129,7 +139,10 @@ mod imp {
                     }
                 };
                 let builder = std::thread::Builder::new().name("cairn-reader".to_owned());
-                if builder.spawn_scoped(scope, run).is_err() {
+                if check_room()
+                    .and_then(|()| builder.spawn_scoped(scope, run))
+                    .is_err()
+                {
                     break;
                 }
                 begun_count += 1;

@@ -1,6 +1,6 @@
 //! What the commands share when they show something: numbers and times for people, progress.
 
-use crate::stream;
+use crate::{process, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use std::{
@@ -150,7 +150,7 @@ pub fn turning(what: &'static str) -> ProgressBar {
             }
         };
         // Where no thread is to be had it stands still; the bar's own way of turning would panic.
-        thread::Builder::new().spawn(turn).ok();
+        process::thread().and_then(|thread| thread.spawn(turn)).ok();
     }
     bar
 }

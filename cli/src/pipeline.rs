@@ -8,7 +8,7 @@
 
 use crate::{
     exit::{About, In, Outcome},
-    stream,
+    process, stream,
 };
 use cairnlog::{
     AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Producer, Seq, Ticket,
@@ -58,8 +58,8 @@ impl Pipeline {
                 error: None,
             },
         };
-        let waiter = std::thread::Builder::new()
-            .spawn(move || waiter.run(&receiver, acks))
+        let waiter = process::thread()
+            .and_then(|thread| thread.spawn(move || waiter.run(&receiver, acks)))
             .about("append: a thread that waits for acknowledgements")?;
         Ok(Self {
             log: log.clone(),

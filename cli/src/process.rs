@@ -1,5 +1,5 @@
 //! What only the system can tell: what a process is handed at its start, how it ends when there is no more
-//! memory, and what is free on a disk.
+//! memory, whether that does for a thread more, and what is free on a disk.
 //!
 //! The runtime opens `/dev/null` in place of a standard stream that is closed, and takes a write to one
 //! that is open for reading only for a success: afterwards nobody can tell that output goes nowhere. So
@@ -13,10 +13,12 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     ffi::CString,
+    io,
     mem::MaybeUninit,
     os::unix::ffi::OsStrExt,
     path::Path,
     sync::atomic::{AtomicU8, Ordering},
+    thread,
 };
 
 /// One bit for each of the three standard streams: it is closed, or open the wrong way round.
@@ -47,6 +49,27 @@ extern "C" fn look() {
             UNUSABLE.fetch_or(1 << stream, Ordering::Relaxed);
         }
     }
+}
+
+/// What a thread takes before it runs, in bytes: its stack, and about as much as the runtime wants beside it.
+const THREAD_BYTES: usize = (2 << 20) + (512 << 10);
+
+/// A thread to be begun, if there is room for one more: the runtime ends the process if a thread that it has
+/// begun does not find what it needs beside its stack.
+pub fn thread() -> io::Result<thread::Builder> {
+    let (kind, flags) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANON,
+    );
+    // SAFETY: see the card; what is mapped is nobody else's, and let go at once.
+    unsafe {
+        let bytes = libc::mmap(std::ptr::null_mut(), THREAD_BYTES, kind, flags, -1, 0);
+        if bytes == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        libc::munmap(bytes, THREAD_BYTES);
+    }
+    Ok(thread::Builder::new())
 }
 
 /// Bytes that are free on the disk under a directory, for this user.

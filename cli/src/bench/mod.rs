@@ -8,7 +8,7 @@ pub use disk::file_system;
 
 use crate::{
     exit::{About, Failure, In, Outcome},
-    open, output, stream,
+    open, output, process, stream,
 };
 use cairnlog::{Log, Options};
 use clap::Args;
@@ -202,7 +202,7 @@ fn appends(
         Ok(times)
     };
     let times = thread::scope(|scope| {
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work);
+        let spawn = |_| process::thread()?.spawn_scoped(scope, work);
         let spawned: io::Result<Vec<_>> = (0..threads).map(spawn).collect();
         let mut all = Vec::new();
         for worker in spawned.about("bench: a thread that appends")? {

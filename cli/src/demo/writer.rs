@@ -4,7 +4,7 @@
 use crate::{
     exit::{About, Failure, In, Outcome},
     input::{Framing, Input},
-    stream,
+    process, stream,
 };
 use cairnlog::{AppendOptions, Log, NewRecord, Ticket};
 use clap::Args;
@@ -42,7 +42,7 @@ pub fn run(args: &WriterArgs) -> Outcome {
     });
     thread::scope(|scope| {
         let work = || work(args, &log, &shared);
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work);
+        let spawn = |_| process::thread()?.spawn_scoped(scope, work);
         let threads: io::Result<Vec<_>> = (0..THREADS).map(spawn).collect();
         let joined = threads
             .about("demo: a thread that appends")?

@@ -24,16 +24,20 @@ fn does_every_verb_bear_a_want_of_descriptors() {
     }
 }
 
-/// The process ended with SIGABRT, as if the tool were wrong.
-#[test]
-fn does_every_verb_bear_a_want_of_memory() {
-    // What a process needs at least is the loader's business.
+/// How much memory the tool needs to start at all, in KiB: with less its loader ends it.
+fn least_kib() -> u64 {
     let scratch = Scratch::new();
     let starts = |kib: &u64| {
         let line = format!("ulimit -v {kib}; cairn --version");
         scratch.shell(&line).code() == 0
     };
-    let least = (2000..40_000).step_by(500).find(starts).expect("a limit");
+    (2000..40_000).step_by(500).find(starts).expect("a limit")
+}
+
+/// The process ended with SIGABRT, as if the tool were wrong.
+#[test]
+fn does_every_verb_bear_a_want_of_memory() {
+    let least = least_kib();
     for more in [0, 500, 2_000, 5_000, 10_000, 70_000] {
         let shell = format!(r#"ulimit -v {}; exec "$@""#, least + more);
         World {
@@ -43,6 +47,35 @@ fn does_every_verb_bear_a_want_of_memory() {
             ..World::default()
         }
         .try_all(VERBS);
+    }
+}
+
+/// Where the limit left room for a thread's stack, and not for what the runtime takes beside it, the process
+/// ended with SIGABRT in the C library, or with a panic of the runtime in a thread that had not begun.
+#[test]
+fn does_it_bear_a_limit_that_a_thread_does_not_fit_under() {
+    let scratch = Scratch::new();
+    scratch.log("log", 20);
+    let run = |kib: u64| {
+        let line = format!("ulimit -v {kib}; cairn compact log --rotate");
+        let output = scratch.shell(&line);
+        let (code, err) = (output.code(), output.err());
+        assert!(code == 0 || code == 1, "{kib} KiB: {code}: {err}");
+        assert!(!err.contains("panicked"), "{kib} KiB: {err}");
+        code == 0
+    };
+    // Below the first there is no thread to be had, from the second on there is.
+    let least = least_kib();
+    let (mut none, mut one) = (least, 200_000);
+    while one - none > 4 {
+        let middle = none + (one - none) / 8 * 4;
+        match run(middle) {
+            true => one = middle,
+            false => none = middle,
+        }
+    }
+    for kib in (least.max(one - 100)..one + 100).step_by(4) {
+        run(kib);
     }
 }
 
