@@ -23,9 +23,12 @@ use std::{sync::Arc, time::Duration};
 /// | written | after the next sync: [`Options::sync_interval`], or anybody's | as soon as the append returns; in another process, a moment later |
 /// | buffered | the same | once it is written: [`Options::buffer_interval`], or with the next append that waits |
 ///
+/// A reader [including what is buffered](crate::Reader::including_buffered) reads all three as soon as the append
+/// returns, in the process that appended: it has the buffer written first, without a sync.
+///
 /// [`Log::wait_durable`](crate::Log::wait_durable) waits for a record to be in the first column,
-/// [`Reader::wait_for`](crate::Reader::wait_for) for what its reader shows. What is only buffered nobody reads: its
-/// numbers may be given again.
+/// [`Reader::wait_for`](crate::Reader::wait_for) for what its reader shows. Out of memory nobody reads: numbers of
+/// what is only buffered may be given again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {

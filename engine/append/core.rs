@@ -2,7 +2,7 @@
 
 use super::{Core, completion::Completion, held::Held};
 use crate::{
-    catalog::{CatalogCell, Level},
+    catalog::{CatalogCell, Level, Queued},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Manifest, Owner},
     manifest::ManifestStore,
@@ -12,6 +12,13 @@ use crate::{
     types::{LogId, Seq},
     vfs::Dir,
 };
+
+impl Queued for Core {
+    fn write(&self) -> Result<()> {
+        let done = self.enqueue_write();
+        done.map_or(Ok(()), |done| self.wait(&done, Durability::Written))
+    }
+}
 
 impl Core {
     /// Waits until the group has come to the level, leading whenever nobody else does.

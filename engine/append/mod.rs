@@ -68,7 +68,7 @@ pub(crate) use moves::Moves;
 pub(crate) use worker::{UPKEEP_INTERVAL, Upkeep};
 
 use crate::{
-    catalog::{CatalogCell, Watermark},
+    catalog::{CatalogCell, Queued, Watermark},
     error::{Error, ErrorKind, Op, Result},
     format::{Owner, Producer, manifest::SpareEntry},
     manifest::ManifestStore,
@@ -76,7 +76,7 @@ use crate::{
     options::Options,
     segment::{Space, Tail, TailWriter},
     sync::{
-        self, Arc, Condvar, JoinHandle, Mutex,
+        self, Arc, Condvar, JoinHandle, Mutex, Weak,
         atomic::{AtomicBool, AtomicUsize},
     },
     types::{SegmentId, Seq},
@@ -310,6 +310,12 @@ impl Appender {
 
     pub(crate) fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// For readers, which outlive it.
+    pub(crate) fn queued(&self) -> Weak<dyn Queued> {
+        let weak: Weak<Core> = Arc::downgrade(&self.core);
+        weak
     }
 
     #[cfg(feature = "async")]

@@ -211,6 +211,16 @@ impl Core {
         Ok(state.queue.back_wanting(Durability::Durable))
     }
 
+    /// Queues the wish that everything so far be written; `None` if it is, or if nothing is written any more.
+    pub(super) fn enqueue_write(&self) -> Option<Arc<Completion>> {
+        let mut state = self.wait_for_end(self.lock());
+        let written = self.watermark.get(Level::Written) >= state.queue.next_seq();
+        if written || state.life.check_going(Op::Append).is_err() {
+            return None;
+        }
+        state.queue.back_wanting(Durability::Written)
+    }
+
     /// Queues a watermark behind the last sync, if the tail has room for it.
     pub(super) fn enqueue_watermark(&self) -> Option<Arc<Completion>> {
         let mut state = self.lock();

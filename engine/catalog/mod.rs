@@ -21,14 +21,20 @@ pub(crate) use times::times;
 pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{
-    error::Error,
+    error::{Error, Result},
     format::{Manifest, manifest::SealedEntry},
     segment::{Home, Returned, Sealed, Tail},
     sync::{Arc, RwLock},
     types::Seq,
     vfs::Dir,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
+
+/// What was appended and is not written yet, for readers of the same process.
+pub(crate) trait Queued: Debug + Send + Sync {
+    /// Has all of it written, without a sync, and the watermark raised.
+    fn write(&self) -> Result<()>;
+}
 
 /// The set of segments at one moment. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -77,16 +77,17 @@ impl Log {
     fn open_with(path: &Path, options: Options) -> Result<Self> {
         let dir = Dir::new(options.vfs.clone(), path);
         let (parts, recovery, lock) = recover::open(&dir, options)?;
-        let reader = Reader::new(parts.catalog.clone(), parts.watermark.clone());
+        let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
         let owner = parts.owner;
         let cursors = Arc::new(Cursors::open(&dir, owner)?);
         let keeper = Arc::new(Keeper::new(cursors.clone()));
         let wanted = parts.options.compaction.is_some() || parts.options.retention.is_some();
         let upkeep = wanted.then(|| keeper.clone() as Arc<dyn Upkeep>);
+        let appender = Appender::new(parts, lock, upkeep)?;
         let inner = Inner {
-            appender: Appender::new(parts, lock, upkeep)?,
+            reader: Reader::new(catalog, watermark, appender.queued()),
+            appender,
             keeper,
-            reader,
             cursors,
             recovery,
             log_id: owner.log_id,

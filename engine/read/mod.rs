@@ -10,6 +10,7 @@
 //! Called by `Log`; calls catalog, segment.
 
 mod follow;
+mod level;
 mod record;
 mod reverse;
 mod scan;
@@ -29,10 +30,10 @@ pub use stream::{ScanStream, TailStream};
 pub use tail::TailReader;
 
 use crate::{
-    catalog::{Catalog, CatalogCell, Level, Wait, Watermark},
+    catalog::{Catalog, CatalogCell, Level, Queued, Wait, Watermark},
     error::{Error, ErrorKind, Op, Result},
     segment::{Loaded, Sealed, View, find},
-    sync::Arc,
+    sync::{Arc, Weak},
     types::Seq,
 };
 use std::{
@@ -51,6 +52,9 @@ pub struct Reader {
     level: Level,
     /// Set if another process writes: what keeps the two above up to date.
     follower: Option<Arc<Follower>>,
+    /// Where this process queues what it appends, if it writes; and whether to have that written first.
+    queue: Option<Weak<dyn Queued>>,
+    writes_first: bool,
 }
 
 /// One segment of a snapshot, and how far it may be read.
@@ -92,12 +96,18 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(catalog: Arc<CatalogCell>, watermark: Arc<Watermark>) -> Self {
+    pub(crate) fn new(
+        catalog: Arc<CatalogCell>,
+        watermark: Arc<Watermark>,
+        queue: Weak<dyn Queued>,
+    ) -> Self {
         Self {
             catalog,
             watermark,
             level: Level::Durable,
             follower: None,
+            queue: Some(queue),
+            writes_first: false,
         }
     }
 
@@ -108,23 +118,15 @@ impl Reader {
             watermark: follower.watermark.clone(),
             level: Level::Durable,
             follower: Some(Arc::new(follower)),
+            queue: None,
+            writes_first: false,
         }
     }
 
-    /// Takes in what another process has written by now.
+    /// Takes in what another process has written by now, or has written what this one has buffered.
     fn refresh(&self) -> Result<()> {
+        self.write_first()?;
         self.follower.as_ref().map_or(Ok(()), |it| it.refresh())
-    }
-
-    /// A reader that also shows what is written but not yet durable: a crash of the machine, not of
-    /// the process, may undo what it showed.
-    #[must_use]
-    pub fn including_written(mut self) -> Self {
-        if let Some(follower) = &self.follower {
-            self = Self::following(follower.including_written());
-        }
-        self.level = Level::Written;
-        self
     }
 
     /// The oldest record kept.
@@ -261,6 +263,7 @@ impl Reader {
     /// `Closed` if the log was closed before; `Poisoned` if a sync failed; in another process as
     /// [`get`](Self::get).
     pub fn wait_for(&self, seq: Seq, timeout: Option<Duration>) -> Result<bool> {
+        self.write_first()?;
         let waited = match &self.follower {
             None => self.watermark.wait_beyond(self.level, seq, timeout),
             Some(follower) => {

@@ -189,6 +189,7 @@ impl TailReader {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) -> Result<Wait> {
+        self.reader.write_first()?;
         let Reader {
             watermark,
             level,

@@ -7,6 +7,7 @@ mod full;
 #[path = "../common/gated.rs"]
 mod gated;
 mod latencies;
+mod levels;
 mod printed;
 mod producers;
 mod reopen;
