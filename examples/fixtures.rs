@@ -1,11 +1,12 @@
 //! Writes the golden logs of `tests/fixtures/v1` that are missing: `cargo run --example fixtures`.
 //!
 //! A fixture is added and never edited: every later version has to open what this one wrote. Each is
-//! a directory with the log and `expected.txt`: the verdict of opening, then the records, one a line.
+//! a directory with the log and `expected.txt`: the verdict of opening, then the records and where the cursors
+//! stand, one a line.
 
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, Log, NewRecord, Options, Producer, RepairOptions,
-    vfs::sim::SimFs,
+    AppendOptions, CompactOptions, Durability, Log, Maintained, NewRecord, Options, Producer,
+    RepairOptions, format::SegmentHeader, vfs::sim::SimFs,
 };
 use std::{error::Error, fmt::Write, fs, path::Path, sync::Arc};
 
@@ -21,7 +22,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [Shape; 14] = [
+    let shapes: [Shape; 16] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),
@@ -36,6 +37,8 @@ fn main() -> Outcome {
         ("rewound", |disk| edited(disk, |log| log.rewind(25))),
         ("repaired", repaired),
         ("compacted", compacted),
+        ("recycled", recycled),
+        ("moves", moves),
     ];
     for (name, make) in shapes {
         let target = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -192,6 +195,55 @@ fn repaired(disk: &SimFs) -> Outcome {
     Ok(options(disk).open("log")?.close()?)
 }
 
+/// The power fails with a tail in a file that was another segment before: its old bytes are behind the end.
+fn recycled(disk: &SimFs) -> Outcome {
+    // Zeros are kept in front of old bytes: a segment has to be larger than those.
+    let log = options(disk).segment_bytes(12 << 10).open("log")?;
+    let append = |count: u64| -> Outcome {
+        for _ in 0..count {
+            log.append(format!("record {} ", log.next_seq()).repeat(80))?;
+            while log.maintain()? != Maintained::Nothing {}
+        }
+        Ok(())
+    };
+    append(30)?;
+    log.trim(25)?;
+    append(30)?;
+    let tail = disk.read_file(&last_segment(disk)).ok_or("no tail")?;
+    assert!(SegmentHeader::decode(&tail).is_ok_and(|header| header.recycled));
+    let text = String::from_utf8_lossy(&tail);
+    let old = (0..25).any(|old| text.contains(&format!("record {old} ")));
+    assert!(text.contains("record 59 ") && old, "the tail is new");
+    finish(disk, log, false)
+}
+
+/// Moves of two cursors, in batches of their own and with what a consumer appended; of one the file says where it
+/// stood when a segment was sealed. The power fails.
+fn moves(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    let (mailer, auditor) = (log.consumer("mailer")?, log.consumer("auditor")?);
+    for number in 0..60 {
+        let seq = log.append(format!("record number {number}"))?;
+        if number % 5 == 2 {
+            mailer.ack(seq)?;
+        }
+        while log.maintain()? != Maintained::Nothing {}
+    }
+    auditor.ack(3)?;
+    auditor.append(
+        &[NewRecord::keyed("audited", "record number 4")],
+        4,
+        &AppendOptions::new(),
+    )?;
+    mailer.ack(58)?;
+    let cursors = disk.files().into_iter().filter(|path| {
+        let parent = path.parent().and_then(Path::file_name);
+        parent.is_some_and(|name| name == "cursors")
+    });
+    assert!(cursors.count() >= 2 && log.stats().rotation_count > 1);
+    finish(disk, log, false)
+}
+
 /// Writes the log and what opening it, on a copy, gives.
 fn save(disk: &SimFs, target: &Path) -> Outcome {
     for path in disk.files() {
@@ -241,6 +293,9 @@ fn expected(disk: &SimFs) -> Result<String, Box<dyn Error>> {
             part(record.key()),
             part(record.value())
         )?;
+    }
+    for cursor in log.cursors()? {
+        writeln!(out, "cursor {} {}", cursor.name, cursor.seq)?;
     }
     Ok(out)
 }

@@ -64,6 +64,9 @@ fn shown(disk: &SimFs) -> String {
         let (seq, time) = (record.seq(), record.timestamp_ms());
         out += &format!("{seq} {time} {key} {value} {producer}\n");
     }
+    for cursor in log.cursors().unwrap() {
+        out += &format!("cursor {} {}\n", cursor.name, cursor.seq);
+    }
     out
 }
 
@@ -71,7 +74,7 @@ fn shown(disk: &SimFs) -> String {
 fn every_log_of_version_1_opens_as_it_did_when_it_was_written() {
     let found = fixtures("v1");
     assert!(
-        found.len() >= 14,
+        found.len() >= 16,
         "{} fixtures: none is ever taken away",
         found.len()
     );
@@ -88,6 +91,10 @@ fn every_log_of_version_1_opens_as_it_did_when_it_was_written() {
         let records = |text: &str| text.split_once('\n').unwrap().1.to_owned();
         assert_eq!(records(&again), records(&expected), "{}", fixture.display());
         assert!(again.starts_with("clean"), "{}: {again}", fixture.display());
+        // Every byte of it is read, and none is called wrong.
+        let options = Log::options().vfs(Arc::new(disk));
+        let report = options.verify("log").unwrap();
+        assert_eq!(report.findings, [], "{}", fixture.display());
     }
 }
 

@@ -765,12 +765,14 @@ fn golden_logs_read_the_same() {
             found.last
         );
         if verdict != "damaged" {
-            let expected: Vec<String> = records.lines().map(golden_line).collect();
+            // Where cursors stand is no part of what the reader tells.
+            let records = records.lines().filter(|line| !line.starts_with("cursor "));
+            let expected: Vec<String> = records.map(golden_line).collect();
             assert_eq!(found.records, expected, "{}", fixture.display());
         }
         count += 1;
     }
-    assert!(count >= 13, "{count} golden logs");
+    assert!(count >= 16, "{count} golden logs");
 }
 
 /// A line of `expected.txt` in the words of the reader.
