@@ -193,6 +193,16 @@ pub fn cannot_be_header(bytes: &[u8]) -> bool {
     u32_at(bytes, 20) & (PATTERN_MASK | RESERVED) != PATTERN
 }
 
+/// Whether the header that starts here has its checksum: for searching, where almost nothing has, and a defect
+/// that says why would cost more than the sum.
+#[inline]
+pub(crate) fn has_checksum(bytes: &[u8], context: &SegmentContext, offset: u64) -> bool {
+    let bytes: Option<&[u8; BATCH_HEADER_BYTES]> = bytes.first_chunk();
+    bytes.is_some_and(|bytes| {
+        checksum::crc32c(seed(context, offset), &at::<20>(bytes, 4)) == u32_at(bytes, 0)
+    })
+}
+
 /// From this size on a record's own checksum is cheaper to join to another than to sum it anew.
 const JOINED_BYTES_MIN: u32 = 512;
 

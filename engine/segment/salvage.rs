@@ -83,6 +83,7 @@ pub(crate) fn salvage(
     mut each: impl FnMut(Piece<'_>),
 ) -> Result<(), Fault> {
     let (mut offset, mut expected) = (range.offset, range.first_seq);
+    let mut budget = SEARCH_BYTES_MAX;
     while offset < range.frames_end {
         if expected >= range.durable_seq
             && let Some(gap) = unconfirmed(window, context, &range, offset, expected)?
@@ -125,7 +126,9 @@ pub(crate) fn salvage(
                 each(Piece::Batch(offset, &batch));
                 let body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
                 let body_offset = offset + BATCH_HEADER_BYTES as u64;
-                expected = salvage_batch(body, body_offset, context, &batch, &mut each);
+                budget = budget.saturating_add(SEARCH_FACTOR.saturating_mul(batch.batch_bytes()));
+                expected =
+                    salvage_batch(body, body_offset, context, &batch, &mut budget, &mut each);
                 if let Some(defect) = annex_defect(&batch, body, context, offset) {
                     each(Piece::Gap(Gap {
                         offset: body_offset,
@@ -291,10 +294,12 @@ fn salvage_batch(
     body_offset: u64,
     context: &SegmentContext,
     batch: &BatchHeader,
+    budget: &mut u64,
     each: &mut impl FnMut(Piece<'_>),
 ) -> Seq {
     let (mut at, mut seq, mut left) = (0, batch.first_seq, u64::from(batch.count));
-    let mut budget = SEARCH_BYTES_MAX;
+    let of_batch = SEARCH_BYTES_MAX.min(*budget);
+    let mut rest_of_it = of_batch;
     while left > 0 {
         let rest = body.get(at..).unwrap_or_default();
         let defect = match record::decode(rest, context, batch, seq) {
@@ -305,7 +310,7 @@ fn salvage_batch(
             }
             Err(defect) => defect,
         };
-        let resumed = resume(rest, context, batch, (seq, left), &mut budget);
+        let resumed = resume(rest, context, batch, (seq, left), &mut rest_of_it);
         let (skip, next_seq, lost) = resumed.unwrap_or((rest.len(), seq + left, left));
         each(Piece::Gap(Gap {
             offset: body_offset + at as u64,
@@ -317,6 +322,7 @@ fn salvage_batch(
         }));
         (at, seq, left) = (at + skip, next_seq, left - lost);
     }
+    *budget -= of_batch - rest_of_it;
     if batch.count > 0 && at < body.len() {
         each(Piece::Gap(Gap {
             offset: body_offset + at as u64,
@@ -334,6 +340,10 @@ fn salvage_batch(
 /// batch has a length that fits at every other place, and would be checksummed from each of them.
 /// Behind a length that can be trusted nothing is searched, so this bounds the search only.
 const SEARCH_BYTES_MAX: u64 = 256 << 20;
+
+/// Of all batches of a walk together not more than that, and so many bytes for each that they have. Damage takes
+/// the whole of it in a batch here and there; batches that are crafted for it would in each.
+const SEARCH_FACTOR: u64 = 256;
 
 /// Up to this length the next record of a sparse batch is searched for from the start, in bytes.
 const SPARSE_SEARCH_BYTES: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use super::{Fault, Window, scan::get};
 use crate::{
     format::{
         BatchHeader, SegmentContext, SegmentHeader,
-        batch::{BATCH_HEADER_BYTES, cannot_be_header},
+        batch::{BATCH_HEADER_BYTES, cannot_be_header, has_checksum},
         clear_end,
         manifest::FRAMES_END_MAX,
         record::RECORD_BYTES_MIN,
@@ -187,12 +187,10 @@ pub(super) fn search_headers(
             at += candidates as u64;
             continue;
         }
-        for start in 0..candidates {
-            let candidate = bytes.get(start..).unwrap_or_default();
-            if cannot_be_header(candidate) {
+        for (offset, candidate) in (at..).zip(bytes.windows(BATCH_HEADER_BYTES)) {
+            if cannot_be_header(candidate) || !has_checksum(candidate, context, offset) {
                 continue;
             }
-            let offset = at + start as u64;
             let more = match BatchHeader::decode(candidate, context, offset) {
                 Ok(batch) => each(offset, Some(&batch)),
                 Err(defect) if defect.is_unsupported() => each(offset, None),

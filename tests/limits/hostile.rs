@@ -4,7 +4,10 @@
 //! `WATERMARK`, or a directory of this name, stopped every reader of a log that is whole without it.
 
 use crate::path_of;
-use cairnlog::{ConsumerOptions, ErrorKind, Log, Options, Reader, Retention, StoppedBy};
+use cairnlog::{
+    ConsumerOptions, ErrorKind, Log, Options, Reader, Retention, StoppedBy,
+    format::{BatchHeader, Manifest, SegmentHeader},
+};
 use std::{
     fs::{self, File, OpenOptions},
     os::unix::{fs::symlink, net::UnixListener},
@@ -235,4 +238,50 @@ fn may_a_cursor_file_be_huge() {
         assert!(log.cursors().unwrap()[0].defect.is_some());
         log.retain(&Retention::new()).unwrap();
     });
+}
+
+/// A batch whose header is right, of records whose lengths fit and whose checksums do not, costs a search for the
+/// next one at each of its bytes. Each batch could take all that one may: 32 MiB of them half a minute.
+#[test]
+fn does_a_search_for_records_cost_in_each_batch_what_it_may_in_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = log_of_three(dir.path());
+    let log = Log::open(&path).unwrap();
+    log.rotate().unwrap();
+    log.close().unwrap();
+    drop(log);
+    let first = path.join("00000000000000000001.seg");
+    let mut manifest = Manifest::decode(&fs::read(path.join("MANIFEST")).unwrap()).unwrap();
+    let mut bytes = fs::read(&first).unwrap();
+    bytes.truncate(128);
+    let context = SegmentHeader::decode(&bytes).unwrap().context();
+    let (body_bytes, mut seq) = (32_u32 << 10, 0);
+    while bytes.len() < 32 << 20 {
+        let batch = BatchHeader {
+            body_bytes,
+            first_seq: seq,
+            durable_seq: seq,
+            timestamp_ms: context.base_timestamp_ms,
+            count: 1000,
+            sparse: false,
+        };
+        bytes.extend(batch.encode(&context, bytes.len() as u64));
+        let half = (body_bytes / 2).to_le_bytes();
+        bytes.extend(half.repeat(body_bytes as usize / half.len()));
+        seq += u64::from(batch.count);
+    }
+    let sealed = &mut manifest.sealed[0];
+    (sealed.frames_end, sealed.next_seq) = (bytes.len() as u64, seq);
+    sealed.record_count = u32::try_from(seq).unwrap();
+    (manifest.tail.base_seq, manifest.durable_seq) = (seq, seq);
+    manifest.clean = false;
+    fs::write(&first, &bytes).unwrap();
+    fs::write(path.join("MANIFEST"), manifest.encode()).unwrap();
+    let started = Instant::now();
+    let mut gaps = 0;
+    let read = Options::new().read_salvage(&path, |_| gaps += 1);
+    read.unwrap();
+    assert!(gaps >= 1000, "{gaps}: all of it is lost");
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(12), "{took:?}");
 }
