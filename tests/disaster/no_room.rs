@@ -13,7 +13,10 @@ use crate::{
         Step, Sync, TILL, TrimDurable, Which, durable, keyed, plain, written,
     },
 };
-use cairnlog::{Durability, Options, vfs::sim::SimFs};
+use cairnlog::{
+    Durability, Options,
+    vfs::sim::{SimFs, Space},
+};
 use std::path::{Path, PathBuf};
 
 /// States of one crash point, and of one inside the recovery from it.
@@ -124,6 +127,64 @@ fn does_every_verb_work_where_nothing_is_left() {
     }
     println!("{count} states");
     assert!(count > 2_000, "{count} states");
+}
+
+/// Whatever is freed others take at once, and what they leave comes late.
+#[test]
+fn does_closing_work_where_others_keep_the_disk_full() {
+    // As those are that do this: a file that is written over keeps what its last block has.
+    let blocks = Space::new().block_bytes(4096);
+    let spaces = [
+        blocks.others_take_freed(true),
+        blocks.frees_late(true),
+        blocks.frees_late(true).others_take_freed(true),
+    ];
+    let next = || Named {
+        id: 7,
+        which: Which::Next { skip: 0 },
+        level: Durability::Written,
+        news: vec![plain(700)],
+    };
+    let ends: [(&str, Vec<Step>); 5] = [
+        ("durable", vec![durable(20)]),
+        ("written", vec![written(60), written(60)]),
+        ("finished", vec![written(1500), written(900), written(20)]),
+        ("producers", vec![next(), next(), next(), next()]),
+        (
+            "cursors",
+            vec![
+                Consume(READER, Deed::Ack { ahead: 1 }),
+                written(1500),
+                durable(900),
+            ],
+        ),
+    ];
+    for space in spaces {
+        for (name, end) in &ends {
+            for trims in [false, true] {
+                let _context = crate::Context::new(|| format!("{space:?}, {name}, trims {trims}"));
+                let options = options(2048);
+                let disk = SimFs::new(1);
+                disk.set_space(space);
+                let mut run = Run::new(disk, &options);
+                run.steps(&with(filled(), end));
+                assert!(run.errors.is_empty(), "{:?}", run.errors);
+                full(&run.disk);
+                if trims {
+                    run.step(&TrimDurable { keep: 2 });
+                }
+                // Nobody is told that it did not work, and whoever opens it finds what was told.
+                for _ in 0..3 {
+                    run.steps(&[Close, Open]);
+                    assert!(run.errors.is_empty(), "{:?}", run.errors);
+                }
+                run.step(&Close);
+                run.disk.set_capacity(None);
+                run.steps(&[Open, durable(20), Kill, Open]);
+                assert!(run.errors.is_empty(), "with room: {:?}", run.errors);
+            }
+        }
+    }
 }
 
 #[test]
