@@ -306,9 +306,10 @@ impl Options {
         self
     }
 
-    /// How many threads read at a time where all of a log is read to verify it: by
-    /// [`verify`](Self::verify), and at the end of a backup. Each takes the memory of a window, 256 KiB or the
-    /// largest batch. Default: one, the caller's own.
+    /// How many threads read at a time where all of a log is read: by [`verify`](Self::verify), at the end of a
+    /// backup, by [`salvage`](Self::salvage), and where a compaction that holds no rate tells keys apart. Each
+    /// takes the memory of a window, 256 KiB or the largest batch; in a compaction 1 MiB; in a salvage that of
+    /// a segment, and about 100 bytes for each of its records. Default: one, the caller's own.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);

@@ -113,53 +113,43 @@ mod imp {
         std::thread::Builder::new().name(name.to_owned()).spawn(run)
     }
 
-    /// What `work` makes of each item, given in their order, by so many threads at a time. After an error
-    /// nothing more is begun. Where no thread is to be had the caller does it alone.
-    pub(crate) fn in_order<T: Sync, R: Send, E>(
+    /// What `work` tells of the items 0 to `count`, as it comes, by so many threads at a time; `work` ends
+    /// when it is told that nothing more is wanted, after an error. Where no thread is to be had the
+    /// caller does it alone. Each thread waits when two messages of each are on their way.
+    pub(crate) fn in_any_order<M: Send, E>(
         threads: usize,
-        items: &[T],
-        work: impl Fn(&T) -> R + Sync,
-        mut each: impl FnMut(R) -> Result<(), E>,
+        count: usize,
+        work: impl Fn(usize, &mut dyn FnMut(M) -> bool) + Sync,
+        mut each: impl FnMut(M) -> Result<(), E>,
     ) -> Result<(), E> {
-        let next = atomic::AtomicUsize::new(0);
-        let take = || {
-            let number = next.fetch_add(1, SeqCst);
-            items.get(number).map(|item| (number, item))
-        };
+        let (work, next) = (&work, atomic::AtomicUsize::new(0));
+        let take = || Some(next.fetch_add(1, SeqCst)).filter(|number| *number < count);
         std::thread::scope(|scope| {
-            let (send, made) = std::sync::mpsc::sync_channel(threads);
+            let (send, told) = std::sync::mpsc::sync_channel(threads);
             let mut begun_count = 0;
-            while threads > 1 && begun_count < threads.min(items.len()) {
-                let (send, take, work) = (send.clone(), &take, &work);
+            while threads > 1 && begun_count < threads.min(count) {
+                let (send, take) = (send.clone(), &take);
                 let run = move || {
-                    while let Some((number, item)) = take() {
-                        if send.send((number, work(item))).is_err() {
-                            break;
-                        }
+                    let mut wanted = true;
+                    while let Some(number) = take().filter(|_| wanted) {
+                        work(number, &mut |message| {
+                            wanted = send.send(message).is_ok();
+                            wanted
+                        });
                     }
                 };
                 let builder = std::thread::Builder::new().name("cairn-reader".to_owned());
-                if check_room()
-                    .and_then(|()| builder.spawn_scoped(scope, run))
-                    .is_err()
-                {
+                let begun = check_room().and_then(|()| builder.spawn_scoped(scope, run));
+                if begun.is_err() {
                     break;
                 }
                 begun_count += 1;
             }
             drop(send);
             if begun_count == 0 {
-                return items.iter().try_for_each(|item| each(work(item)));
+                return super::alone(count, work, each);
             }
-            let (mut early, mut expected) = (std::collections::BTreeMap::new(), 0);
-            for (number, result) in made {
-                early.insert(number, result);
-                while let Some(result) = early.remove(&expected) {
-                    expected += 1;
-                    each(result)?;
-                }
-            }
-            Ok(())
+            told.into_iter().try_for_each(&mut each)
         })
     }
 }
@@ -205,13 +195,13 @@ mod imp {
     }
 
     /// Alone: nothing is shared whose schedules could differ.
-    pub(crate) fn in_order<T, R, E>(
+    pub(crate) fn in_any_order<M, E>(
         _threads: usize,
-        items: &[T],
-        work: impl Fn(&T) -> R,
-        mut each: impl FnMut(R) -> Result<(), E>,
+        count: usize,
+        work: impl Fn(usize, &mut dyn FnMut(M) -> bool),
+        each: impl FnMut(M) -> Result<(), E>,
     ) -> Result<(), E> {
-        items.iter().try_for_each(|item| each(work(item)))
+        super::alone(count, work, each)
     }
 
     #[derive(Debug, Default)]
@@ -348,3 +338,48 @@ mod imp {
 }
 
 pub(crate) use imp::*;
+
+/// What `work` makes of each item, given in their order, by so many threads at a time. After an error
+/// nothing more is begun. Where no thread is to be had the caller does it alone.
+pub(crate) fn in_order<T: Sync, R: Send, E>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync,
+    mut each: impl FnMut(R) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut early, mut expected) = (std::collections::BTreeMap::new(), 0);
+    let make = |number: usize, tell: &mut dyn FnMut((usize, R)) -> bool| {
+        if let Some(item) = items.get(number) {
+            tell((number, work(item)));
+        }
+    };
+    in_any_order(threads, items.len(), make, |(number, result)| {
+        early.insert(number, result);
+        while let Some(result) = early.remove(&expected) {
+            expected += 1;
+            each(result)?;
+        }
+        Ok(())
+    })
+}
+
+/// As [`in_any_order`], by the caller.
+fn alone<M, E>(
+    count: usize,
+    work: impl Fn(usize, &mut dyn FnMut(M) -> bool),
+    mut each: impl FnMut(M) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut outcome = Ok(());
+    for number in 0..count {
+        work(number, &mut |message| {
+            if outcome.is_ok() {
+                outcome = each(message);
+            }
+            outcome.is_ok()
+        });
+        if outcome.is_err() {
+            break;
+        }
+    }
+    outcome
+}

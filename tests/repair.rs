@@ -622,3 +622,49 @@ fn do_many_threads_find_what_one_finds() {
         assert_eq!(report(threads), one, "{threads} threads");
     }
 }
+
+/// Several segments are read at a time then; what is told, and in which order, is what one thread tells.
+#[test]
+fn do_many_threads_salvage_what_one_does() {
+    let sound = disk();
+    let named = Path::new("log/MANIFEST");
+    let places = [
+        (1, 500, 3),
+        (1, 1200, 0),
+        (2, 40, 1),
+        (3, 700, 6),
+        (4, 300, 2),
+    ];
+    for lost in [false, true] {
+        let disk = sound.snapshot();
+        for (id, offset, bit) in places {
+            let file = format!("log/{id:020}.seg");
+            assert!(disk.flip_bit(Path::new(&file), offset, bit));
+        }
+        assert!(!lost || disk.remove_file(named));
+        let told = |threads: usize| {
+            let mut told = Vec::new();
+            let options = tools(&disk).threads(threads);
+            let each = |item: Salvaged<'_>| told.push(format!("{item:?}"));
+            options.read_salvage("log", each).unwrap();
+            told
+        };
+        let one = told(1);
+        assert!(one.iter().any(|item| item.starts_with("Gap")), "{one:?}");
+        for threads in [2, 3, 16] {
+            assert_eq!(told(threads), one);
+        }
+        let into = |threads: usize| {
+            let options = tools(&disk).threads(threads);
+            let report = options.salvage("log", format!("new {threads}")).unwrap();
+            let log = tools(&disk).open(format!("new {threads}")).unwrap();
+            let all: Vec<Vec<u8>> = log
+                .scan(..)
+                .unwrap()
+                .map(|it| it.unwrap().to_vec())
+                .collect();
+            (report, all)
+        };
+        assert_eq!(into(4), into(1));
+    }
+}

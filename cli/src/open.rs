@@ -31,7 +31,7 @@ pub struct WaitArgs {
 /// The argument of the commands that read all of a log.
 #[derive(Args, Debug)]
 pub struct ThreadsArgs {
-    /// How many threads read at a time; by default as many as the machine has processors
+    /// How many threads read at a time, compacting only without a rate; by default one for each processor
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::{self, Failure, In, Outcome},
-    open::WaitArgs,
+    open::{ThreadsArgs, WaitArgs},
     output, stream,
     verify::{finding_json, tell_finding},
 };
@@ -174,6 +174,8 @@ pub struct SalvageArgs {
     dir: PathBuf,
     /// The directory of the new log; created, or empty
     out: PathBuf,
+    #[command(flatten)]
+    threads: ThreadsArgs,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -187,7 +189,10 @@ pub fn salvage(args: &SalvageArgs) -> Outcome {
         return Err(error).in_log(&args.dir);
     }
     let progress = output::turning("salvage");
-    let report = Options::new().salvage(&args.dir, &args.out);
+    let report = args
+        .threads
+        .of(Options::new())
+        .salvage(&args.dir, &args.out);
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
     let as_json = args.json.then(|| {

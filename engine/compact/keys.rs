@@ -128,8 +128,8 @@ impl KeyTable {
         self.key_count < self.key_count_max && ENTRY_HEAD_BYTES + bytes.len() <= left
     }
 
-    /// Notes the newest record of a key so far, now or when others are; tells the one before it, unless
-    /// the key's hash is not in the part of this pass.
+    /// Notes the newest record of a key so far, now or when others are; tells each other of it, unless the
+    /// key's hash is not in the part of this pass. Records may come in any order.
     pub(super) fn put(&mut self, key: &[u8], number: Number, older: impl FnMut(Number)) {
         let hash = hash(self.secret, key);
         if hash[0] < self.part.0 || hash[0] > self.part.1 {
@@ -171,13 +171,15 @@ impl KeyTable {
         black_box(entries.fold(0, |all, byte| all ^ byte.copied().unwrap_or(0)));
     }
 
-    /// Notes the newest record of a key; gives the one before it.
+    /// Notes the newest record of a key; gives the older one of this and the one that was noted.
     fn replace(&mut self, hash: Hash, bytes: &[u8], number: Number) -> Option<Number> {
-        if let Some((start, older)) = self.find(hash, bytes) {
-            if let Some(slot) = self.entries.get_mut(start..start + 4) {
+        if let Some((start, noted)) = self.find(hash, bytes) {
+            if number > noted
+                && let Some(slot) = self.entries.get_mut(start..start + 4)
+            {
                 slot.copy_from_slice(&number.to_le_bytes());
             }
-            return Some(older);
+            return Some(number.min(noted));
         }
         while !self.has_room(bytes) && self.part.0 < self.part.1 {
             self.narrow();
@@ -319,6 +321,26 @@ mod tests {
         let all_older: Vec<Number> = (0..).take(keys.len() * 2).collect();
         assert!(older == all_older && found == keys.len());
         count
+    }
+
+    /// Threads that read bring the records of several segments in no order.
+    #[test]
+    fn is_the_newest_of_a_key_found_in_whatever_order_they_come() {
+        let numbers = [3, 7, 1, 9, 5, 0, 8, 2, 6, 4];
+        for from in 0..numbers.len() {
+            let mut table = KeyTable::new(KeyMatch::Exact, 1 << 16, (100, 1000), [1, 2]);
+            let mut older = Vec::new();
+            for number in numbers.iter().cycle().skip(from).take(numbers.len()) {
+                table.put(b"key", *number, |number| older.push(number));
+                if number % 3 == 0 {
+                    table.settle(|number| older.push(number));
+                }
+            }
+            table.settle(|number| older.push(number));
+            older.sort_unstable();
+            assert_eq!(older, (0..9).collect::<Vec<_>>(), "each once, from {from}");
+            assert_eq!(table.get(b"key"), Some(9));
+        }
     }
 
     #[test]

@@ -15,9 +15,10 @@ use crate::{
     format::{RecordRef, header::HEADER_BYTES, record::RECORD_BYTES_MIN},
     options::CompactOptions,
     segment::{Frames, Home, Sealed, Window},
-    sync::Arc,
+    sync::{Arc, in_any_order},
     types::Seq,
 };
+use std::ops::Range;
 
 /// One bit for each record of the first segments of a scope, the window.
 #[derive(Debug)]
@@ -87,13 +88,37 @@ pub(super) fn walk(
     pace: &mut Pace<'_>,
     mut each: impl FnMut(u64, &RecordRef<'_>, &mut Pace<'_>) -> Result<(), Halt>,
 ) -> Result<(), Halt> {
+    let mapped = pace.is_unbound();
+    go_through(core, segment, start, skipped, mapped, |met| match met {
+        Met::Record(number, record) => each(number, &record, pace),
+        Met::Bytes(read_bytes) => pace.read(read_bytes),
+    })
+}
+
+/// What a walk meets.
+enum Met<'a> {
+    /// A record, and its number.
+    Record(u64, RecordRef<'a>),
+    /// So many bytes have been read since the last.
+    Bytes(u64),
+}
+
+/// As [`walk`], for who has no pace to hold or holds it elsewhere.
+fn go_through(
+    core: &Core,
+    segment: &Sealed,
+    start: u64,
+    skipped: Option<&Dead>,
+    mapped: bool,
+    mut each: impl FnMut(Met<'_>) -> Result<(), Halt>,
+) -> Result<(), Halt> {
     let entry = segment.entry;
     let fault =
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
     let apart = Sealed::new(entry, Home::new(core.dir().clone(), core.log_id(), false));
     let loaded = apart.open().map_err(fault)?;
     // At a rate there is nothing to gain from a mapping, and a failing disk gives an error.
-    let window = if pace.is_unbound() && core.options().mapped() {
+    let window = if mapped && core.options().mapped() {
         Window::mapped(&loaded.view.source)
     } else {
         Window::new(&loaded.view.source)
@@ -108,12 +133,12 @@ pub(super) fn walk(
             let Some((record, _)) = frames.next(Seq::MAX).map_err(fault)? else {
                 break;
             };
-            each(number, &record, pace)?;
+            each(Met::Record(number, record))?;
         }
         number += 1;
         let read_bytes = frames.offset() - offset;
         offset += read_bytes;
-        pace.read(read_bytes)?;
+        each(Met::Bytes(read_bytes))?;
     }
     if number - start != u64::from(entry.record_count) {
         // Records are told apart by their number, so a wrong count would drop others than it should.
@@ -128,6 +153,55 @@ pub(super) fn walk(
 pub(super) fn frame_bytes(record: &RecordRef<'_>) -> u64 {
     let part = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| bytes.len() as u64);
     part(record.key) + part(record.value) + RECORD_BYTES_MIN as u64
+}
+
+/// So many bytes of keys are handed over at once by a thread that reads, or so many keys.
+const KEYS_BYTES: usize = 64 << 10;
+const KEYS_MAX: usize = 2048;
+
+/// Takes keys, or why there are no more; false if no more are wanted.
+type Tell<'a> = dyn FnMut(Result<Keys, Halt>) -> bool + 'a;
+
+/// Keys that a thread has read.
+#[derive(Default)]
+struct Keys {
+    bytes: Vec<u8>,
+    /// Of each the number of its record, and where it ends.
+    ends: Vec<(u64, usize)>,
+    /// How much was read for them.
+    read_bytes: u64,
+}
+
+impl Keys {
+    /// Reads those of a segment, and hands them over.
+    fn of(core: &Core, segment: &Sealed, start: u64, tell: &mut Tell<'_>) {
+        let mut keys = Self::default();
+        let walked = go_through(core, segment, start, None, true, |met| {
+            match met {
+                Met::Record(number, record) => {
+                    if let Some(key) = record.key {
+                        keys.bytes.extend_from_slice(key);
+                        keys.ends.push((number, keys.bytes.len()));
+                    }
+                }
+                Met::Bytes(bytes) => keys.read_bytes += bytes,
+            }
+            let full = keys.bytes.len() >= KEYS_BYTES || keys.ends.len() >= KEYS_MAX;
+            if full && !tell(Ok(std::mem::take(&mut keys))) {
+                return Err(Halt::Cancelled); // Whoever wants no more knows why.
+            }
+            Ok(())
+        });
+        tell(walked.map(|()| keys));
+    }
+
+    fn each(&self, mut each: impl FnMut(&[u8], u64)) {
+        let mut start = 0;
+        for (number, end) in &self.ends {
+            each(self.bytes.get(start..*end).unwrap_or_default(), *number);
+            start = *end;
+        }
+    }
 }
 
 /// What decides over a record beside its key.
@@ -185,33 +259,63 @@ impl Judge<'_> {
         }
     }
 
-    /// One pass over the scope.
+    /// One pass over the scope: first the window, then what lies behind, which is evidence only.
     fn pass(&self, table: &mut KeyTable, dead: &mut Dead, pace: &mut Pace<'_>) -> Result<(), Halt> {
-        for (at, segment) in self.scope.iter().enumerate() {
-            if segment.entry.keyed_count == 0 {
-                continue;
+        let starts = dead.starts.clone();
+        self.each_key(0..self.window, &starts, pace, |key, number| {
+            if let Ok(number) = Number::try_from(number) {
+                table.put(key, number, |older| dead.set(older.into()));
             }
-            // What lies behind the window is evidence only.
-            let inside = at < self.window;
-            let start = dead.start(at);
-            let each = |number, record: &RecordRef<'_>, _: &mut Pace<'_>| {
-                match (record.key, Number::try_from(number)) {
-                    (Some(key), Ok(number)) if inside => {
-                        table.put(key, number, |older| dead.set(older.into()));
-                    }
-                    (Some(key), _) => {
-                        if let Some(older) = table.get(key) {
-                            dead.set(older.into());
-                        }
-                    }
-                    (None, _) => {}
-                }
-                Ok(())
-            };
-            walk(self.core, segment, start, None, pace, each)?;
-            table.settle(|older| dead.set(older.into()));
+        })?;
+        table.settle(|older| dead.set(older.into()));
+        self.each_key(self.window..self.scope.len(), &starts, pace, |key, _| {
+            if let Some(older) = table.get(key) {
+                dead.set(older.into());
+            }
+        })
+    }
+
+    /// The keys of some segments, each with the number of its record. By as many threads as there may be, where
+    /// no rate is held: then in any order.
+    fn each_key(
+        &self,
+        segments: Range<usize>,
+        starts: &[u64],
+        pace: &mut Pace<'_>,
+        mut each: impl FnMut(&[u8], u64),
+    ) -> Result<(), Halt> {
+        let of = |at: usize| starts.get(at).or(starts.last()).copied().unwrap_or(0);
+        let keyed = segments.filter_map(|at| Some((self.scope.get(at)?, of(at))));
+        let keyed: Vec<_> = keyed.filter(|(it, _)| it.entry.keyed_count > 0).collect();
+        let threads = match pace.is_unbound() {
+            true => self.core.options().threads,
+            false => 1,
+        };
+        if threads == 1 || keyed.len() < 2 {
+            return keyed.iter().try_for_each(|(segment, start)| {
+                walk(
+                    self.core,
+                    segment,
+                    *start,
+                    None,
+                    pace,
+                    |number, record, _| {
+                        record.key.into_iter().for_each(|key| each(key, number));
+                        Ok(())
+                    },
+                )
+            });
         }
-        Ok(())
+        let work = |number: usize, tell: &mut Tell<'_>| {
+            if let Some((segment, start)) = keyed.get(number) {
+                Keys::of(self.core, segment, *start, tell);
+            }
+        };
+        in_any_order(threads, keyed.len(), work, |keys: Result<Keys, Halt>| {
+            let keys = keys?;
+            keys.each(&mut each);
+            pace.read(keys.read_bytes)
+        })
     }
 
     /// A second look at what is the newest of its key, or has none.

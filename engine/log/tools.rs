@@ -158,7 +158,7 @@ impl Options {
         path: impl AsRef<Path>,
         each: impl FnMut(Salvaged<'_>),
     ) -> Result<()> {
-        repair::read_salvage(&self.dir(path), each).map(|_| ())
+        repair::read_salvage(&self.dir(path), self.threads, each).map(|_| ())
     }
 
     /// Writes every record that verifies into a new log, with its number and time. The old one is

@@ -6,6 +6,7 @@
 //!
 //! Called by `Log`; calls verify, recover, segment, manifest.
 
+mod ahead;
 mod apply;
 mod rebuild;
 mod salvage;

@@ -32,7 +32,7 @@ pub(super) fn look(dir: &Dir, facts: &Facts) -> Result<(Vec<Finding>, Vec<Range<
     };
     let place = Place::file(names::PRODUCERS);
     findings.extend(ledger.map(|defect| finding(place, 0..0, defect)));
-    read_salvage(dir, |item| {
+    read_salvage(dir, 1, |item| {
         if let Salvaged::Gap(gap) = item {
             findings.push(gap);
         }
@@ -76,7 +76,7 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
     };
     let mut copies = Copies::new(dir, options, owner, next_id, ledger);
     let mut outcome = Ok(());
-    let used_seq = read_salvage(dir, |item| {
+    let used_seq = read_salvage(dir, 1, |item| {
         if let (Salvaged::Record(record), true) = (item, outcome.is_ok()) {
             outcome = copies.add(&record);
         }

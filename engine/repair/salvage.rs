@@ -2,8 +2,9 @@
 //! that does not; and the same into a new log.
 
 use super::{
+    ahead::{Ahead, is_small},
     records,
-    survey::{Survey, survey},
+    survey::{Part, Survey, survey},
     writer::{Copies, forget_ledger},
 };
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     options::Options,
     recover,
     segment::{Gap, Piece, Source, Window, new_incarnation, new_log_id},
+    sync::in_order,
     types::{SegmentId, Seq},
     verify::{Finding, FindingKind, of_gap},
     vfs::Dir,
@@ -46,48 +48,89 @@ pub struct SalvageReport {
 ///
 /// With a manifest, the segments that it names; without one, every segment file there is: then a
 /// record that two files hold is taken from the newer.
-pub(crate) fn read_salvage(dir: &Dir, each: impl FnMut(Salvaged<'_>)) -> Result<Seq> {
-    read_surveyed(survey(dir)?, each)
+pub(crate) fn read_salvage(
+    dir: &Dir,
+    threads: usize,
+    each: impl FnMut(Salvaged<'_>),
+) -> Result<Seq> {
+    read_surveyed(survey(dir)?, threads, each)
 }
 
-fn read_surveyed(survey: Survey, mut each: impl FnMut(Salvaged<'_>)) -> Result<Seq> {
-    let mut used_seq = survey.used_seq;
+fn read_surveyed(
+    survey: Survey,
+    threads: usize,
+    mut each: impl FnMut(Salvaged<'_>),
+) -> Result<Seq> {
     survey
         .findings
         .into_iter()
         .for_each(|it| each(Salvaged::Gap(it)));
-    let mut next_seq = survey.head_seq;
-    for part in survey.parts {
-        if let Some(missing) = part.missing_before(next_seq) {
-            each(Salvaged::Gap(missing));
+    let mut told = Telling {
+        next_seq: survey.head_seq,
+        used_seq: survey.used_seq,
+        each,
+    };
+    for parts in survey.parts.chunks(threads.max(1)) {
+        if parts.len() == 1 || !parts.iter().all(is_small) {
+            for part in parts {
+                told.begin(part);
+                read(part, |piece| told.take(part, piece))?;
+            }
+            continue;
         }
-        let mut window = Window::new(&Source::File(part.file.clone()));
-        records(
-            &mut window,
-            &part.context,
-            part.range,
-            part.id,
-            |piece| match piece {
-                Piece::Record(_, record) if record.seq >= next_seq => {
-                    next_seq = record.seq + 1;
-                    each(Salvaged::Record(record));
-                }
-                Piece::Gap(gap) => {
-                    used_seq = used_seq.max(gap.next_seq);
-                    // What another file had was given already.
-                    let first_seq = gap.first_seq.max(next_seq);
-                    let left = Gap {
-                        first_seq,
-                        next_seq: gap.next_seq.max(first_seq),
-                        ..gap
-                    };
-                    each(Salvaged::Gap(of_gap(part.id, &left)));
-                }
-                Piece::Record(..) | Piece::Batch(..) => {}
-            },
-        )?;
+        let mut of_parts = parts.iter();
+        in_order(threads, parts, Ahead::of, |ahead| {
+            let ahead = ahead?;
+            if let Some(part) = of_parts.next() {
+                told.begin(part);
+                ahead.each(|piece| told.take(part, piece));
+            }
+            Result::Ok(())
+        })?;
     }
-    Ok(used_seq.max(next_seq))
+    Ok(told.used_seq.max(told.next_seq))
+}
+
+/// Reads a segment, past what does not verify.
+pub(super) fn read(part: &Part, each: impl FnMut(Piece<'_>)) -> Result<()> {
+    let mut window = Window::new(&Source::File(part.file.clone()));
+    records(&mut window, &part.context, part.range, part.id, each)
+}
+
+/// What has been told so far, and to whom.
+struct Telling<F> {
+    next_seq: Seq,
+    used_seq: Seq,
+    each: F,
+}
+
+impl<F: FnMut(Salvaged<'_>)> Telling<F> {
+    fn begin(&mut self, part: &Part) {
+        if let Some(missing) = part.missing_before(self.next_seq) {
+            (self.each)(Salvaged::Gap(missing));
+        }
+    }
+
+    fn take(&mut self, part: &Part, piece: Piece<'_>) {
+        match piece {
+            Piece::Record(_, record) if record.seq >= self.next_seq => {
+                self.next_seq = record.seq + 1;
+                (self.each)(Salvaged::Record(record));
+            }
+            Piece::Gap(gap) => {
+                self.used_seq = self.used_seq.max(gap.next_seq);
+                // What another file had was given already.
+                let first_seq = gap.first_seq.max(self.next_seq);
+                let left = Gap {
+                    first_seq,
+                    next_seq: gap.next_seq.max(first_seq),
+                    ..gap
+                };
+                (self.each)(Salvaged::Gap(of_gap(part.id, &left)));
+            }
+            Piece::Record(..) | Piece::Batch(..) => {}
+        }
+    }
 }
 
 /// Writes what a salvaging read finds into a new log: see [`Options::salvage`].
@@ -125,7 +168,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         next_seq: 0,
     };
     let mut outcome = Ok(());
-    let used_seq = read_surveyed(survey, |item| match item {
+    let used_seq = read_surveyed(survey, options.threads, |item| match item {
         Salvaged::Gap(gap) if gap.kind == FindingKind::Unsupported && outcome.is_ok() => {
             outcome = Err(Error::defect(Op::Salvage, gap.place, gap.defect));
         }

@@ -367,3 +367,47 @@ fn is_every_record_found_by_its_number_beside_a_copy() {
     let backwards = log.scan(..).unwrap().rev().map(|it| it.unwrap().seq());
     assert!(backwards.eq(wanted.keys().rev().copied()));
 }
+
+/// Judging is done by many threads then, which bring the keys of several segments in no order.
+#[test]
+fn do_many_threads_drop_what_one_does() {
+    for (memory, keys) in [
+        (64 << 20, KeyMatch::Exact),
+        (1 << 20, KeyMatch::Exact),
+        (1 << 20, KeyMatch::Hashed),
+    ] {
+        let of = |threads: usize| {
+            let dir = tempfile::tempdir().unwrap();
+            let options = options().segment_bytes(64 << 10).threads(threads);
+            let log = options.open(dir.path().join("log")).unwrap();
+            let how = AppendOptions::new().durability(cairnlog::Durability::Buffered);
+            for number in 0..40_000_u64 {
+                // Keys that come often, and as many that come once or twice as do not fit a pass.
+                let key = match number % 3 {
+                    0 => format!("often {}", number * 7919 % 400),
+                    _ => format!("seldom {} {}", number * 7919 % 16_000, "k".repeat(60)),
+                };
+                let value = format!("value {number}");
+                let record = match number % 11 {
+                    5 => NewRecord::tombstone(&key),
+                    7 => NewRecord::value(&value),
+                    _ => NewRecord::keyed(&key, &value),
+                };
+                log.append_records(&[record], &how).unwrap();
+            }
+            log.rotate().unwrap();
+            put(&log, "often 0", "behind");
+            let report = log.compact(&now().memory_bytes_max(memory).keys(keys));
+            let report = report.unwrap();
+            let seqs: Vec<u64> = log.scan(..).unwrap().map(|it| it.unwrap().seq()).collect();
+            (report.dropped_count, report.progress.pass_count, seqs)
+        };
+        let (dropped, passes, seqs) = of(1);
+        assert!(dropped > 15_000, "{dropped}");
+        assert!(memory > 1 << 20 || keys == KeyMatch::Hashed || passes > 1);
+        for threads in [2, 5] {
+            let many = of(threads);
+            assert!(many.0 == dropped && many.2 == seqs, "{threads} threads");
+        }
+    }
+}

@@ -4,7 +4,7 @@ mod plan;
 
 use crate::{
     exit::{In, Outcome},
-    open::{self, WriterArgs},
+    open::{self, ThreadsArgs, WriterArgs},
     output, stream,
 };
 use cairnlog::{CompactOptions, CompactReport, KeyMatch, Stats};
@@ -42,6 +42,8 @@ pub struct CompactArgs {
     /// Bytes to read and write in a second, together, or `none`: as fast as it can
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = rate)]
     rate: Rate,
+    #[command(flatten)]
+    threads: ThreadsArgs,
     /// Tell keys apart by a hash of 128 bits: less memory for long keys
     #[arg(long)]
     hashed: bool,
@@ -87,7 +89,8 @@ pub fn run(args: &CompactArgs) -> Outcome {
         } else {
             KeyMatch::Exact
         });
-    let options = open::existing().segment_bytes(args.segment_bytes);
+    let options = args.threads.of(open::existing());
+    let options = options.segment_bytes(args.segment_bytes);
     let log = args.writer.open(options)?;
     if args.rotate {
         log.rotate().in_log(dir)?;
