@@ -18,6 +18,7 @@
 //! * [`Reader`], [`Scan`] and [`TailReader`] read, also [in other processes](Reader::open); [`Ticket`]
 //!   waits for what was [submitted](Log::submit).
 //! * [`Consumer`] reads on where it was acknowledged last, [`Queue`] deals records out to many workers.
+//! * [`LargeWriter`] and [`LargeReader`] are for values of any size, in flat memory.
 //! * [`CompactOptions`] and [`Retention`] keep a log from growing for ever; [`Log::backup`] copies it.
 //! * [`Recovery`] is what opening found and did.
 //! * [`vfs::sim`] is a disk that loses power, for testing this library and your application.
@@ -48,6 +49,7 @@ mod consume;
 mod cursor;
 mod error;
 pub mod format;
+mod large;
 mod log;
 mod manifest;
 mod observe;
@@ -81,6 +83,10 @@ pub use consume::{
 };
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
 pub use format::{Producer, RecordRef};
+#[cfg(feature = "async")]
+#[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+pub use large::LargeStream;
+pub use large::{LargeReader, LargeWriter};
 pub use log::Log;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
@@ -123,6 +129,9 @@ mod guide {
     struct Reading;
     #[doc = include_str!("../docs/guide/src/consuming.md")]
     struct Consuming;
+    #[cfg(feature = "async")]
+    #[doc = include_str!("../docs/guide/src/large.md")]
+    struct Large;
     #[doc = include_str!("../docs/guide/src/compaction.md")]
     struct Compaction;
     #[doc = include_str!("../docs/guide/src/processes.md")]

@@ -67,6 +67,7 @@ fn every_structure_has_an_example() {
         "producers",
         "cursor",
         "watermark",
+        "piece",
     ] {
         assert!(
             found.iter().any(|it| it.tag == tag),

@@ -34,6 +34,7 @@ const ROOMS: &[(&str, u32)] = &[
     ("log", 10),
     // A client of the log: consumers and queues hold one.
     ("consume", 11),
+    ("large", 12),
     ("typed", 12),
     ("lib", 13),
 ];

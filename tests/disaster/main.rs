@@ -15,6 +15,7 @@ mod every_fault;
 mod fault;
 mod full;
 mod history;
+mod large;
 mod losses;
 mod model;
 mod no_room;

@@ -8,6 +8,7 @@ use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEnt
 use cairnlog::format::header::{Origin, Predecessor};
 use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
 use cairnlog::format::moves::{MOVES_KIND, Move, moves};
+use cairnlog::format::piece::Piece;
 use cairnlog::format::producers::{AppendEntry, ProducerEntry, ProducersFile};
 use cairnlog::format::record::{self, Producer, RecordParts};
 use cairnlog::format::{
@@ -126,6 +127,7 @@ pub fn check(spec: &str) -> Outcome {
             "producers" => producers(&args)?,
             "cursor" => cursor(&args)?,
             "watermark" => watermark(&args)?,
+            "piece" => piece(&args)?,
             other => return Err(format!("an example of what? {other}")),
         }
         args.finish()?;
@@ -511,6 +513,24 @@ fn watermark(args: &Args) -> Outcome {
         "watermark",
         &watermark,
         &well(WatermarkFile::decode(&args.block.bytes))?,
+    )
+}
+
+/// A header, and the bytes of the value in it.
+fn piece(args: &Args) -> Outcome {
+    let number = |name| args.maybe(name).map(number).transpose();
+    let bytes = args.bytes("bytes").ok_or("a piece without bytes")?;
+    let piece = Piece {
+        first_seq: number("first_seq")?,
+        offset: args.number("offset")?,
+        value_bytes: number("value_bytes")?,
+    };
+    let encoded = [&piece.encode(), bytes].concat();
+    same("piece", &args.block.bytes, &encoded)?;
+    same(
+        "piece",
+        Some((piece, bytes)),
+        Piece::decode(&args.block.bytes),
     )
 }
 

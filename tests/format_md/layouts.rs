@@ -10,6 +10,7 @@ use cairnlog::format::manifest::{
     MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
 };
 use cairnlog::format::moves::{MOVE_BYTES, Move};
+use cairnlog::format::piece::{PIECE_HEADER_BYTES, Piece};
 use cairnlog::format::producers::{
     APPEND_BYTES, AppendEntry, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
 };
@@ -56,6 +57,7 @@ pub fn check_layouts(spec: &str) -> Outcome {
         pending(),
         one_move(),
         watermark(),
+        piece(),
     ];
     if page.len() != code.len() {
         return Err(format!("{} byte tables", page.len()));
@@ -414,6 +416,15 @@ fn sealed() -> Layout {
     let other = bytes.map(|(at, byte)| if (60..64).contains(&at) { !byte } else { *byte });
     layout.changed.push(("flags", other.collect()));
     layout
+}
+
+fn piece() -> Layout {
+    let encode = |it: &Piece| it.encode().to_vec();
+    layout!(PIECE_HEADER_BYTES, Piece::default(), encode, {
+        "first": |it: &mut Piece| it.first_seq = Some(ALL),
+        "offset": |it: &mut Piece| it.offset = ALL,
+        "end": |it: &mut Piece| it.value_bytes = Some(ALL),
+    })
 }
 
 fn no_producers() -> ProducersFile {
