@@ -139,6 +139,9 @@ mod guide {
     #[cfg(all(feature = "async", feature = "typed"))]
     #[doc = include_str!("../docs/guide/src/tasks.md")]
     struct Tasks;
+    #[cfg(feature = "async")]
+    #[doc = include_str!("../docs/guide/src/pipelines.md")]
+    struct Pipelines;
     #[doc = include_str!("../docs/guide/src/backup.md")]
     struct Backup;
     #[doc = include_str!("../docs/guide/src/operating.md")]
