@@ -3,14 +3,13 @@
 //! `cargo run --features async --example upload -- DIR` and open the address that it prints, or
 //! `curl -T FILE ADDRESS/uploads`. A file is lines of `name,number`.
 //!
-//! `pieces.rs`: bytes of any number as records. `work.rs`: what becomes of an upload. Here: HTTP. One log holds
-//! the pieces, of what is uploaded and of what workers made of it. Another, `jobs`, names what is whole: an upload is a
-//! record there once its last piece is durable. So one that breaks off is never seen by a worker.
+//! `work.rs`: what becomes of an upload. Here: HTTP. One log holds large values: what was uploaded, and what workers
+//! made of it. Another, `jobs`, names what is whole: an upload is a record there once its value is durable. So one that
+//! breaks off is never seen by a worker.
 //!
 //! *Memory*: of each upload one piece, which is filled from the socket; no more is read before the log has taken it.
 //! HTTP and the log have buffers of a fixed size besides. A log that is slower than the network slows the network down.
 
-mod pieces;
 mod work;
 
 use bytes::Bytes;
@@ -26,18 +25,25 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use std::{error::Error, path::Path, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::broadcast, task::spawn_blocking};
+use std::{
+    error::Error,
+    hash::{BuildHasher, RandomState},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::broadcast, task::spawn_blocking, time::sleep};
 
 pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 type Body = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
 const WORKERS: usize = 2;
+const TELL_BYTES: u64 = 256 << 10;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What everybody shares.
 pub struct Shop {
-    pub pieces: Log,
+    pub values: Log,
     /// Keys say what a record is: `upload` or `result`.
     pub jobs: Log,
     queue: Queue,
@@ -48,14 +54,14 @@ pub struct Shop {
 impl Shop {
     fn open(dir: &Path) -> Outcome<Self> {
         std::fs::create_dir_all(dir)?;
-        // By position: pages of a mapping would count as memory of ours. Pieces are of no use after a day,
-        // whether they were worked on, downloaded, or part of something that broke off.
+        // By position: pages of a mapping would count as memory of ours. Values are of no use after a
+        // day, nor are pieces of one that broke off.
         let options = Options::new().read_mode(ReadMode::Positional);
         let options = options.queue_bytes_max(1 << 20);
         let day = Retention::new().age_max(DAY);
         let jobs = options.clone().open(dir.join("jobs.log"))?;
         Ok(Self {
-            pieces: options.retention(day).open(dir.join("pieces.log"))?,
+            values: options.retention(day).open(dir.join("values.log"))?,
             queue: jobs.consumer("workers")?.into_queue(QueueOptions::new())?,
             jobs,
             progress: broadcast::Sender::new(64),
@@ -93,7 +99,16 @@ async fn main() -> Outcome {
 
 /// One upload after the other. A worker that fails drops its lease, and the upload is given again.
 async fn work_on(shop: Arc<Shop>) {
-    while let Ok(Some(lease)) = shop.queue.next_async().await {
+    loop {
+        let lease = match shop.queue.next_async().await {
+            Ok(Some(lease)) => lease,
+            Ok(None) => return, // The log is closed.
+            Err(error) => {
+                eprintln!("no upload to work on: {error}");
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        };
         let shop = shop.clone();
         match spawn_blocking(move || work::work(&shop, lease)).await {
             Ok(Ok(())) => {}
@@ -119,8 +134,7 @@ async fn answer(shop: Arc<Shop>, request: Request<Incoming>) -> Outcome<Response
         }
         (&Method::GET, Some(seq)) => match work::packed(&shop, seq.parse()?)? {
             Some(packed) => {
-                let pieces = stream::iter(pieces::Pieces::new(&shop.pieces, &packed)?);
-                let frames = pieces.map_ok(Frame::data);
+                let frames = packed.into_stream().err_into().map_ok(Frame::data);
                 Ok(response
                     .header("content-type", "text/plain")
                     .header("content-encoding", "gzip")
@@ -135,28 +149,29 @@ async fn answer(shop: Arc<Shop>, request: Request<Incoming>) -> Outcome<Response
 /// Takes an upload in; gives the number of its job. A client that does not know what became of its upload sends it
 /// again, under the same id, and it is one job.
 async fn receive(shop: &Shop, request: Request<Incoming>) -> Outcome<Seq> {
-    let mut writer = pieces::Writer::new(&shop.pieces);
     let id = match request.headers().get("upload-id") {
         Some(id) => u64::from_str_radix(id.to_str()?, 16)?,
-        None => writer.id(),
+        None => RandomState::new().hash_one(0), // Nobody else's.
     };
+    let mut writer = shop.values.large_writer(&AppendOptions::new())?;
     let mut body = request.into_body();
-    // What breaks off ends here, by an error: its pieces are in the log, and nobody names them.
+    // What breaks off ends here, by an error: its pieces are in the log, and nothing shows them.
     while let Some(frame) = body.frame().await {
-        let before = writer.bytes();
+        let before = writer.value_bytes();
         if let Ok(data) = frame?.into_data() {
-            writer.write(&data).await?;
+            writer.write_all_async(&data).await?; // Waits for the log, and the client for us.
         }
-        if writer.bytes() > before {
-            shop.tell(id, "received", writer.bytes());
+        let now = writer.value_bytes();
+        if now / TELL_BYTES > before / TELL_BYTES {
+            shop.tell(id, "received", now);
         }
     }
-    let upload = writer.finish().await?;
-    shop.tell(id, "received", upload.bytes());
+    let (seq, bytes) = (writer.finish_async().await?, writer.value_bytes());
+    shop.tell(id, "received", bytes);
     // The only append of its producer.
     let (epoch, number) = (0, 0);
     let once = AppendOptions::new().producer(Producer { id, epoch, number });
-    let job = format!("{id:x} {upload}");
+    let job = format!("{id:x} {seq} {bytes}");
     let record = NewRecord::keyed("upload", &job);
     Ok(shop.jobs.append_async(&[record], &once).await?.start)
 }

@@ -1,16 +1,12 @@
-//! What a worker makes of an upload: each line checked, the good ones packed, piece by piece, and a result.
+//! What a worker makes of an upload: each line checked, the good ones packed into another large value, and a result.
 //!
 //! The result is appended together with the acknowledgement: whatever happens, each upload has one. A worker that
-//! dies leaves pieces that nobody names, and another begins anew.
+//! dies leaves a value that is not finished, or that no result names, and another begins anew.
 
-use crate::{
-    Outcome, Shop,
-    pieces::{Reader, Whole, Writer},
-};
-use cairnlog::{AppendOptions, ErrorKind, Lease, NewRecord, Seq};
+use crate::{Outcome, Shop};
+use cairnlog::{AppendOptions, ErrorKind, LargeReader, Lease, NewRecord, Seq};
 use flate2::{Compression, write::GzEncoder};
 use std::io::{BufRead, BufWriter, Read, Write};
-use tokio::runtime::Handle;
 
 /// An upload with more wrong lines has failed.
 const ERRORS_MAX: usize = 10;
@@ -25,15 +21,15 @@ pub fn work(shop: &Shop, mut lease: Lease) -> Outcome {
         return Ok(lease.ack()?); // A result, of which there is nothing to do.
     }
     let text = std::str::from_utf8(&record)?;
-    let (id, upload) = text.split_once(' ').ok_or("no upload")?;
-    let (id, upload) = (u64::from_str_radix(id, 16)?, upload.parse()?);
+    let [id, seq, _] = words(text)?;
+    let (id, seq) = (u64::from_str_radix(id, 16)?, seq.parse()?);
     let tries = lease.delivery_count();
     let mut alive = |lines: u64| {
         shop.tell(id, "packed", lines);
         lease.extend()
     };
     let outcome = match tries {
-        0..=TRIES_MAX => pack(shop, &upload, &mut alive)?,
+        0..=TRIES_MAX => pack(shop, seq, &mut alive)?,
         _ => format!("failed 0\nno worker got it done, in {TRIES_MAX} tries"),
     };
     let result = format!("{id:x} {outcome}");
@@ -46,9 +42,10 @@ pub fn work(shop: &Shop, mut lease: Lease) -> Outcome {
 }
 
 /// Packs the lines of an upload; says what came of it. An error is of the log or the disk, and not of the upload.
-fn pack(shop: &Shop, upload: &Whole, alive: &mut impl FnMut(u64) -> bool) -> Outcome<String> {
-    let mut input = Reader::new(&shop.pieces, upload)?;
-    let packer = GzEncoder::new(Writer::new(&shop.pieces), Compression::fast());
+fn pack(shop: &Shop, upload: Seq, alive: &mut impl FnMut(u64) -> bool) -> Outcome<String> {
+    let mut input = shop.values.large(upload)?.ok_or("it is gone")?;
+    let writer = shop.values.large_writer(&AppendOptions::new())?;
+    let packer = GzEncoder::new(writer, Compression::fast());
     let mut output = BufWriter::new(packer);
     let (mut line, mut lines, mut errors) = (Vec::new(), 0, Vec::new());
     while next_line(&mut input, &mut line)? {
@@ -65,8 +62,9 @@ fn pack(shop: &Shop, upload: &Whole, alive: &mut impl FnMut(u64) -> bool) -> Out
         }
     }
     let packer = output.into_inner().map_err(|error| error.into_error())?;
-    let packed = Handle::current().block_on(packer.finish()?.finish())?;
-    Ok(format!("done {lines} {packed}{}", errors.concat()))
+    let mut packed = packer.finish()?;
+    let (seq, bytes) = (packed.finish()?, packed.value_bytes());
+    Ok(format!("done {lines} {seq} {bytes}{}", errors.concat()))
 }
 
 /// The next line, no longer than a byte more than it may be. False at the end.
@@ -96,15 +94,18 @@ fn check(line: &[u8]) -> Result<(&str, i64), String> {
 }
 
 /// What was packed, by the number of its result. None if there is no such result, or it failed.
-pub fn packed(shop: &Shop, seq: Seq) -> Outcome<Option<Whole>> {
+pub fn packed(shop: &Shop, seq: Seq) -> Outcome<Option<LargeReader>> {
     let Some(record) = shop.jobs.get(seq)? else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(&record);
-    let first = text.lines().next().unwrap_or_default();
-    let mut words = first.splitn(4, ' ').skip(1);
-    match (record.key(), words.next(), words.nth(1)) {
-        (Some(b"result"), Some("done"), Some(whole)) => Ok(Some(whole.parse()?)),
+    match (record.key(), words(text.lines().next().unwrap_or_default())) {
+        (Some(b"result"), Ok([_, "done", _, seq, _])) => Ok(shop.values.large(seq.parse()?)?),
         _ => Ok(None),
     }
+}
+
+fn words<const N: usize>(text: &str) -> Outcome<[&str; N]> {
+    let words: Vec<_> = text.split(' ').collect();
+    Ok(words.try_into().map_err(|_| "not so many words")?)
 }
