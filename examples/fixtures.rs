@@ -1,14 +1,21 @@
 //! Writes the golden logs of `tests/fixtures/v1` that are missing: `cargo run --example fixtures`.
 //!
 //! A fixture is added and never edited: every later version has to open what this one wrote. Each is
-//! a directory with the log and `expected.txt`: the verdict of opening, then the records and where the cursors
-//! stand, one a line.
+//! a directory with the log and `expected.txt`: the verdict of opening, then the records, the
+//! large values among them and where the cursors stand, one a line.
 
 use cairnlog::{
     AppendOptions, CompactOptions, Durability, Log, Maintained, NewRecord, Options, Producer,
     RepairOptions, format::SegmentHeader, vfs::sim::SimFs,
 };
-use std::{error::Error, fmt::Write, fs, path::Path, sync::Arc};
+use std::{
+    error::Error,
+    fmt::Write as _,
+    fs,
+    io::{Read, Write},
+    path::Path,
+    sync::Arc,
+};
 
 type Outcome = Result<(), Box<dyn Error>>;
 /// A name, and what makes a log of that shape on a disk.
@@ -22,7 +29,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [Shape; 16] = [
+    let shapes: [Shape; 17] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),
@@ -39,6 +46,7 @@ fn main() -> Outcome {
         ("compacted", compacted),
         ("recycled", recycled),
         ("moves", moves),
+        ("large", large),
     ];
     for (name, make) in shapes {
         let target = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -244,6 +252,28 @@ fn moves(disk: &SimFs) -> Outcome {
     finish(disk, log, false)
 }
 
+/// Two large values that were written at the same time, one of a single piece, one of none, and one that was never
+/// finished.
+fn large(disk: &SimFs) -> Outcome {
+    let log = options(disk).record_bytes_max(100).open("log")?;
+    let begin = || log.large_writer(&AppendOptions::new());
+    let (mut first, mut second, mut unfinished) = (begin()?, begin()?, begin()?);
+    for number in 0..40 {
+        write!(first, "{number} of the first, ")?;
+        write!(second, "{number} of the second, ")?;
+        write!(unfinished, "{number} of the third, ")?;
+    }
+    second.finish()?;
+    log.append("a record of another kind")?;
+    first.finish()?;
+    for text in ["short", ""] {
+        let mut writer = begin()?;
+        writer.write_all(text.as_bytes())?;
+        writer.finish()?;
+    }
+    finish(disk, log, false)
+}
+
 /// Writes the log and what opening it, on a copy, gives.
 fn save(disk: &SimFs, target: &Path) -> Outcome {
     for path in disk.files() {
@@ -293,6 +323,13 @@ fn expected(disk: &SimFs) -> Result<String, Box<dyn Error>> {
             part(record.key()),
             part(record.value())
         )?;
+    }
+    for record in log.scan(..)? {
+        if let Some(mut value) = log.large_of(&record?)? {
+            let mut bytes = Vec::new();
+            value.read_to_end(&mut bytes)?;
+            writeln!(out, "large {} {}", value.seq(), part(Some(&bytes)))?;
+        }
     }
     for cursor in log.cursors()? {
         writeln!(out, "cursor {} {}", cursor.name, cursor.seq)?;
