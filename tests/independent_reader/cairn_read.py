@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Reads Cairn logs, from format.md alone: python3 cairn_read.py DIR...
 
-Prints a JSON line for each record that recovery would keep, then one with the verdict. Never writes.
+Prints a JSON line for each record that recovery would keep, one for each large value among them, then one with the
+verdict. Never writes.
 Behind damage in a sealed segment it goes on with the next segment."""
 import json
 import pathlib
@@ -14,7 +15,7 @@ HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24,
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
 MANIFEST, ENTRIES, PRODUCERS = 0x4D414E49, 0x4D454E54, 0x50524F44
 LEDGER_BYTES, PRODUCER_BYTES, APPEND_BYTES, CURSOR_EPOCH = 72, 32, 24, 0xFFFFFFFF
-ANNEX, NUMBER_MAX = 0x414E4558, 1 << 62
+ANNEX, NUMBER_MAX, PIECE_BYTES = 0x414E4558, 1 << 62, 32
 LIVE, COPY = 1, 2
 
 
@@ -257,6 +258,7 @@ class Reader:
     def __init__(self, directory):
         self.directory, self.log, self.ledger_seq = directory, None, 0
         self.verdict, self.next_seq, self.defects = "clean", 0, []
+        self.values, self.large = {}, []  # By the seq of their first pieces, so far; those that are whole.
 
     def defect(self, verdict, segment, offset, what):
         self.verdict = "damaged" if self.verdict == "damaged" else verdict
@@ -283,9 +285,24 @@ class Reader:
                 for one in records:
                     if one["seq"] >= self.log.head_seq:
                         print(json.dumps(one, separators=(",", ":")))
+                        self.piece(one["seq"], bytes.fromhex(one["value"] or ""))
         except Defect as why:
             return offset, expected, why
         return offset, expected, None
+
+    def piece(self, seq, value):
+        """Puts large values together."""
+        if len(value) < PIECE_BYTES or value[:8] != b"CAIRNLRG":
+            return
+        first, offset, end = struct.unpack_from("<QQQ", value, 8)
+        data = value[PIECE_BYTES:]
+        if max(first, offset, end) > NUMBER_MAX or not first and offset or end and end - 1 != offset + len(data):
+            return
+        so_far = self.values.setdefault(first - 1 if first else seq, b"" if not first else None)
+        if so_far is not None and len(so_far) == offset:
+            self.values[first - 1 if first else seq] = so_far + data
+            if end:
+                self.large.append({"large": seq, "value": (so_far + data).hex()})
 
     def sealed(self, entry):
         self.next_seq = entry.next_seq
@@ -373,6 +390,8 @@ class Reader:
         except Unsupported as why:
             self.verdict = "unsupported"
             self.defects.append({"segment": None, "offset": 0, "what": str(why)})
+        for value in self.large:
+            print(json.dumps(value, separators=(",", ":")))
         last = {"verdict": self.verdict, "next_seq": self.next_seq, "defects": self.defects}
         print(json.dumps(last, separators=(",", ":")))
 
