@@ -214,3 +214,59 @@ fn empty_ledger(manifest: &Manifest) -> Vec<u8> {
     };
     file.encode()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail")]
+    use super::*;
+    use crate::{
+        format::manifest::TailEntry,
+        types::LogId,
+        vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
+    };
+    use std::{path::Path, sync::Arc};
+
+    /// Which manifest is in force nobody knows then: another one might undo what somebody was told.
+    #[test]
+    fn is_every_commit_refused_after_one_of_which_nobody_knows_whether_it_holds() {
+        let disk = SimFs::new(1);
+        let dir = Dir::new(Arc::new(disk.clone()), Path::new("/log"));
+        dir.create().unwrap();
+        let first = Manifest {
+            log_id: LogId([7; 16]),
+            incarnation: 1,
+            write_features: 0,
+            generation: 0,
+            created_ms: 0,
+            head_seq: 0,
+            next_segment_id: SegmentId(2),
+            durable_seq: 10,
+            durable_end: 0,
+            clean: false,
+            has_ledger: false,
+            sealed: Vec::new(),
+            tail: TailEntry {
+                id: SegmentId(1),
+                salt: 1,
+                base_seq: 0,
+            },
+            spare: None,
+        };
+        let store = ManifestStore::new(dir, first);
+        let trim = |seq| store.commit(Op::Trim, |manifest| manifest.head_seq = seq);
+        trim(1).unwrap();
+        // No sync has failed, after which the directory refuses by itself.
+        let fault = Fault::Error(Errno::Eio);
+        disk.fail(FaultRule::nth(OpKind::Rename, 0, fault));
+        trim(2).unwrap_err();
+        assert!(store.is_undecided());
+        let calls = disk.call_count();
+        for _ in 0..2 {
+            assert_eq!(trim(3).unwrap_err().kind(), ErrorKind::Poisoned);
+        }
+        let again = store.commit_again(Op::Trim, |_| {});
+        assert_eq!(again.unwrap_err().kind(), ErrorKind::Poisoned);
+        assert_eq!(disk.call_count(), calls, "nothing was tried");
+        assert_eq!(store.snapshot().head_seq, 1);
+    }
+}

@@ -51,6 +51,32 @@ fn of_key(records: impl Iterator<Item = Result<Record>>) -> Vec<(Seq, Vec<u8>)> 
     of_key.map(|it| (it.seq(), it.to_vec())).collect()
 }
 
+/// When the set of segments changes, those that stay are the same to a reader elsewhere, open ones open.
+#[test]
+fn does_a_reader_elsewhere_go_on_with_what_it_has_open() {
+    let disk = SimFs::new(1);
+    let (log, options) = subject(&disk);
+    let reader = options.open_reader("/log").unwrap();
+    let count = reader.scan(..).unwrap().count();
+    let opened = |disk: &SimFs| {
+        let opens = |event: &&cairnlog::vfs::sim::TraceEvent| {
+            let is_segment = event.path.extension().is_some_and(|it| it == "seg");
+            event.kind == OpKind::Open && is_segment
+        };
+        disk.trace().iter().filter(opens).count()
+    };
+    put(&log, "other 0", "newer");
+    end_segment(&log);
+    let before = opened(&disk);
+    assert_eq!(reader.scan(..).unwrap().count(), count + 1);
+    let again = opened(&disk) - before;
+    let segments = log.stats().segment_count;
+    assert!(
+        segments > 10 && again <= 3,
+        "{again} of {segments} opened again"
+    );
+}
+
 /// A walk backwards that had to go on in the newer segments went on below only: of a key whose old record
 /// was dropped for one above, it showed nothing, though the key had a value at every moment.
 #[test]
