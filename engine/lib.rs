@@ -82,7 +82,7 @@ pub use consume::{
     Backoff, Consumer, ConsumerOptions, CursorInfo, InFlight, Lease, Queue, QueueOptions, Start,
 };
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
-pub use format::{Producer, RecordRef};
+pub use format::{Compression, Producer, RecordRef};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use large::LargeStream;
@@ -93,8 +93,8 @@ pub use log::Log;
 pub use observe::MetricsExport;
 pub use observe::{Histogram, Stats};
 pub use options::{
-    CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, ReadMode, Retention,
-    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, PackOptions, ReadMode,
+    Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use read::{Reader, Record, Scan, SegmentInfo, TailReader};
 #[cfg(feature = "async")]

@@ -1,9 +1,11 @@
 //! How a log is opened. One value, passed in; no globals and no environment variables.
 
 mod compaction;
+mod packing;
 mod retention;
 
 pub use compaction::{CompactOptions, KeyMatch};
+pub use packing::PackOptions;
 pub use retention::Retention;
 
 use crate::{
@@ -104,6 +106,7 @@ pub struct Options {
     pub(crate) background: bool,
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) compaction: Option<CompactOptions>,
+    pub(crate) pack: Option<PackOptions>,
     pub(crate) retention: Option<Retention>,
     pub(crate) publish: bool,
     pub(crate) direct_writes: bool,
@@ -134,6 +137,7 @@ impl Default for Options {
             background: true,
             sync_interval: Some(Duration::from_secs(1)),
             compaction: None,
+            pack: None,
             retention: None,
             publish: true,
             direct_writes: false,
@@ -232,6 +236,20 @@ impl Options {
     #[must_use]
     pub fn compaction(mut self, how: CompactOptions) -> Self {
         self.compaction = Some(how);
+        self
+    }
+
+    /// Packs the records of segments once these are sealed, and of those that compaction writes: fewer bytes
+    /// on disk, and more work to read them. It is done in the background or by
+    /// [`Log::maintain`](crate::Log::maintain), and no append waits for it. Default: not at all; by hand,
+    /// [`Log::pack`](crate::Log::pack) does.
+    ///
+    /// Who reads a packed log needs the codec, also in another process: without it, its segments are
+    /// `Unsupported`, and the others are read. Recovery, verification, trimming, retention and backup need
+    /// none. Programs from before there was packing refuse such a log by name.
+    #[must_use]
+    pub fn pack(mut self, how: PackOptions) -> Self {
+        self.pack = Some(how);
         self
     }
 
@@ -361,6 +379,7 @@ impl Options {
         if self.queue_bytes_max == 0 || self.buffer_bytes == 0 {
             return refuse("queue_bytes_max and buffer_bytes must not be 0");
         }
+        (self.pack.as_ref()).map_or(Ok(()), |how| how.check(Op::Open))?;
         self.compaction
             .as_ref()
             .map_or(Ok(()), CompactOptions::check)

@@ -138,6 +138,7 @@ mod tests {
             tombstone_count: 0,
             keyed_count: 0,
             compacted: false,
+            packed: false,
         };
         (0..4).map(entry).collect()
     }

@@ -28,6 +28,8 @@ pub enum Maintained {
     Retained(RetainReport),
     /// Compacted.
     Compacted(CompactReport),
+    /// Packed.
+    Packed(CompactReport),
 }
 
 /// What failed is not tried again before so long: what it does for nothing costs reading the log.
@@ -40,6 +42,7 @@ pub(crate) struct Keeper {
     cursors: Arc<Cursors>,
     retention: Attempts,
     compaction: Attempts,
+    packing: Attempts,
 }
 
 /// When something may be tried that the worker does. What fails, or panics, keeps nothing else from being
@@ -104,6 +107,7 @@ impl Keeper {
             cursors,
             retention: Attempts::default(),
             compaction: Attempts::default(),
+            packing: Attempts::default(),
         }
     }
 
@@ -112,8 +116,11 @@ impl Keeper {
         if let Some(report) = self.retain(core)? {
             return Ok(Maintained::Retained(report));
         }
-        let report = self.compact(core, between)?;
-        Ok(report.map_or(Maintained::Nothing, Maintained::Compacted))
+        if let Some(report) = self.compact(core, between)? {
+            return Ok(Maintained::Compacted(report));
+        }
+        let report = self.pack(core, between)?;
+        Ok(report.map_or(Maintained::Nothing, Maintained::Packed))
     }
 
     fn retain(&self, core: &Core) -> Result<Option<RetainReport>> {
@@ -132,6 +139,14 @@ impl Keeper {
         let mut between = |_: &_, pause| between(pause);
         let held_seq = || Ok(self.held(core)?.seq);
         compact::compact_if_due(core, &self.turn, how, held_seq, &mut between)
+    }
+
+    fn pack(&self, core: &Core, between: &mut Between<'_>) -> Result<Option<CompactReport>> {
+        let Some(how) = &core.options().pack else {
+            return Ok(None);
+        };
+        let mut between = |_: &_, pause| between(pause);
+        compact::pack_if_due(core, &self.turn, how, &mut between)
     }
 
     /// What the cursors hold back. One that does not verify is told, and ends nothing.
@@ -166,6 +181,11 @@ impl Upkeep for Keeper {
         let report = self
             .compaction
             .attempt(core, compacted, "compaction panicked");
+        if report.is_some() {
+            return true;
+        }
+        let packed = || self.pack(core, &mut between);
+        let report = self.packing.attempt(core, packed, "packing panicked");
         report.is_some()
     }
 }

@@ -10,6 +10,7 @@ use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
 use cairnlog::format::manifest::{
     FRAMES_END_MAX, MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
 };
+use cairnlog::format::packed::PackedHead;
 use cairnlog::format::producers::{
     APPEND_BYTES, AppendEntry, EPOCH_CURSOR, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry,
     ProducersFile,
@@ -20,7 +21,7 @@ use cairnlog::format::record::{
 use cairnlog::format::{
     BatchHeader, Manifest, NUMBER_MAX, SegmentContext, SegmentHeader, WatermarkFile, crc32c, names,
 };
-use cairnlog::{Defect, LogId, SegmentId};
+use cairnlog::{Compression, Defect, LogId, SegmentId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -88,6 +89,7 @@ fn batch(records: &[Rec], deltas: Option<&[u32]>) -> (BatchHeader, Vec<u8>) {
         timestamp_ms: CONTEXT.base_timestamp_ms + 17,
         count: records.len() as u32,
         sparse: deltas.is_some(),
+        packed: false,
     };
     let bytes = [&header.encode(&CONTEXT, OFFSET)[..], &body].concat();
     (header, bytes)
@@ -180,6 +182,7 @@ fn sample_header() -> SegmentHeader {
         durable_seq: 990,
         appends_from: None,
         recycled: false,
+        packed: false,
     }
 }
 
@@ -221,6 +224,7 @@ fn sealed(id: u64, base_seq: u64, next_seq: u64) -> SealedEntry {
         tombstone_count: 1,
         keyed_count: 7,
         compacted: id == 4,
+        packed: id == 5,
     }
 }
 
@@ -658,7 +662,7 @@ fn a_batch_header_that_contradicts_itself_is_refused_under_a_right_checksum() {
     assert_eq!(with(20, pattern | header.count), Ok(header));
     for word in [
         header.count,                             // no pattern
-        pattern | 1 << 26 | header.count,         // reserved
+        pattern | 1 << 26 | watermark,            // a packed watermark
         pattern | 1 << 30 | header.count,         // another pattern
         pattern | watermark | header.count,       // a watermark with records
         pattern,                                  // no records and no watermark
@@ -929,6 +933,7 @@ fn counts_on_disk_allocate_nothing() {
         timestamp_ms: CONTEXT.base_timestamp_ms,
         count: COUNT_MAX,
         sparse: false,
+        packed: false,
     };
     let bytes = header.encode(&CONTEXT, OFFSET);
     assert_eq!(BatchHeader::decode(&bytes, &CONTEXT, OFFSET), Ok(header));
@@ -1032,6 +1037,7 @@ fn times_and_seqs_at_the_edge_of_a_segment_come_back() {
             timestamp_ms,
             count: 0,
             sparse: false,
+            packed: false,
         };
         let back =
             BatchHeader::decode(&header.encode(&context, 1 << 40), &context, 1 << 40).unwrap();
@@ -1272,6 +1278,7 @@ fn numbers_beyond_the_bound_are_refused() {
             timestamp_ms: context.base_timestamp_ms,
             count,
             sparse: false,
+            packed: false,
         };
         let found = BatchHeader::decode(&header.encode(&context, OFFSET), &context, OFFSET);
         assert_eq!(found.is_ok(), is_in, "{count}: {found:?}");
@@ -1391,6 +1398,7 @@ fn any_header() -> impl Strategy<Value = SegmentHeader> {
                 durable_seq,
                 appends_from: copied.and_then(|count| base_seq.checked_add(count)),
                 recycled: false,
+                packed: false,
             }
         })
 }
@@ -1440,6 +1448,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                             tombstone_count,
                             keyed_count,
                             compacted,
+                            packed: id.0.is_multiple_of(3),
                         }
                     })
                     .collect();
@@ -1504,14 +1513,14 @@ proptest! {
     #[test]
     fn batch_headers_come_back(
         context in any::<(u64, u64, i64)>(), offset: u64, first: u32, durable: u32, time: i32,
-        count in 0..=COUNT_MAX, sparse: bool, more: u32,
+        count in 0..=COUNT_MAX, sparse: bool, packed: bool, more: u32,
     ) {
         let (salt, base_seq, base_timestamp_ms) = context;
         let base_seq = base_seq / 8;
         let context = SegmentContext { salt, base_seq, base_timestamp_ms: base_timestamp_ms / 2 };
         let first_seq = base_seq + u64::from(first);
-        let sparse = sparse && count > 0;
-        let least = count * if sparse { 12 } else { 8 };
+        let (sparse, packed) = (sparse && count > 0, packed && count > 0);
+        let least = if packed { 40 } else { count * if sparse { 12 } else { 8 } };
         let header = BatchHeader {
             body_bytes: if count == 0 { 0 } else { least.saturating_add(more) },
             first_seq,
@@ -1519,6 +1528,7 @@ proptest! {
             timestamp_ms: context.base_timestamp_ms + i64::from(time),
             count,
             sparse,
+            packed,
         };
         let bytes = header.encode(&context, offset);
         prop_assert!(!cannot_be_header(&bytes));
@@ -1655,6 +1665,7 @@ fn decode_everything(bytes: &[u8], salt: u64, base_seq: u64, offset: u64) {
             timestamp_ms: i64::MAX,
             count,
             sparse,
+            packed: false,
         };
         let mut records = Records::new(bytes, context, header);
         while let Some(Ok(_)) = records.next() {}
@@ -1668,4 +1679,120 @@ fn decode_everything(bytes: &[u8], salt: u64, base_seq: u64, offset: u64) {
             assert!((RECORD_BYTES_MIN..=bytes.len()).contains(&frame_bytes));
         }
     }
+}
+
+/// A packed gigabyte of zeros: what is stated is bounded by the format, and by what so few bytes can come
+/// to, before there is memory for it.
+#[test]
+fn a_packed_batch_that_states_more_than_can_come_of_it_is_refused_before_it_is_unpacked() {
+    let batch = BatchHeader {
+        body_bytes: 0,
+        first_seq: CONTEXT.base_seq,
+        durable_seq: CONTEXT.base_seq,
+        timestamp_ms: 0,
+        count: 2,
+        sparse: false,
+        packed: true,
+    };
+    let right = PackedHead {
+        codec: 1,
+        raw_bytes: 100,
+        last_seq: batch.first_seq + 1,
+        tombstone_count: 1,
+        keyed_count: 1,
+        min_timestamp_ms: 5,
+        max_timestamp_ms: 5,
+    };
+    let decode = |head: &PackedHead, batch: &BatchHeader| {
+        let body = head.encode(&[7; 20], batch, &CONTEXT, OFFSET);
+        PackedHead::decode(&body, batch, &CONTEXT, OFFSET).map(|found| (found, body))
+    };
+    let (found, body) = decode(&right, &batch).expect("as it should be");
+    assert_eq!(found, right);
+    let wrong = [
+        PackedHead {
+            raw_bytes: 15,
+            ..right
+        },
+        PackedHead {
+            raw_bytes: (1 << 20) + 1,
+            ..right
+        },
+        PackedHead {
+            raw_bytes: u32::MAX,
+            ..right
+        },
+        PackedHead {
+            last_seq: batch.first_seq,
+            ..right
+        },
+        PackedHead {
+            last_seq: batch.first_seq + 2,
+            ..right
+        },
+        PackedHead {
+            tombstone_count: 2,
+            ..right
+        },
+        PackedHead {
+            keyed_count: 3,
+            ..right
+        },
+        PackedHead {
+            min_timestamp_ms: 6,
+            ..right
+        },
+    ];
+    for head in wrong {
+        let malformed = Err(Defect::Malformed("head of a packed batch"));
+        assert_eq!(decode(&head, &batch), malformed, "{head:?}");
+    }
+    let sparse = BatchHeader {
+        sparse: true,
+        ..batch
+    };
+    let gap = PackedHead {
+        last_seq: batch.first_seq + 9,
+        ..right
+    };
+    assert!(decode(&gap, &sparse).is_ok());
+    // One record may be long, and not longer than a record can be.
+    let one = BatchHeader { count: 1, ..batch };
+    let long = PackedHead {
+        raw_bytes: 1 << 27,
+        last_seq: batch.first_seq,
+        ..right
+    };
+    assert!(decode(&long, &one).is_ok());
+    let too_long = PackedHead {
+        raw_bytes: 1 << 28,
+        ..long
+    };
+    assert!(decode(&too_long, &one).is_err());
+    // And it has to come of the bytes that are there.
+    let (_, lie) = decode(&long, &one).expect("within the format's bounds");
+    if Compression::Lz4.is_built() {
+        let refused = Defect::Malformed("length of packed records");
+        assert_eq!(long.check(&lie), Err(refused));
+        let garbage = Defect::Malformed("packed records");
+        assert_eq!(right.unpack(&body, &mut [0; 100]), Err(garbage));
+    } else {
+        assert_eq!(right.check(&body), Err(Defect::CodecNotBuilt("lz4")));
+    }
+    let unknown = PackedHead {
+        codec: 200,
+        ..right
+    };
+    assert_eq!(unknown.check(&body), Err(Defect::UnknownCodec(200)));
+    // A later way to store records is no damage.
+    let mut later = body;
+    later[6] = 1;
+    let place = CONTEXT.salt ^ OFFSET;
+    let sum = crc32c(
+        place as u32 ^ (place >> 32) as u32 ^ 0x5041_434b,
+        &later[4..],
+    );
+    later[..4].copy_from_slice(&sum.to_le_bytes());
+    let found = PackedHead::decode(&later, &batch, &CONTEXT, OFFSET);
+    assert_eq!(found, Err(Defect::UnknownExtension));
 }

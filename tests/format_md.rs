@@ -62,6 +62,7 @@ fn every_structure_has_an_example() {
         "batch-header",
         "record",
         "annex",
+        "packed-batch",
         "footer",
         "manifest",
         "producers",

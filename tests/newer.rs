@@ -452,6 +452,7 @@ fn an_annex_of_a_kind_that_is_not_known_is_stepped_over() {
         timestamp_ms: context.base_timestamp_ms,
         count: 0,
         sparse: false,
+        packed: false,
     };
     let start = put(plain, &[]);
     let annex = encode_annex(0x7777, &[0xA5; 700], &context, start as u64);

@@ -207,6 +207,7 @@ fn is_a_log_refused_for_what_chance_left_behind_its_end() {
         timestamp_ms: context.base_timestamp_ms,
         count: 3,
         sparse: false,
+        packed: false,
     };
     let file = File::options().write(true).open(&tail).unwrap();
     file.write_all_at(&header.encode(&context, offset), offset)

@@ -51,6 +51,7 @@ pub fn encode_batch() -> (BatchHeader, Vec<u8>) {
         timestamp_ms: 0,
         count: BATCH_COUNT,
         sparse: false,
+        packed: false,
     };
     black_box(header.encode(&CONTEXT, 64));
     (header, body)

@@ -5,13 +5,14 @@ use crate::{
     output, stream,
 };
 use cairnlog::{
-    Inspected, Options, SegmentId,
+    Defect, Inspected, Options, SegmentId,
     format::{
         BatchHeader, RecordRef, SegmentHeader,
         batch::BATCH_HEADER_BYTES,
         footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES},
         header::{HEADER_BYTES, Origin},
         names,
+        packed::{HEAD_BYTES, PackedHead},
     },
 };
 use clap::Args;
@@ -97,12 +98,21 @@ pub fn run(args: &InspectArgs) -> Outcome {
         let next = Line::new(&item);
         if let Some(mut before) = pending.take() {
             if before.bytes.is_none() {
-                before.bytes = Some(next.offset.min(batch_end) - before.offset);
+                // Records of a packed batch have the offsets that they would have if it were not.
+                let end = match item {
+                    Inspected::Batch { .. } | Inspected::Footer { .. } => batch_end,
+                    _ => next.offset.min(batch_end),
+                };
+                before.bytes = Some(end.saturating_sub(before.offset));
             }
             tell(before);
         }
-        if let Inspected::Batch { offset, header } = &item {
-            batch_end = offset + header.batch_bytes();
+        match &item {
+            Inspected::Batch { offset, header } => batch_end = offset + header.batch_bytes(),
+            Inspected::Packed { offset, head, .. } => {
+                batch_end = offset + BATCH_HEADER_BYTES as u64 + u64::from(head.raw_bytes);
+            }
+            _ => {}
         }
         if !(args.no_records && matches!(item, Inspected::Record { .. })) {
             pending = Some(next);
@@ -122,6 +132,11 @@ impl Line {
         match item {
             Inspected::Header(header) => Self::header(header),
             Inspected::Batch { offset, header } => Self::batch(*offset, header),
+            Inspected::Packed {
+                offset,
+                head,
+                defect,
+            } => Self::packed(*offset, head, *defect),
             Inspected::Record { offset, record } => Self::record(*offset, record),
             Inspected::Unverified {
                 offset,
@@ -239,6 +254,9 @@ impl Line {
         if header.sparse {
             text += ", sparse";
         }
+        if header.packed {
+            text += ", packed";
+        }
         Self {
             offset,
             bytes: Some(BATCH_HEADER_BYTES as u64),
@@ -254,7 +272,35 @@ impl Line {
                 "durable_seq": header.durable_seq,
                 "timestamp_ms": header.timestamp_ms,
                 "sparse": header.sparse,
+                "packed": header.packed,
             }),
+            text,
+        }
+    }
+
+    fn packed(offset: u64, head: &PackedHead, defect: Option<Defect>) -> Self {
+        let mut text = format!(
+            "codec {}, {} bytes of records when unpacked, last seq {}, {} tombstones, {} with a key",
+            head.codec, head.raw_bytes, head.last_seq, head.tombstone_count, head.keyed_count
+        );
+        let mut facts = json!({
+            "codec": head.codec,
+            "raw_bytes": head.raw_bytes,
+            "last_seq": head.last_seq,
+            "tombstone_count": head.tombstone_count,
+            "keyed_count": head.keyed_count,
+            "min_timestamp_ms": head.min_timestamp_ms,
+            "max_timestamp_ms": head.max_timestamp_ms,
+        });
+        if let Some(defect) = defect {
+            text += &format!("; {defect}");
+            facts["defect"] = defect.to_string().into();
+        }
+        Self {
+            offset: offset + BATCH_HEADER_BYTES as u64,
+            bytes: Some(HEAD_BYTES as u64),
+            kind: "packed",
+            facts,
             text,
         }
     }

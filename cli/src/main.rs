@@ -19,6 +19,7 @@ mod json;
 mod manual;
 mod open;
 mod output;
+mod pack;
 mod pipeline;
 mod process;
 mod repair;
@@ -95,6 +96,9 @@ enum Command {
     /// Drop records for which a newer one of the same key exists
     #[command(after_long_help = compact::EXAMPLES)]
     Compact(compact::CompactArgs),
+    /// Pack sealed segments: the same records in fewer bytes
+    #[command(after_long_help = pack::EXAMPLES)]
+    Pack(pack::PackArgs),
     /// Drop whole segments that pass a limit of size, age or seq
     #[command(after_long_help = retain::EXAMPLES)]
     Retain(retain::RetainArgs),
@@ -181,6 +185,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Trim(args) => trim::trim(&args),
         Command::Rewind(args) => trim::rewind(&args),
         Command::Compact(args) => compact::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Retain(args) => retain::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Cursor(args) => cursor::run(&args),

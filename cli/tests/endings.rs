@@ -228,6 +228,7 @@ fn quiet_says_errors_and_shows_what_was_asked_for() {
         &["trim", "log", "1"],
         &["rewind", "log", "2"],
         &["compact", "log", "--rotate"],
+        &["pack", "log", "--rotate"],
         &["retain", "log", "--bytes", "1G"],
         &["backup", "log", "copy"],
         &["cursor", "set", "log", "mailer", "1"],

@@ -247,6 +247,7 @@ impl Group {
             },
             count: 0,
             sparse: false,
+            packed: false,
         };
         self.batch_time_ms = now_ms;
         self.batches.push((self.buffer.len(), header));

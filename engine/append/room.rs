@@ -92,6 +92,7 @@ impl Core {
             durable_seq: 0,
             appends_from: None,
             recycled: spare.space.is_recycled(),
+            packed: false,
         };
         let tail = Tail::new(spare.id, header.context(), spare.space);
         let ledger = self.freeze(state, next_seq, next_seq, spare.id);

@@ -29,7 +29,7 @@ pub(super) struct Dead {
 }
 
 impl Dead {
-    fn new(window: &[Arc<Sealed>]) -> Self {
+    pub(super) fn new(window: &[Arc<Sealed>]) -> Self {
         let mut count = 0;
         let mut starts = vec![0];
         starts.extend(window.iter().map(|segment| {

@@ -16,18 +16,20 @@
 mod keys;
 mod live;
 mod pace;
+mod pack;
 mod policy;
 mod rewrite;
 
 pub use pace::CompactProgress;
 
 pub(crate) use pace::Between;
+pub(crate) use pack::{pack, pack_if_due};
 pub(crate) use policy::dirty_bytes;
 
 use crate::{
     append::Core,
     error::{Error, Op, Result},
-    format::{Manifest, manifest::SealedEntry},
+    format::{Manifest, PACKED_FEATURE, manifest::SealedEntry},
     observe::event,
     options::CompactOptions,
     segment::Sealed,
@@ -36,10 +38,10 @@ use crate::{
 };
 use live::{Dead, Judge};
 use pace::Pace;
-use rewrite::Outputs;
+use rewrite::{Outputs, Rewrite};
 use std::collections::HashSet;
 
-/// What a compaction did.
+/// What a compaction did, or [packing](crate::Log::pack), which drops nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompactReport {
@@ -130,7 +132,7 @@ fn run(
     between: &mut Between<'_>,
 ) -> Result<CompactReport> {
     let mut compaction = Compaction::new(core, how, held_seq);
-    core.with_ballast(|| compaction.run(between))?;
+    core.with_ballast(|| compaction.go(between, Compaction::all_windows))?;
     Ok(compaction.report)
 }
 
@@ -171,11 +173,16 @@ impl<'a> Compaction<'a> {
         }
     }
 
-    fn run(&mut self, between: &mut Between<'_>) -> Result<()> {
+    /// Does `work`, at the pace that is asked for, and notes how it ended.
+    fn go(
+        &mut self,
+        between: &mut Between<'_>,
+        work: impl FnOnce(&mut Self, &mut Pace<'_>) -> Result<(), Halt>,
+    ) -> Result<()> {
         self.core.check_going(Op::Compact)?;
         let vfs = self.core.dir().vfs().clone();
         let mut pace = Pace::new(vfs, self.how.rate_bytes_per_s, between);
-        let outcome = self.all_windows(&mut pace);
+        let outcome = work(self, &mut pace);
         self.report.progress = pace.progress;
         match outcome {
             Ok(()) => {}
@@ -243,7 +250,14 @@ impl<'a> Compaction<'a> {
             }
             let evidence = scope.get(run.start..).unwrap_or_default();
             let inputs = scope.get(run.clone()).unwrap_or_default();
-            let outputs = Outputs::write(self.core, inputs, dead, run.start, pace)?;
+            let how = Rewrite {
+                pack: self.core.options().pack.as_ref().map(|how| how.codec),
+                compacted: true,
+            };
+            if how.pack.is_some() {
+                self.announce()?;
+            }
+            let outputs = Outputs::write(self.core, inputs, dead, run.start, how, pace)?;
             let of_run = judged.get(run.clone()).unwrap_or_default();
             let dropped: u64 = of_run.iter().map(|it| it.dead_count).sum();
             let records: u64 = of_run.iter().map(|it| it.record_count).sum();
@@ -257,7 +271,26 @@ impl<'a> Compaction<'a> {
             pace.progress.run_count += 1;
             pace.step()?;
         }
-        self.mark(scope.get(..window).unwrap_or_default(), &judged)
+        let clean: HashSet<SegmentId> = (scope.iter().zip(&judged))
+            .filter(|(_, judged)| judged.dead_count == 0)
+            .map(|(segment, _)| segment.entry.id)
+            .collect();
+        self.mark(|entry| entry.compacted |= clean.contains(&entry.id))
+    }
+
+    /// Has the manifest say that segments may be packed, before one is: so a program that does not know
+    /// what that is refuses the log by name, whatever else it finds.
+    fn announce(&self) -> Result<(), Halt> {
+        let manifest = self.core.manifest();
+        if manifest.snapshot().write_features & PACKED_FEATURE == 0 {
+            let _no_other_change = self.core.hold_segments();
+            self.core.check_going(Op::Pack)?;
+            // DURABILITY: after this commit no program from before writes to the log.
+            self.core.commit(Op::Pack, None, |manifest| {
+                manifest.write_features |= PACKED_FEATURE;
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes the new segments the log instead of the old ones: one commit.
@@ -321,20 +354,12 @@ impl<'a> Compaction<'a> {
         Ok(())
     }
 
-    /// Notes that the segments that stay have nothing to drop.
-    fn mark(&self, window: &[Arc<Sealed>], judged: &[policy::Judged]) -> Result<(), Halt> {
-        let clean: HashSet<SegmentId> = window
-            .iter()
-            .zip(judged)
-            .filter(|(_, judged)| judged.dead_count == 0)
-            .map(|(segment, _)| segment.entry.id)
-            .collect();
+    /// Notes of segments that stay that there is nothing to do.
+    fn mark(&self, note: impl FnMut(&mut SealedEntry)) -> Result<(), Halt> {
         let _no_other_change = self.core.hold_segments();
         self.core.check_going(Op::Compact)?;
         self.core.commit(Op::Compact, None, |manifest| {
-            for entry in &mut manifest.sealed {
-                entry.compacted |= clean.contains(&entry.id);
-            }
+            manifest.sealed.iter_mut().for_each(note);
         })?;
         Ok(())
     }

@@ -120,6 +120,7 @@ mod tests {
             tombstone_count: 0,
             keyed_count: record_count,
             compacted: false,
+            packed: false,
         }
     }
 

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     append::Core,
     error::{Error, Op, Place},
-    format::{RecordRef, SegmentHeader, batch::BATCH_HEADER_BYTES, manifest::SealedEntry, names},
+    format::{
+        Compression, RecordRef, SegmentHeader, batch::BATCH_HEADER_BYTES, manifest::SealedEntry,
+        names,
+    },
     segment::{Behind, Builder, Sealed, copy_header},
     sync::Arc,
     types::{SegmentId, Seq},
@@ -24,6 +27,15 @@ const SYNC_BYTES: u64 = 1 << 20;
 /// What a record may take beside its frame's least: key length, time, producer, seq, a batch's header.
 const OVERHEAD_BYTES: u64 = 2 + 8 + 20 + 4 + BATCH_HEADER_BYTES as u64;
 
+/// How they are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rewrite {
+    /// What their records are packed with.
+    pub(super) pack: Option<Compression>,
+    /// Whether nothing dead is left in them.
+    pub(super) compacted: bool,
+}
+
 /// Segments that are written and named by no manifest yet.
 pub(super) struct Outputs<'a> {
     core: &'a Core,
@@ -34,6 +46,7 @@ pub(super) struct Outputs<'a> {
     unsynced_bytes: u64,
     pub(super) sealed: Vec<SealedEntry>,
     pub(super) record_count: u64,
+    how: Rewrite,
     /// Whether they stay: a manifest names them, or may.
     pub(super) kept: bool,
 }
@@ -45,6 +58,7 @@ impl<'a> Outputs<'a> {
         run: &[Arc<Sealed>],
         dead: &Dead,
         first: usize,
+        how: Rewrite,
         pace: &mut Pace<'_>,
     ) -> Result<Self, Halt> {
         // Not at a rate, which is there to be gentle. If there is no thread to be had, it goes without.
@@ -57,6 +71,7 @@ impl<'a> Outputs<'a> {
             unsynced_bytes: 0,
             sealed: Vec::new(),
             record_count: 0,
+            how,
             kept: false,
         };
         for (at, segment) in run.iter().enumerate() {
@@ -130,10 +145,11 @@ impl<'a> Outputs<'a> {
         let header = SegmentHeader {
             // Times are stated as distances from it.
             base_timestamp_ms: first.timestamp_ms,
+            packed: self.how.pack.is_some(),
             ..copy_header(dir, log_id, id, first.seq)
         };
         let builder = Builder::create(dir, header).map_err(|error| failed(id, error))?;
-        let builder = builder.packed();
+        let builder = builder.filled().packing(self.how.pack);
         Ok(match &self.behind {
             Some(behind) => (id, builder.behind(behind)),
             None => (id, builder),
@@ -148,7 +164,8 @@ impl<'a> Outputs<'a> {
             }
             let entry = sealed.map_err(|error| failed(id, error))?;
             self.sealed.push(SealedEntry {
-                compacted: true,
+                compacted: self.how.compacted,
+                packed: self.how.pack.is_some(),
                 ..entry
             });
         }

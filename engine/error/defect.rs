@@ -22,6 +22,11 @@ pub enum Defect {
     UnknownFeature(u32),
     /// A batch whose header goes on in a way that this library does not know.
     UnknownExtension,
+    /// Records are packed with a codec that this library does not know.
+    UnknownCodec(u8),
+    /// Records are packed with a codec that this program was built without: the cargo feature of this
+    /// name.
+    CodecNotBuilt(&'static str),
     /// The stored checksum is not the one that the bytes give.
     BadChecksum {
         /// The checksum found on disk.
@@ -72,13 +77,17 @@ pub enum Defect {
 }
 
 impl Defect {
-    /// Whether it is a newer program's doing, and no damage: a version, or a feature that has to be
-    /// known.
+    /// Whether it is the doing of a program that can more, and no damage: a version, or a feature that has
+    /// to be known.
     #[must_use]
     pub fn is_unsupported(self) -> bool {
         matches!(
             self,
-            Self::UnknownVersion(_) | Self::UnknownFeature(_) | Self::UnknownExtension
+            Self::UnknownVersion(_)
+                | Self::UnknownFeature(_)
+                | Self::UnknownExtension
+                | Self::UnknownCodec(_)
+                | Self::CodecNotBuilt(_)
         )
     }
 }
@@ -91,6 +100,11 @@ impl fmt::Display for Defect {
             Self::UnknownVersion(version) => write!(f, "unknown format version {version}"),
             Self::UnknownFeature(bits) => write!(f, "unknown required features {bits:#010x}"),
             Self::UnknownExtension => write!(f, "unknown extension of a batch"),
+            Self::UnknownCodec(id) => write!(f, "packed with the unknown codec {id}"),
+            Self::CodecNotBuilt(name) => write!(
+                f,
+                "packed with {name}, which this program was built without (cargo feature `{name}`)"
+            ),
             Self::BadChecksum { stored, computed } => {
                 write!(f, "checksum is {computed:#010x}, stored is {stored:#010x}")
             }

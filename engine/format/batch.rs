@@ -2,7 +2,7 @@
 //!
 //! A batch is in the log if and only if its header and every record of it verify.
 
-use super::{NUMBER_MAX, RecordRef, SegmentContext, at, check_crc, checksum};
+use super::{NUMBER_MAX, RecordRef, SegmentContext, at, check_crc, checksum, packed};
 use super::{checksum::Kind, fixed, record, u32_at};
 use crate::{error::Defect, types::Seq};
 
@@ -17,7 +17,8 @@ const PATTERN: u32 = 0xA << 28;
 const PATTERN_MASK: u32 = 0xF << 28;
 const SPARSE: u32 = 1 << 24;
 const WATERMARK: u32 = 1 << 25;
-const RESERVED: u32 = 1 << 26;
+/// The records are stored otherwise: see `packed`.
+const PACKED: u32 = 1 << 26;
 /// The header goes on: what follows is for a later version to say.
 const EXTENDED: u32 = 1 << 27;
 
@@ -40,6 +41,8 @@ pub struct BatchHeader {
     pub count: u32,
     /// Whether each record carries its seq (after compaction) instead of following its neighbour.
     pub sparse: bool,
+    /// Whether the records are [packed](packed) together.
+    pub packed: bool,
 }
 
 impl BatchHeader {
@@ -80,6 +83,7 @@ impl BatchHeader {
         let mut last = PATTERN | (self.count & COUNT_MASK);
         last |= if self.sparse { SPARSE } else { 0 };
         last |= if self.count == 0 { WATERMARK } else { 0 };
+        last |= if self.packed { PACKED } else { 0 };
         let mut out = [0; BATCH_HEADER_BYTES];
         let fields = [
             [0; 4],
@@ -115,7 +119,7 @@ impl BatchHeader {
             u32_at(bytes, 0),
         )?;
         let last = u32_at(bytes, 20);
-        if last & PATTERN_MASK != PATTERN || last & RESERVED != 0 {
+        if last & PATTERN_MASK != PATTERN {
             return Err(Defect::Malformed("batch flags"));
         }
         if last & EXTENDED != 0 {
@@ -124,15 +128,20 @@ impl BatchHeader {
         let count = last & COUNT_MASK;
         let body_bytes = u32_at(bytes, 4);
         let sparse = last & SPARSE != 0;
+        let packed = last & PACKED != 0;
         let first_seq = context.base_seq.checked_add(u32_at(bytes, 8).into());
         let durable_seq = first_seq.and_then(|seq| seq.checked_sub(u32_at(bytes, 12).into()));
         let (Some(first_seq), Some(durable_seq)) = (first_seq, durable_seq) else {
             return Err(Defect::Malformed("batch seq"));
         };
-        let least = u64::from(count) * record_bytes_min(sparse);
+        let least = match packed {
+            true => packed::HEAD_BYTES as u64,
+            false => u64::from(count) * record_bytes_min(sparse),
+        };
         if (last & WATERMARK != 0) != (count == 0)
             || u64::from(body_bytes) < least
-            || (count == 0 && (sparse || (1..ANNEX_BYTES_MIN).contains(&(body_bytes as usize))))
+            || (count == 0
+                && (sparse || packed || (1..ANNEX_BYTES_MIN).contains(&(body_bytes as usize))))
             || first_seq.saturating_add(count.into()) > NUMBER_MAX
         {
             return Err(Defect::Malformed("batch counts"));
@@ -146,6 +155,7 @@ impl BatchHeader {
             timestamp_ms,
             count,
             sparse,
+            packed,
         })
     }
 }
@@ -190,7 +200,7 @@ pub fn check_annex(
 #[inline]
 #[must_use]
 pub fn cannot_be_header(bytes: &[u8]) -> bool {
-    u32_at(bytes, 20) & (PATTERN_MASK | RESERVED) != PATTERN
+    u32_at(bytes, 20) & PATTERN_MASK != PATTERN
 }
 
 /// Whether the header that starts here has its checksum: for searching, where almost nothing has, and a defect
@@ -214,7 +224,7 @@ pub(crate) fn checksum_verified(
     context: &SegmentContext,
     batch: &BatchHeader,
 ) -> u32 {
-    if batch.body_bytes / JOINED_BYTES_MIN < batch.count.max(1) {
+    if batch.packed || batch.body_bytes / JOINED_BYTES_MIN < batch.count.max(1) {
         return checksum::crc32c(seed, bytes);
     }
     let (head, mut body) = bytes
@@ -234,7 +244,7 @@ pub(crate) fn checksum_verified(
     checksum::crc32c(sum, body)
 }
 
-fn record_bytes_min(sparse: bool) -> u64 {
+pub(super) fn record_bytes_min(sparse: bool) -> u64 {
     (record::RECORD_BYTES_MIN + if sparse { record::SEQ_DELTA_BYTES } else { 0 }) as u64
 }
 
@@ -327,6 +337,7 @@ mod tests {
                 timestamp_ms: 0,
                 count: 0,
                 sparse,
+                packed: false,
             };
             let mut body = Vec::new();
             for (number, size) in (0..).zip(sizes) {

@@ -1,7 +1,8 @@
 //! The 128 bytes at the start of a segment file. Layout: `format.md`, "Segment header".
 
 use super::{
-    SegmentContext, at, check_crc, check_numbers, check_preamble, check_version, checksum,
+    PACKED_FEATURE, SEGMENT_FEATURES, SegmentContext, at, check_crc, check_numbers, check_preamble,
+    check_version, checksum,
 };
 use super::{VERSION, fixed, i64_at, u16_at, u32_at, u64_at};
 use crate::{
@@ -63,6 +64,8 @@ pub struct SegmentHeader {
     pub appends_from: Option<Seq>,
     /// Whether the file was another segment before: then bytes of that lie behind what was written since.
     pub recycled: bool,
+    /// Whether batches of it may be packed.
+    pub packed: bool,
 }
 
 impl SegmentHeader {
@@ -96,7 +99,8 @@ impl SegmentHeader {
         out.extend_from_slice(&VERSION.to_le_bytes());
         let flags = if self.recycled { RECYCLED } else { 0 };
         out.extend_from_slice(&flags.to_le_bytes());
-        out.extend_from_slice(&0u32.to_le_bytes()); // required features
+        let required = if self.packed { PACKED_FEATURE } else { 0 };
+        out.extend_from_slice(&required.to_le_bytes());
         out.extend_from_slice(&0u32.to_le_bytes()); // optional features
         out.extend_from_slice(&origin.to_le_bytes());
         out.extend_from_slice(&self.log_id.0);
@@ -138,7 +142,8 @@ impl SegmentHeader {
             SEED,
             u32_at(bytes, 124),
         )?;
-        check_version(u16_at(bytes, 8), u32_at(bytes, 12))?;
+        let features = u32_at(bytes, 12);
+        check_version(u16_at(bytes, 8), features & !SEGMENT_FEATURES)?;
         let origin = match u32_at(bytes, 20) {
             1 => Origin::Live,
             2 => Origin::Copy,
@@ -168,6 +173,7 @@ impl SegmentHeader {
             durable_seq: u64_at(bytes, 104),
             appends_from: copied.map(|count| base_seq.saturating_add(count.into())),
             recycled: u16_at(bytes, 10) & RECYCLED != 0,
+            packed: features & PACKED_FEATURE != 0,
         };
         let numbers = [header.id.0, header.base_seq, header.durable_seq];
         check_numbers(&numbers, "segment header: a number is too large")?;

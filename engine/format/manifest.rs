@@ -25,6 +25,7 @@ const CLEAN: u32 = 1;
 const HAS_LEDGER: u32 = 2;
 const SPARE_RECYCLED: u32 = 4;
 const COMPACTED: u32 = 1;
+const PACKED: u32 = 1 << 1;
 
 /// A sealed segment as the manifest knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct SealedEntry {
     pub keyed_count: u32,
     /// Whether compaction wrote it, or looked at it and found nothing to drop.
     pub compacted: bool,
+    /// Whether packing wrote it.
+    pub packed: bool,
 }
 
 /// The writable segment as the manifest knows it.
@@ -303,6 +306,10 @@ impl SealedEntry {
         !self.compacted && self.keyed_count > 0
     }
 
+    fn flags(&self) -> u32 {
+        (if self.compacted { COMPACTED } else { 0 }) | (if self.packed { PACKED } else { 0 })
+    }
+
     fn encode(&self) -> [u8; SEALED_BYTES] {
         let mut out = [0; SEALED_BYTES];
         let fields = [
@@ -313,7 +320,7 @@ impl SealedEntry {
             self.frames_end.to_le_bytes(),
             self.max_timestamp_ms.to_le_bytes(),
             pair(self.record_count, self.tombstone_count),
-            pair(self.keyed_count, if self.compacted { COMPACTED } else { 0 }),
+            pair(self.keyed_count, self.flags()),
         ];
         for (slot, field) in out.chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field);
@@ -333,6 +340,7 @@ impl SealedEntry {
             tombstone_count: u32_at(bytes, 52),
             keyed_count: u32_at(bytes, 56),
             compacted: u32_at(bytes, 60) & COMPACTED != 0,
+            packed: u32_at(bytes, 60) & PACKED != 0,
         }
     }
 }

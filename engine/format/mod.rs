@@ -10,12 +10,14 @@
 
 pub mod batch;
 mod checksum;
+mod compression;
 pub mod cursor;
 pub mod footer;
 pub mod header;
 pub mod manifest;
 pub mod moves;
 pub mod names;
+pub mod packed;
 pub mod piece;
 pub mod producers;
 pub mod record;
@@ -23,6 +25,7 @@ pub mod watermark;
 
 pub use batch::BatchHeader;
 pub use checksum::crc32c;
+pub use compression::Compression;
 pub use footer::{Footer, IndexEntry};
 pub use header::SegmentHeader;
 pub use manifest::Manifest;
@@ -130,7 +133,13 @@ pub const MOVES_FEATURE: u32 = 1 << 1;
 /// writer has to know it.
 pub const RECYCLED: u32 = 1;
 /// Features, a bit each, that only a writer has to know and that this one does.
-pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE;
+pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE | PACKED_FEATURE;
+
+/// The feature of a log with packed batches, as the manifest states it. The segments that have them state
+/// it too, and there a reader has to know it.
+pub const PACKED_FEATURE: u32 = 1 << 2;
+/// Features, a bit each, of a segment that a reader has to know and that this one does.
+pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE;
 
 /// Up to where zeros follow frames that end here, in a file that was a segment before: to the end of a
 /// block, and room for a batch header at least.

@@ -14,7 +14,7 @@ pub const SEQ_DELTA_BYTES: usize = 4;
 pub const RECORD_BYTES_MIN: usize = 8;
 
 /// The longest head in bytes: with a seq, a key's length, a time and a producer.
-const HEAD_BYTES_MAX: usize = RECORD_BYTES_MIN + SEQ_DELTA_BYTES + 2 + 8 + 20;
+pub(super) const HEAD_BYTES_MAX: usize = RECORD_BYTES_MIN + SEQ_DELTA_BYTES + 2 + 8 + 20;
 
 const VALUE_MASK: u32 = (1 << 27) - 1;
 const KEY: u32 = 1 << 27;

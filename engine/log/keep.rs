@@ -6,7 +6,7 @@ use crate::{
     backup::{self, BackupOptions, BackupReport},
     compact::{self, CompactProgress, CompactReport},
     error::{Error, Op, Result},
-    options::{CompactOptions, Retention},
+    options::{CompactOptions, PackOptions, Retention},
     retain::{self, RetainReport},
     trim,
     types::Seq,
@@ -59,6 +59,35 @@ impl Log {
             progress(at)
         };
         compact::compact(core, &inner.keeper.turn, how, held_seq, &mut between)
+    }
+
+    /// Packs now what is sealed and not packed yet: the same records, numbers and times in fewer bytes. As
+    /// [`compact`](Self::compact), it runs in the caller's thread beside everything else, and swaps segment
+    /// by segment. What gains less than an eighth stays as it is.
+    ///
+    /// # Errors
+    /// `Unsupported` if this program was built without the codec; as [`compact`](Self::compact).
+    pub fn pack(&self, how: &PackOptions) -> Result<CompactReport> {
+        self.pack_with(how, |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`pack`](Self::pack), telling how far it has come; `Break` ends it. What was swapped in by then
+    /// stays, so starting again goes on where it ended.
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack).
+    pub fn pack_with(
+        &self,
+        how: &PackOptions,
+        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+    ) -> Result<CompactReport> {
+        let core = self.core();
+        let _inside = core.enter(Op::Pack)?;
+        let mut between = |at: &CompactProgress, pause| {
+            core.pause(pause)?;
+            progress(at)
+        };
+        compact::pack(core, &self.inner.keeper.turn, how, &mut between)
     }
 
     /// Drops whole sealed segments that pass the limits, from the head, now.

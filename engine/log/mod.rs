@@ -81,7 +81,9 @@ impl Log {
         let owner = parts.owner;
         let cursors = Arc::new(Cursors::open(&dir, owner)?);
         let keeper = Arc::new(Keeper::new(cursors.clone()));
-        let wanted = parts.options.compaction.is_some() || parts.options.retention.is_some();
+        let options = &parts.options;
+        let wanted =
+            options.compaction.is_some() || options.retention.is_some() || options.pack.is_some();
         let upkeep = wanted.then(|| keeper.clone() as Arc<dyn Upkeep>);
         let appender = Appender::new(parts, lock, upkeep)?;
         let inner = Inner {

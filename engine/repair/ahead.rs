@@ -8,9 +8,10 @@
 use super::{salvage::read, survey::Part};
 use crate::{
     error::Result,
-    format::{Producer, RecordRef},
+    format::{Producer, RecordRef, SegmentHeader, header::HEADER_BYTES},
     segment::{Gap, Piece},
     types::Seq,
+    vfs::read_full_at,
 };
 use std::ops::Range;
 
@@ -37,9 +38,14 @@ struct Kept {
     value: Option<Range<usize>>,
 }
 
-/// Whether a segment may be read ahead.
+/// Whether a segment may be read ahead: not what is packed, or may be for all that is known, as its records
+/// take more than it does.
 pub(super) fn is_small(part: &Part) -> bool {
-    part.range.frames_end <= AHEAD_BYTES_MAX
+    let mut head = [0; HEADER_BYTES];
+    let read = read_full_at(&*part.file, &mut head, 0);
+    let header = read.map(|_| SegmentHeader::decode(&head));
+    let is_packed = !matches!(header, Ok(Ok(header)) if !header.packed);
+    part.range.frames_end <= AHEAD_BYTES_MAX && !is_packed
 }
 
 impl Ahead {
@@ -53,7 +59,11 @@ impl Ahead {
         read(part, |piece| match piece {
             Piece::Record(_, record) => ahead.keep(&record),
             Piece::Gap(gap) => ahead.items.push(Item::Gap(gap)),
-            Piece::Batch(..) => {}
+            Piece::Packed(offset, batch, head, Some(defect)) => {
+                let unread = Gap::unread(offset, batch, head, defect);
+                ahead.items.push(Item::Gap(unread));
+            }
+            Piece::Batch(..) | Piece::Packed(..) => {}
         })?;
         Ok(ahead)
     }

@@ -128,7 +128,10 @@ impl<F: FnMut(Salvaged<'_>)> Telling<F> {
                 };
                 (self.each)(Salvaged::Gap(of_gap(part.id, &left)));
             }
-            Piece::Record(..) | Piece::Batch(..) => {}
+            Piece::Packed(offset, batch, head, Some(defect)) => {
+                self.take(part, Piece::Gap(Gap::unread(offset, batch, head, defect)));
+            }
+            Piece::Record(..) | Piece::Batch(..) | Piece::Packed(..) => {}
         }
     }
 }

@@ -86,7 +86,11 @@ impl<'a> Copies<'a> {
                     seen(record.seq);
                     self.add(&record)
                 }
-                Piece::Record(..) | Piece::Gap(_) => Ok(()),
+                Piece::Packed(offset, _, _, Some(defect)) => {
+                    let place = Place::in_segment(id, offset);
+                    Err(Error::defect(Op::Repair, place, defect))
+                }
+                Piece::Record(..) | Piece::Packed(..) | Piece::Gap(_) => Ok(()),
             };
         })?;
         outcome

@@ -2,17 +2,19 @@
 //!
 //! Used by recovery (survivors), rewind, repair and compaction.
 
+mod pack;
+
 use super::{
     Behind, Space, Summary, Tail, TailWriter, Tally, Unnamed, behind::Lane, summary::push_index,
 };
 use crate::{
     format::{
-        BatchHeader, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
+        BatchHeader, Compression, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
         batch::BATCH_HEADER_BYTES,
         footer::INDEX_STEP_BYTES,
         header::Origin,
         manifest::SealedEntry,
-        names,
+        names, packed,
         record::{self, RecordParts},
     },
     sync::Arc,
@@ -32,6 +34,10 @@ const _: () = assert!(BATCH_TARGET_BYTES as u64 == INDEX_STEP_BYTES);
 /// What a batch has at most, if it is shared: who reads one of its records reads all of it.
 const SHARED_BATCH_BYTES_MAX: usize = 4 * BATCH_TARGET_BYTES;
 
+/// What the records of a packed batch have at most, in bytes, if it is more than one: large enough for a
+/// codec to see what they have in common, small enough to be unpacked for the sake of one.
+const BLOCK_BYTES_MAX: usize = 64 * 1024;
+
 /// Whether a batch of so many bytes takes so many more.
 pub(crate) fn batch_takes(batch_bytes: usize, more_bytes: usize) -> bool {
     batch_bytes < BATCH_TARGET_BYTES && batch_bytes + more_bytes <= SHARED_BATCH_BYTES_MAX
@@ -50,6 +56,7 @@ pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq
         durable_seq: base_seq,
         appends_from: None,
         recycled: false,
+        packed: false,
     }
 }
 
@@ -94,7 +101,9 @@ pub(crate) struct Builder {
     buffer_offset: u64,
     batch: Option<OpenBatch>,
     /// Whether batches are as large as those of appends, instead of ending where the caller says.
-    packed: bool,
+    filled: bool,
+    /// What records are packed with.
+    pack: Option<Compression>,
     /// Whether the next batch states the seq of each record.
     sparse_next: bool,
 }
@@ -138,15 +147,16 @@ impl Builder {
             buffer: bytes,
             buffer_offset: 0,
             batch: None,
-            packed: false,
+            filled: false,
+            pack: None,
             sparse_next: false,
         })
     }
 
     /// Batches are filled up. Where records are missing, one states the seq of each if that is shorter
     /// than to begin another at every gap: for what is sealed, since a tail has no gaps.
-    pub(crate) fn packed(mut self) -> Self {
-        self.packed = true;
+    pub(crate) fn filled(mut self) -> Self {
+        self.filled = true;
         self
     }
 
@@ -158,16 +168,23 @@ impl Builder {
 
     /// Starts a new batch with the next record.
     pub(crate) fn end_batch(&mut self) -> io::Result<()> {
-        let Some(OpenBatch {
+        let Some(batch) = self.batch.take() else {
+            return Ok(());
+        };
+        match self.pack {
+            Some(codec) => self.end_packed(codec, batch),
+            None => self.end_with(batch),
+        }
+    }
+
+    fn end_with(&mut self, batch: OpenBatch) -> io::Result<()> {
+        let OpenBatch {
             start,
             mut header,
             next_seq,
             tally,
             ..
-        }) = self.batch.take()
-        else {
-            return Ok(());
-        };
+        } = batch;
         let body_bytes = self.buffer.len() - start - BATCH_HEADER_BYTES;
         header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
         header.count = tally.record_count;
@@ -197,9 +214,14 @@ impl Builder {
         batch.gap_count += u32::from(gap);
         let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
         let more_bytes = part(record.key) + part(record.value);
-        let full = self.packed && !batch_takes(self.buffer.len() - batch.start, more_bytes);
+        let batch_bytes = self.buffer.len() - batch.start;
+        let takes = match self.pack {
+            Some(_) => batch_bytes + more_bytes <= BLOCK_BYTES_MAX,
+            None => batch_takes(batch_bytes, more_bytes),
+        };
+        let full = self.filled && !takes;
         if full || (gap && !batch.header.sparse) {
-            self.sparse_next = self.packed && batch.pays_sparse();
+            self.sparse_next = self.filled && batch.pays_sparse();
             self.end_batch()?;
         }
         Ok(())
@@ -224,6 +246,7 @@ impl Builder {
                 },
                 count: 0,
                 sparse,
+                packed: false,
             };
             OpenBatch {
                 start,
@@ -244,7 +267,10 @@ impl Builder {
         };
         record::encode(
             &mut self.buffer,
-            self.context.salt,
+            match self.pack {
+                Some(_) => packed::inner(&self.context).salt,
+                None => self.context.salt,
+            },
             record.seq,
             batch.header.sparse.then_some(delta),
             &parts,

@@ -75,7 +75,7 @@ fn find_beside_damage(view: &View, seq: Seq, span: Span) -> Result<Option<Spot>,
                 dense_seq: seq,
             });
         }
-        Piece::Record(..) | Piece::Gap(_) => {}
+        Piece::Record(..) | Piece::Packed(..) | Piece::Gap(_) => {}
     })?;
     Ok(found)
 }

@@ -3,6 +3,11 @@
 //! Lending: a record borrows from the walk's window until the next call. The walk can start at any
 //! seq, go backwards by way of the index, and go on in a tail that grew.
 
+mod block;
+mod step;
+
+pub(super) use block::unpack;
+
 use super::{Fault, View, Window};
 use crate::{
     error::Defect,
@@ -10,7 +15,7 @@ use crate::{
         BatchHeader, IndexEntry, RecordRef, SegmentContext,
         batch::{BATCH_HEADER_BYTES, Records},
         header::HEADER_BYTES,
-        record::{self, frame_bytes_unverified},
+        record,
     },
     types::Seq,
 };
@@ -45,11 +50,23 @@ impl Spot {
 
 /// A walk over the records of one segment.
 ///
-/// INVARIANT: while records are left, the window holds their batch, if the file does.
+/// INVARIANT: while records are left, the window holds their batch, if the file does. A packed one is
+/// unpacked when its first record is asked for: then the window is that of its records, which stand as if
+/// they were stored behind the header, and the file's waits.
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
     context: SegmentContext,
     window: Window,
+    /// What records are verified against.
+    inner: SegmentContext,
+    /// Where those of the open batch end.
+    records_end: u64,
+    /// Whether the open batch is still packed.
+    is_packed: bool,
+    /// The file's, while the window is that of an unpacked batch.
+    file: Option<Window>,
+    /// Memory of the last unpacked one.
+    used: Bytes,
     /// Where the next batch starts, which is where the open one ends.
     next_batch: u64,
     /// Where the next record starts, if any is left of the open batch.
@@ -73,10 +90,16 @@ impl Frames {
             timestamp_ms: view.context.base_timestamp_ms,
             count: 0,
             sparse: false,
+            packed: false,
         };
         Self {
             context: view.context,
             window,
+            inner: view.context,
+            records_end: start,
+            is_packed: false,
+            file: None,
+            used: Bytes::new(),
             next_batch: start,
             next: Spot::first_of(none, start),
             left: 0,
@@ -120,10 +143,12 @@ impl Frames {
 
     /// Where the next record starts, or the next batch if none is left of the open one.
     pub(crate) fn offset(&self) -> u64 {
-        if self.left > 0 {
-            self.next.offset
-        } else {
+        if self.left == 0 {
             self.next_batch
+        } else if self.next.batch.packed {
+            self.next.batch_offset
+        } else {
+            self.next.offset
         }
     }
 
@@ -145,6 +170,9 @@ impl Frames {
     /// Opens the next batch that has records, if there is one below `limit`.
     #[inline(never)]
     fn open_batch(&mut self, limit: u64) -> Result<bool, Fault> {
+        if self.left == 0 && self.file.is_some() {
+            self.leave_block();
+        }
         while self.left == 0 {
             let offset = self.next_batch;
             if offset >= limit {
@@ -171,6 +199,8 @@ impl Frames {
             // Fetched as a whole, so that no record of it straddles two chunks.
             self.window.get(offset, needed_bytes, limit).map_err(io)?;
             self.next_batch = offset + needed_bytes;
+            self.records_end = self.next_batch;
+            (self.inner, self.is_packed) = (self.context, batch.packed);
             self.stepped = false;
             self.next = Spot::first_of(batch, offset);
             self.left = batch.count;
@@ -181,78 +211,12 @@ impl Frames {
     /// Has memory fetched that the walk will come to: a look at every so many bytes, which are
     /// independent of each other and which nothing waits for.
     pub(crate) fn touch(&self, from: u64, to: u64, step_bytes: u64) {
-        if !self.window.has_fetched(from, to) {
+        if self.file.is_some() || !self.window.has_fetched(from, to) {
             return;
         }
         let bytes = self.window.peek(from, to).iter();
         let step = usize::try_from(step_bytes).unwrap_or(usize::MAX).max(64);
         black_box(bytes.step_by(step).fold(0, |all, byte| all ^ byte));
-    }
-
-    /// Goes to the first record at or above `seq`, without verifying what it steps over.
-    pub(crate) fn seek(&mut self, seq: Seq, limit: u64) -> Result<(), Fault> {
-        while self.go_on(limit)? {
-            let batch = &self.next.batch;
-            if batch.sparse {
-                if self.step_sparse(seq)? {
-                    break;
-                }
-            } else if batch.next_seq() > seq {
-                self.step_dense(seq);
-                break;
-            } else {
-                self.left = 0;
-            }
-        }
-        Ok(())
-    }
-
-    /// Steps inside a sparse batch; false if all of its records are below `seq`.
-    fn step_sparse(&mut self, seq: Seq) -> Result<bool, Fault> {
-        while self.left > 0 {
-            let own_seq = self.next_seq()?;
-            if own_seq >= seq || !self.step_over(own_seq) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Steps inside a dense batch that holds `seq`, or to a length that does not fit.
-    fn step_dense(&mut self, seq: Seq) {
-        while self.next.dense_seq < seq && self.step_over(self.next.dense_seq) {}
-    }
-
-    /// Steps over the next record, which has this seq, without verifying it; false if its length does
-    /// not fit, which is left to the verified walk, as that names the place.
-    fn step_over(&mut self, seq: Seq) -> bool {
-        let bytes = self.window.peek(self.next.offset, self.next_batch);
-        let Some(frame_bytes) = frame_bytes_unverified(bytes, self.next.batch.sparse) else {
-            return false;
-        };
-        self.stepped = true;
-        self.next.offset += frame_bytes as u64;
-        self.next.dense_seq = seq.saturating_add(1);
-        self.left -= 1;
-        true
-    }
-
-    /// The seq of the next record, of which there is one. In a dense batch the header tells. In a
-    /// sparse one the record does, and is verified before it is believed: a seq that is wrong would
-    /// have the walk stop early or step over the record, and it would silently be gone.
-    fn next_seq(&mut self) -> Result<Seq, Fault> {
-        let spot = self.next;
-        if spot.batch.sparse {
-            return Ok(self.at(&spot)?.0.seq);
-        }
-        Ok(spot.dense_seq)
-    }
-
-    /// Steps over one record without verifying it; false if its length does not fit, which reading it
-    /// will tell.
-    pub(crate) fn skip(&mut self, limit: u64) -> Result<bool, Fault> {
-        let seq = self.peek_seq(limit)?;
-        Ok(seq.is_some_and(|seq| self.step_over(seq)))
     }
 
     /// Where the next record is, for coming back to it with [`at`](Self::at).
@@ -267,10 +231,8 @@ impl Frames {
 
     /// Goes to a spot found earlier, behind which so many records are left of its batch.
     pub(crate) fn go_back(&mut self, spot: &Spot, left: u32) -> Result<(), Fault> {
-        let (offset, end) = (spot.batch_offset, spot.batch_end());
-        let io = |error| Fault::Io { offset, error };
-        self.window.get(offset, end - offset, end).map_err(io)?;
-        (self.next, self.left, self.next_batch) = (*spot, left, end);
+        self.enter(spot)?;
+        (self.next, self.left, self.next_batch) = (*spot, left, spot.batch_end());
         // What lies before the spot was stepped over.
         self.stepped = true;
         Ok(())
@@ -293,17 +255,20 @@ impl Frames {
     /// not below `before`, or if [`go_on`](Self::go_on) has to open another batch.
     #[inline(always)]
     pub(crate) fn next(&mut self, before: Seq) -> Result<Option<(RecordRef<'_>, &Bytes)>, Fault> {
+        if self.left == 0 || self.next.dense_seq >= before {
+            return Ok(None);
+        }
+        if self.is_packed {
+            self.open_block(self.next.batch, self.next.batch_offset)?;
+        }
         let Spot {
             offset,
             batch,
             dense_seq,
             ..
         } = &self.next;
-        if self.left == 0 || *dense_seq >= before {
-            return Ok(None);
-        }
-        let bytes = self.window.peek(*offset, self.next_batch);
-        match record::decode(bytes, &self.context, batch, *dense_seq) {
+        let bytes = self.window.peek(*offset, self.records_end);
+        match record::decode(bytes, &self.inner, batch, *dense_seq) {
             // Of a sparse batch only the record itself could tell.
             Ok((record, _)) if record.seq >= before => Ok(None),
             Ok((record, frame_bytes)) => {
@@ -320,15 +285,20 @@ impl Frames {
     /// theirs: then the batch is walked again, verifying.
     #[cold]
     fn first_fault(&self, spot: &Spot, defect: Defect) -> Fault {
+        // Of what is packed no record has a place of its own.
+        let place = |offset| match spot.batch.packed {
+            true => spot.batch_offset,
+            false => offset,
+        };
         let mut fault = Fault::Defect {
-            offset: spot.offset,
+            offset: place(spot.offset),
             seq: spot.dense_seq,
             defect,
         };
         if self.stepped {
             let start = spot.batch_offset + BATCH_HEADER_BYTES as u64;
-            let body = self.window.peek(start, spot.batch_end());
-            let mut records = Records::new(body, self.context, spot.batch);
+            let body = self.window.peek(start, self.records_end);
+            let mut records = Records::new(body, self.inner, spot.batch);
             let mut seq = spot.batch.first_seq;
             loop {
                 let offset = start + records.consumed_bytes() as u64;
@@ -336,7 +306,7 @@ impl Frames {
                     Some(Ok(record)) => seq = record.seq.saturating_add(1),
                     Some(Err(defect)) => {
                         fault = Fault::Defect {
-                            offset,
+                            offset: place(offset),
                             seq,
                             defect,
                         }
@@ -353,11 +323,9 @@ impl Frames {
     /// INVARIANT: the spot is of the open batch, or the walk does not go on: its batch may be gone
     /// from the window.
     pub(crate) fn at(&mut self, spot: &Spot) -> Result<(RecordRef<'_>, &Bytes), Fault> {
-        let (offset, end) = (spot.offset, spot.batch_end());
-        let io = |error| Fault::Io { offset, error };
-        self.window.get(offset, end - offset, end).map_err(io)?;
-        let bytes = self.window.peek(offset, end);
-        match record::decode(bytes, &self.context, &spot.batch, spot.dense_seq) {
+        self.enter(spot)?;
+        let bytes = self.window.peek(spot.offset, self.records_end);
+        match record::decode(bytes, &self.inner, &spot.batch, spot.dense_seq) {
             Ok((record, _)) => Ok((record, self.window.chunk())),
             Err(defect) => Err(self.first_fault(spot, defect)),
         }

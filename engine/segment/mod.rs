@@ -35,6 +35,7 @@ pub(crate) use build::{
 };
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
+use frames::unpack;
 pub(crate) use frames::{Frames, Spot};
 pub(crate) use mend::{Found, mend_header, open_damaged};
 pub(crate) use recycle::Returned;

@@ -4,16 +4,22 @@
 //! containers only: a record is kept if its own checksum, bound to salt and seq, holds, even when a
 //! neighbour in its batch is lost.
 
+mod packed;
+mod resume;
+
 use super::{Fault, Window, mend::with_one_bit_turned, witness::search_headers};
 use crate::{
     error::Defect,
     format::{
         BatchHeader, RecordRef, SegmentContext,
         batch::{BATCH_HEADER_BYTES, Records, check_annex},
-        record::{self, RECORD_BYTES_MIN},
+        packed::PackedHead,
+        record,
     },
     types::Seq,
 };
+use packed::salvage_packed;
+use resume::{SEARCH_BYTES_MAX, SEARCH_FACTOR, resume};
 use std::ops::ControlFlow;
 
 /// A range of bytes that does not verify, and the seqs that are missing with it.
@@ -29,11 +35,33 @@ pub(crate) struct Gap {
     pub(crate) torn: bool,
 }
 
+impl Gap {
+    /// A packed batch that verifies, and whose records cannot be had here.
+    pub(crate) fn unread(
+        offset: u64,
+        batch: &BatchHeader,
+        head: &PackedHead,
+        defect: Defect,
+    ) -> Self {
+        Self {
+            offset,
+            end_offset: offset + batch.batch_bytes(),
+            first_seq: batch.first_seq,
+            next_seq: head.last_seq.saturating_add(1),
+            defect,
+            torn: false,
+        }
+    }
+}
+
 /// What the walk meets.
 #[derive(Debug)]
 pub(crate) enum Piece<'a> {
     /// A batch header that verifies, and where it starts; its records follow.
     Batch(u64, &'a BatchHeader),
+    /// The head of a batch whose records are packed, which verifies, and where the batch starts. What they
+    /// cannot be had for, if they cannot; else they follow, as if they were not packed.
+    Packed(u64, &'a BatchHeader, &'a PackedHead, Option<Defect>),
     /// A record that verifies, and where it starts.
     Record(u64, RecordRef<'a>),
     /// Something that does not.
@@ -127,8 +155,12 @@ pub(crate) fn salvage(
                 let body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
                 let body_offset = offset + BATCH_HEADER_BYTES as u64;
                 budget = budget.saturating_add(SEARCH_FACTOR.saturating_mul(batch.batch_bytes()));
-                expected =
-                    salvage_batch(body, body_offset, context, &batch, &mut budget, &mut each);
+                expected = match batch.packed {
+                    true => salvage_packed(body, offset, context, &batch, &mut budget, &mut each)?,
+                    false => {
+                        salvage_batch(body, body_offset, context, &batch, &mut budget, &mut each)
+                    }
+                };
                 if let Some(defect) = annex_defect(&batch, body, context, offset) {
                     each(Piece::Gap(Gap {
                         offset: body_offset,
@@ -201,6 +233,9 @@ fn unconfirmed(
             let len = usize::try_from(batch.batch_bytes()).unwrap_or(usize::MAX);
             match bytes.get(BATCH_HEADER_BYTES..len) {
                 Some(body) if batch.count == 0 => annex_defect(&batch, body, context, offset),
+                Some(body) if batch.packed => {
+                    PackedHead::decode(body, &batch, context, offset).err()
+                }
                 Some(body) => Records::new(body, *context, batch).find_map(Result::err),
                 None => Some(Defect::Truncated {
                     needed_bytes: batch.batch_bytes(),
@@ -262,8 +297,14 @@ fn mend(
     let (head, body) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
     with_one_bit_turned(head, |turned| {
         let batch = header_at(turned, context, offset, expected, dense).ok()?;
-        let whole =
-            batch.count == 0 || record::decode(body, context, &batch, batch.first_seq).is_ok();
+        let whole = match usize::try_from(batch.body_bytes) {
+            _ if batch.count == 0 => true,
+            Ok(bytes) if batch.packed => {
+                let body = body.get(..bytes).unwrap_or_default();
+                PackedHead::decode(body, &batch, context, offset).is_ok()
+            }
+            _ => record::decode(body, context, &batch, batch.first_seq).is_ok(),
+        };
         whole.then_some(batch)
     })
 }
@@ -334,61 +375,4 @@ fn salvage_batch(
         }));
     }
     seq
-}
-
-/// How many bytes are checksummed in search of the next record of a batch, in all: noise in a large
-/// batch has a length that fits at every other place, and would be checksummed from each of them.
-/// Behind a length that can be trusted nothing is searched, so this bounds the search only.
-const SEARCH_BYTES_MAX: u64 = 256 << 20;
-
-/// Of all batches of a walk together not more than that, and so many bytes for each that they have. Damage takes
-/// the whole of it in a batch here and there; batches that are crafted for it would in each.
-const SEARCH_FACTOR: u64 = 256;
-
-/// Up to this length the next record of a sparse batch is searched for from the start, in bytes.
-const SPARSE_SEARCH_BYTES: usize = 64 * 1024;
-
-/// How many lost records in a row are tried for each place where the next could start.
-const LOST_RUN_MAX: u64 = 8;
-
-/// Finds the next record of a batch behind one whose length cannot be trusted: its distance in
-/// bytes, its seq, and how many records were lost on the way.
-fn resume(
-    rest: &[u8],
-    context: &SegmentContext,
-    batch: &BatchHeader,
-    (seq, left): (Seq, u64),
-    budget: &mut u64,
-) -> Option<(usize, Seq, u64)> {
-    // The stated length first: it is right unless the damage hit the length itself.
-    let stated = record::frame_bytes_unverified(rest, batch.sparse);
-    // In a sparse batch a wrong one may meet a later record, which verifies too: the first that does
-    // is the next.
-    let stated = stated.filter(|bytes| !batch.sparse || *bytes > SPARSE_SEARCH_BYTES);
-    let places = stated.into_iter().chain(RECORD_BYTES_MIN..rest.len());
-    for skip in places {
-        let candidate = rest.get(skip..)?;
-        let lost_max = if Some(skip) == stated {
-            1
-        } else {
-            LOST_RUN_MAX
-        };
-        if Some(skip) != stated {
-            let frame_bytes = record::frame_bytes_unverified(candidate, batch.sparse);
-            let Some(frame_bytes) = frame_bytes else {
-                continue;
-            };
-            *budget = budget.checked_sub(frame_bytes as u64 * lost_max.min(left - 1))?;
-        }
-        for lost in 1..=lost_max.min(left - 1) {
-            if let Ok((record, _)) = record::decode(candidate, context, batch, seq + lost) {
-                // A sparse record says itself which one it is; a dense one is told by its seed.
-                return Some((skip, record.seq, lost));
-            }
-            if batch.sparse {
-                break;
-            }
-        }
-    }
-    None
 }

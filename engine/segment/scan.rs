@@ -181,8 +181,8 @@ fn batch_at(
         };
         return Ok(Err((offset, expected, defect)));
     }
-    if batch.sparse {
-        let defect = Defect::Malformed("sparse batch in an unsealed segment");
+    if batch.sparse || batch.packed {
+        let defect = Defect::Malformed("sparse or packed batch in an unsealed segment");
         return Ok(Err((offset, expected, defect)));
     }
     let bytes = get(window, offset, batch.batch_bytes(), file_end)?;

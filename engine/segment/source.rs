@@ -98,6 +98,30 @@ impl Window {
         window
     }
 
+    /// A window of what is in memory, and stands for what starts at this offset.
+    pub(super) fn of_memory(chunk: Bytes, chunk_start: u64) -> Self {
+        Self {
+            file: None,
+            chunk,
+            chunk_start,
+            chunk_bytes: 0,
+            mapped: false,
+            parts: None,
+            fetched: 0..0,
+            ahead_bytes: 0,
+        }
+    }
+
+    /// Whether what it holds begins here.
+    pub(super) fn starts_at(&self, offset: u64) -> bool {
+        self.chunk_start == offset
+    }
+
+    /// Gives the chunk back.
+    pub(super) fn into_chunk(self) -> Bytes {
+        self.chunk
+    }
+
     /// The chunk that holds the bytes given last, for making them outlive the walk.
     #[inline]
     pub(crate) fn chunk(&self) -> &Bytes {

@@ -159,6 +159,7 @@ impl Summary {
             tombstone_count: footer.tombstone_count,
             keyed_count: footer.keyed_count,
             compacted: false,
+            packed: false,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{
         BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader,
-        footer::FOOTER_BYTES, header::HEADER_BYTES, names,
+        footer::FOOTER_BYTES, header::HEADER_BYTES, names, packed::PackedHead,
     },
     segment::{Beyond, Fault, Piece, Range, Source, Window, nonzero_end, salvage, witness},
     types::{SegmentId, Seq},
@@ -25,7 +25,16 @@ pub enum Inspected<'a> {
         /// What it says.
         header: BatchHeader,
     },
-    /// A record.
+    /// The head of a batch whose records are packed; they follow if this program can unpack them.
+    Packed {
+        /// Where the batch starts.
+        offset: u64,
+        /// What it says.
+        head: PackedHead,
+        /// Why they do not follow.
+        defect: Option<Defect>,
+    },
+    /// A record. Of a packed batch the offsets are those that it would have if it were not packed.
     Record {
         /// Where it starts.
         offset: u64,
@@ -121,6 +130,11 @@ fn frames(
                 header: *header,
             });
         }
+        Piece::Packed(offset, _, head, defect) => each(Inspected::Packed {
+            offset,
+            head: *head,
+            defect,
+        }),
         Piece::Record(offset, record) => each(Inspected::Record { offset, record }),
         Piece::Gap(gap) => {
             let (offset, end_offset) = (gap.offset, gap.end_offset);

@@ -222,7 +222,7 @@ fn unsealed_segment(
                 None => report.findings.push(finding),
             }
         }
-        Piece::Batch(..) => {}
+        Piece::Batch(..) | Piece::Packed(..) => {}
     })
     .map_err(|fault| fault.into_error(Op::Verify, fact.id))
 }

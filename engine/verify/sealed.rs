@@ -138,6 +138,11 @@ fn walk(
         |piece| match piece {
             Piece::Record(_, record) => (count, end_seq) = (count + 1, record.seq + 1),
             Piece::Gap(gap) => looked.findings.push(of_gap(entry.id, &gap)),
+            // What this program cannot unpack verifies as it is stored.
+            Piece::Packed(_, batch, head, Some(_)) => {
+                (count, end_seq) = (count + u64::from(batch.count), head.last_seq + 1);
+            }
+            Piece::Packed(..) => {}
             Piece::Batch(_, batch) => end_seq = end_seq.max(batch.first_seq),
         },
     )

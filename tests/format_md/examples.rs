@@ -8,11 +8,12 @@ use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEnt
 use cairnlog::format::header::{Origin, Predecessor};
 use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
 use cairnlog::format::moves::{MOVES_KIND, Move, moves};
+use cairnlog::format::packed::{self, HEAD_BYTES, PackedHead};
 use cairnlog::format::piece::Piece;
 use cairnlog::format::producers::{AppendEntry, ProducerEntry, ProducersFile};
 use cairnlog::format::record::{self, Producer, RecordParts};
 use cairnlog::format::{
-    BatchHeader, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c,
+    BatchHeader, Compression, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c,
 };
 use cairnlog::{LogId, SegmentId};
 
@@ -122,6 +123,7 @@ pub fn check(spec: &str) -> Outcome {
             "batch-header" => batch_header(&args, name, &mut seen)?,
             "record" => record(&args, name, &mut seen)?,
             "annex" => annex(&args, &seen)?,
+            "packed-batch" => packed_batch(&args, &mut seen)?,
             "footer" => footer(&args, name, &seen)?,
             "manifest" => manifest(&args)?,
             "producers" => producers(&args)?,
@@ -164,6 +166,7 @@ fn segment_header(args: &Args, seen: &mut Seen) -> Outcome {
         durable_seq: args.number("durable_seq")?,
         appends_from: None,
         recycled: false,
+        packed: false,
     };
     same("file of a segment", args.number("file")?, header.id.0)?;
     same("segment header", &args.block.bytes, &header.encode())?;
@@ -201,6 +204,7 @@ fn batch_header(args: &Args, name: Option<&str>, seen: &mut Seen) -> Outcome {
         timestamp_ms: args.number("timestamp_ms")?,
         count: args.number("count")?,
         sparse: args.maybe("sparse").is_some(),
+        packed: args.maybe("packed").is_some(),
     };
     let context = match name {
         Some(name) => {
@@ -296,6 +300,53 @@ fn record(args: &Args, name: Option<&str>, seen: &mut Seen) -> Outcome {
     )
 }
 
+fn packed_batch(args: &Args, seen: &mut Seen) -> Outcome {
+    let (batch, context) = seen.batch.ok_or("packed records without a batch")?;
+    same("salt of a packed batch", args.number("salt")?, context.salt)?;
+    let offset = args.number("offset")?;
+    let head = PackedHead {
+        codec: args.number("codec")?,
+        raw_bytes: args.number("raw_bytes")?,
+        last_seq: args.number("last_seq")?,
+        tombstone_count: args.number("tombstone_count")?,
+        keyed_count: args.number("keyed_count")?,
+        min_timestamp_ms: args.number("min_timestamp_ms")?,
+        max_timestamp_ms: args.number("max_timestamp_ms")?,
+    };
+    let bytes = &args.block.bytes[..];
+    same(
+        "body of a packed batch",
+        batch.body_bytes as usize,
+        bytes.len(),
+    )?;
+    let encoded = head.encode(&bytes[HEAD_BYTES..], &batch, &context, offset);
+    same("packed batch", bytes, &encoded)?;
+    same(
+        "packed batch",
+        head,
+        well(PackedHead::decode(bytes, &batch, &context, offset))?,
+    )?;
+    // All of its records have this value, and nothing else.
+    let (inner, mut raw) = (packed::inner(&context), Vec::new());
+    let parts = RecordParts {
+        key: None,
+        value: args.bytes("value"),
+        timestamp_ms: None,
+        producer: None,
+    };
+    for seq in batch.first_seq..=head.last_seq {
+        record::encode(&mut raw, inner.salt, seq, None, &parts);
+    }
+    let mut unpacked = vec![0; raw.len()];
+    same("unpacked bytes", head.raw_bytes as usize, raw.len())?;
+    if Compression::Lz4.is_built() {
+        well(head.unpack(bytes, &mut unpacked))?;
+        same("unpacked records", &raw, &unpacked)?;
+    }
+    seen.records_left = 0;
+    Ok(())
+}
+
 fn footer(args: &Args, name: Option<&str>, seen: &Seen) -> Outcome {
     let numbers = args.numbers("index")?;
     let index: Vec<IndexEntry> = numbers
@@ -375,6 +426,7 @@ fn manifest(args: &Args) -> Outcome {
             tombstone_count: tombstones as u32,
             keyed_count: keyed as u32,
             compacted: compacted == 1,
+            packed: false,
         },
         _ => return Err("ten numbers make a sealed segment".into()),
     };

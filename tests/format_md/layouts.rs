@@ -10,6 +10,7 @@ use cairnlog::format::manifest::{
     MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
 };
 use cairnlog::format::moves::{MOVE_BYTES, Move};
+use cairnlog::format::packed::{HEAD_BYTES, PackedHead};
 use cairnlog::format::piece::{PIECE_HEADER_BYTES, Piece};
 use cairnlog::format::producers::{
     APPEND_BYTES, AppendEntry, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
@@ -46,6 +47,7 @@ pub fn check_layouts(spec: &str) -> Outcome {
         batch(),
         annex(),
         record(),
+        packed(),
         footer(),
         index_entry(),
         manifest(),
@@ -183,6 +185,7 @@ fn header() -> Layout {
         durable_seq: 0,
         appends_from: None,
         recycled: false,
+        packed: false,
     };
     fn of(header: &mut SegmentHeader) -> &mut Predecessor {
         header.predecessor.as_mut().unwrap()
@@ -215,6 +218,7 @@ fn batch() -> Layout {
         timestamp_ms: 0,
         count: 1,
         sparse: false,
+        packed: false,
     };
     let first = SegmentContext {
         base_seq: u32::MAX.into(),
@@ -290,6 +294,37 @@ fn record() -> Layout {
         bytes,
         changed: vec![("meta", meta)],
     }
+}
+
+fn packed() -> Layout {
+    let batch = BatchHeader {
+        body_bytes: 0,
+        first_seq: 0,
+        durable_seq: 0,
+        timestamp_ms: 0,
+        count: 1,
+        sparse: true,
+        packed: true,
+    };
+    let value = PackedHead {
+        codec: 0,
+        raw_bytes: 0,
+        last_seq: 0,
+        tombstone_count: 0,
+        keyed_count: 0,
+        min_timestamp_ms: 0,
+        max_timestamp_ms: 0,
+    };
+    let encode = |it: &PackedHead| it.encode(&[], &batch, &CONTEXT, 128);
+    layout!(HEAD_BYTES, value, encode, {
+        "codec": |it: &mut PackedHead| it.codec = u8::MAX,
+        "raw_bytes": |it: &mut PackedHead| it.raw_bytes = u32::MAX,
+        "last_delta": |it: &mut PackedHead| it.last_seq = u32::MAX.into(),
+        "tombstone_count": |it: &mut PackedHead| it.tombstone_count = u32::MAX,
+        "keyed_count": |it: &mut PackedHead| it.keyed_count = u32::MAX,
+        "min_timestamp_ms": |it: &mut PackedHead| it.min_timestamp_ms = -1,
+        "max_timestamp_ms": |it: &mut PackedHead| it.max_timestamp_ms = -1,
+    })
 }
 
 const FOOTER: Footer = Footer {
@@ -391,6 +426,7 @@ fn sealed() -> Layout {
         tombstone_count: 0,
         keyed_count: 0,
         compacted: false,
+        packed: false,
     };
     let encode = |it: &SealedEntry| {
         Manifest {
@@ -608,7 +644,7 @@ fn watermark() -> Layout {
 /// Bit tables: all 32 bits, each where the encoder sets it.
 fn check_bits(spec: &str) -> Outcome {
     let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let shape = |count: u32, sparse: bool| {
+    let stored = |count: u32, sparse: bool, packed: bool| {
         let header = BatchHeader {
             body_bytes: 0,
             first_seq: 0,
@@ -616,9 +652,11 @@ fn check_bits(spec: &str) -> Outcome {
             timestamp_ms: 0,
             count,
             sparse,
+            packed,
         };
         word(&header.encode(&CONTEXT, 128), 20)
     };
+    let shape = |count: u32, sparse: bool| stored(count, sparse, false);
     let meta = |frame: Vec<u8>| word(&frame, 4);
     let bare = meta(frame(None, Some(b""), None, None));
     let producer = Producer {
@@ -630,10 +668,7 @@ fn check_bits(spec: &str) -> Outcome {
         ("count", shape(COUNT_MAX, false) ^ (shape(1, false) & !1)),
         ("sparse", shape(1, true) ^ shape(1, false)),
         ("watermark", shape(0, false) ^ shape(1, false) ^ 1),
-        (
-            "reserved",
-            !(shape(COUNT_MAX, true) | shape(0, false) | 0b11111 << 27),
-        ),
+        ("packed", stored(1, false, true) ^ shape(1, false)),
         // No encoder sets it: the decoder knows it.
         ("extended", 1 << 27),
         ("pattern", 0xF << 28),

@@ -141,7 +141,7 @@ pub fn check_seeds(spec: &str) -> Outcome {
                 let seed = bound(number(text("offset")?)?, constant);
                 pairs.push((word(0), sum(seed, from, end)));
             }
-            "annex" => {
+            "annex" | "packed-batch" => {
                 let seed = bound(number(text("offset")?)?, constant);
                 pairs.push((word(0), sum(seed, from, end)));
             }

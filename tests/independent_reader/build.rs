@@ -53,6 +53,7 @@ impl Seg {
             durable_seq: base_seq,
             appends_from: None,
             recycled: false,
+            packed: false,
         })
     }
 
@@ -131,6 +132,7 @@ impl Seg {
             timestamp_ms,
             count: records.len() as u32,
             sparse,
+            packed: false,
         };
         let offset = self.bytes.len();
         if !records.is_empty() && self.index.is_empty() {
@@ -160,6 +162,7 @@ impl Seg {
             tombstone_count: self.counts[1],
             keyed_count: self.counts[2],
             compacted: false,
+            packed: false,
         }
     }
 

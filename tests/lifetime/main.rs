@@ -3,6 +3,7 @@
 mod compact;
 mod keyed;
 mod memory;
+mod pack;
 mod retain;
 mod together;
 

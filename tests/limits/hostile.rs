@@ -264,6 +264,7 @@ fn does_a_search_for_records_cost_in_each_batch_what_it_may_in_one() {
             timestamp_ms: context.base_timestamp_ms,
             count: 1000,
             sparse: false,
+            packed: false,
         };
         bytes.extend(batch.encode(&context, bytes.len() as u64));
         let half = (body_bytes / 2).to_le_bytes();

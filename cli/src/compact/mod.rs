@@ -63,9 +63,9 @@ pub struct CompactArgs {
 
 /// Bytes in a second, if they are bounded.
 #[derive(Clone, Copy, Debug)]
-struct Rate(Option<u64>);
+pub struct Rate(pub Option<u64>);
 
-fn rate(text: &str) -> Result<Rate, String> {
+pub fn rate(text: &str) -> Result<Rate, String> {
     match text {
         "none" => Ok(Rate(None)),
         text => match open::size(text)? {

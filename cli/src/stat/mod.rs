@@ -162,6 +162,15 @@ fn unsealed(dir: &Path, id: SegmentId, state: &'static str, base_seq: Seq) -> Ou
             segment.frame_bytes = cairnlog::format::header::HEADER_BYTES as u64;
         }
         Inspected::Batch { offset, header } => segment.frame_bytes = offset + header.batch_bytes(),
+        Inspected::Packed {
+            head,
+            defect: Some(_),
+            ..
+        } => {
+            segment.tombstone_count += u64::from(head.tombstone_count);
+            segment.seqs.end = head.last_seq + 1;
+            segment.newest_ms = segment.newest_ms.max(Some(head.max_timestamp_ms));
+        }
         Inspected::Record { record, .. } => {
             segment.record_count += 1;
             segment.tombstone_count += u64::from(record.value.is_none());

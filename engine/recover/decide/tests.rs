@@ -35,6 +35,7 @@ fn header(id: SegmentId, origin: Origin, base_seq: Seq, durable_seq: Seq) -> Seg
         durable_seq,
         appends_from: None,
         recycled: false,
+        packed: false,
     }
 }
 

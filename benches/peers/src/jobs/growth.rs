@@ -51,6 +51,7 @@ fn header(id: u64, predecessor: Option<Predecessor>) -> SegmentHeader {
         durable_seq: base_seq,
         appends_from: None,
         recycled: false,
+        packed: false,
     }
 }
 
@@ -77,6 +78,7 @@ fn make(id: u64, predecessor: Option<Predecessor>, payload: &[u8]) -> Made {
         timestamp_ms: TIME_MS,
         count: RECORDS as u32,
         sparse: false,
+        packed: false,
     };
     let offset = file.len();
     file.extend_from_slice(&batch.encode(&context, offset as u64));
@@ -111,6 +113,7 @@ fn make(id: u64, predecessor: Option<Predecessor>, payload: &[u8]) -> Made {
         tombstone_count: 0,
         keyed_count: 0,
         compacted: false,
+        packed: false,
     };
     let predecessor = Predecessor {
         id,

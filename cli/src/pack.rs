@@ -1,0 +1,111 @@
+//! `cairn pack`: the same records in fewer bytes.
+
+use crate::{
+    compact::{Rate, rate},
+    exit::{In, Outcome},
+    open::{self, WriterArgs},
+    output, stream,
+};
+use cairnlog::{CompactReport, Compression, PackOptions};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+pub const EXAMPLES: &str = "\
+Writes each sealed segment anew with its records packed by a codec. Seqs, payloads, keys and times stay
+as they are, and every reader that has the codec reads on. What gains less than an eighth stays as it
+is. Only sealed segments are packed; --rotate seals the one being written first.
+
+It can be interrupted or killed at any moment, and goes on where it ended when it is run again.
+
+Examples:
+  cairn pack server.log --rotate
+  cairn pack server.log --rotate --codec zstd --rate none
+  cairn pack server.log --json";
+
+#[derive(Args, Debug)]
+pub struct PackArgs {
+    #[command(flatten)]
+    writer: WriterArgs,
+    /// What to pack with: lz4 is quicker to read, zstd smaller
+    #[arg(long, value_name = "CODEC", default_value = "lz4")]
+    codec: Codec,
+    /// Bytes to read and write in a second, together, or `none`: as fast as it can
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = rate)]
+    rate: Rate,
+    /// Seal the segment that is being written first, so that it is packed too
+    #[arg(long)]
+    rotate: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Codec {
+    Lz4,
+    Zstd,
+}
+
+pub fn run(args: &PackArgs) -> Outcome {
+    let dir = &args.writer.dir;
+    let codec = match args.codec {
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
+    };
+    let how = PackOptions::new(codec).rate_bytes_per_s(args.rate.0);
+    let log = args.writer.open(open::existing())?;
+    if args.rotate {
+        log.rotate().in_log(dir)?;
+    }
+    let started = Instant::now();
+    let progress = output::progress("pack", None);
+    let report = log.pack_with(&how, |at| {
+        progress.set_position(at.read_bytes + at.written_bytes);
+        ControlFlow::Continue(())
+    });
+    progress.finish_and_clear();
+    let report = report.in_log(dir)?;
+    let sealed_bytes = log.stats().sealed_bytes;
+    log.close().in_log(dir)?;
+    tell(args, &report, sealed_bytes, started.elapsed())
+}
+
+fn tell(args: &PackArgs, report: &CompactReport, sealed_bytes: u64, elapsed: Duration) -> Outcome {
+    let as_json = args.json.then(|| {
+        json!({
+            "segments_before": report.segments_before,
+            "segments_after": report.segments_after,
+            "bytes_before": report.bytes_before,
+            "bytes_after": report.bytes_after,
+            "kept_count": report.kept_count,
+            "read_bytes": report.progress.read_bytes,
+            "written_bytes": report.progress.written_bytes,
+            "elapsed_ms": elapsed.as_millis() as u64,
+        })
+    });
+    let time = output::duration(elapsed);
+    stream::report(as_json, |out| {
+        if report.segments_before > 0 {
+            writeln!(
+                out,
+                "packed {}, {}, {} into {}, in {time}",
+                output::counted(report.segments_before, "segment"),
+                output::counted(report.kept_count, "record"),
+                output::bytes(report.bytes_before),
+                output::bytes(report.bytes_after),
+            )
+        } else if sealed_bytes == 0 {
+            writeln!(
+                out,
+                "pack: no segment is sealed yet; --rotate seals the one that is being written"
+            )
+        } else {
+            let sealed = output::bytes(sealed_bytes);
+            writeln!(out, "pack: nothing to gain in {sealed}, in {time}")
+        }
+    })
+}

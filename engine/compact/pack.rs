@@ -1,0 +1,103 @@
+//! Packing: each sealed segment that is not packed yet is written anew, with the same records in fewer
+//! bytes, and swapped in like a compacted one.
+//!
+//! INVARIANT: no record is judged, and none dropped.
+
+use super::{
+    Between, CompactReport, Compaction, Halt, Turn,
+    live::Dead,
+    pace::Pace,
+    rewrite::{Outputs, Rewrite},
+};
+use crate::{
+    append::Core,
+    error::{Op, Result},
+    options::{CompactOptions, PackOptions},
+    segment::Sealed,
+    sync::Arc,
+};
+
+/// Packs now what is sealed.
+pub(crate) fn pack(
+    core: &Core,
+    turn: &Turn,
+    how: &PackOptions,
+    between: &mut Between<'_>,
+) -> Result<CompactReport> {
+    how.check(Op::Pack)?;
+    let Some(_mine) = turn.take(true) else {
+        return Ok(CompactReport::default());
+    };
+    run(core, how, between)
+}
+
+/// Packs if there is something to pack and nobody else is at it.
+pub(crate) fn pack_if_due(
+    core: &Core,
+    turn: &Turn,
+    how: &PackOptions,
+    between: &mut Between<'_>,
+) -> Result<Option<CompactReport>> {
+    if core
+        .catalog()
+        .load()
+        .sealed
+        .iter()
+        .all(|it| it.entry.packed)
+    {
+        return Ok(None);
+    }
+    let Some(_mine) = turn.take(false) else {
+        return Ok(None);
+    };
+    run(core, how, between).map(Some)
+}
+
+fn run(core: &Core, how: &PackOptions, between: &mut Between<'_>) -> Result<CompactReport> {
+    let as_compaction = CompactOptions::new().rate_bytes_per_s(how.rate_bytes_per_s);
+    let mut packing = Compaction::new(core, &as_compaction, None);
+    core.with_ballast(|| packing.go(between, |packing, pace| packing.pack_all(how, pace)))?;
+    Ok(packing.report)
+}
+
+impl Compaction<'_> {
+    fn pack_all(&mut self, how: &PackOptions, pace: &mut Pace<'_>) -> Result<(), Halt> {
+        let catalog = self.core.catalog().load();
+        for segment in catalog.sealed.iter().filter(|it| !it.entry.packed) {
+            let head_seq = self.core.catalog().load().head_seq;
+            if segment.entry.next_seq > head_seq {
+                self.pack_one(segment, how, pace)?;
+                pace.progress.run_count += 1;
+                pace.step()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pack_one(
+        &mut self,
+        segment: &Arc<Sealed>,
+        how: &PackOptions,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), Halt> {
+        self.announce()?;
+        let inputs = std::slice::from_ref(segment);
+        let all_alive = Dead::new(inputs);
+        let rewrite = Rewrite {
+            pack: Some(how.codec),
+            compacted: segment.entry.compacted,
+        };
+        let outputs = Outputs::write(self.core, inputs, &all_alive, 0, rewrite, pace)?;
+        assert_eq!(
+            outputs.record_count,
+            u64::from(segment.entry.record_count),
+            "every record of the segment is in its copy"
+        );
+        let bytes: u64 = outputs.sealed.iter().map(|it| it.frames_end).sum();
+        if bytes <= segment.entry.frames_end - segment.entry.frames_end / 8 {
+            return self.swap(inputs, inputs, outputs);
+        }
+        drop(outputs); // There is nothing to gain, nor the next time.
+        self.mark(|entry| entry.packed |= entry.id == segment.entry.id)
+    }
+}

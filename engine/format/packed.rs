@@ -1,0 +1,213 @@
+//! The body of a packed batch: what a codec made of its records, behind a head that says so. Layout:
+//! `format.md`, "Packed batch".
+//!
+//! The head holds a checksum of all of it, and what has to be known of the records without them: so that
+//! whoever only counts, copies or verifies needs no codec.
+
+use super::{
+    BatchHeader, Compression, NUMBER_MAX, SegmentContext, batch::record_bytes_min, check_crc,
+};
+use super::{checksum, checksum::Kind, fixed, i64_at, record, u32_at};
+use crate::{error::Defect, types::Seq};
+
+/// The size of the head in bytes.
+pub const HEAD_BYTES: usize = 40;
+/// The most bytes of records in a packed batch of more than one.
+pub const RAW_BYTES_MAX: u32 = 1 << 20;
+/// The same of one record: its head, key and value at their longest.
+const ONE_RECORD_BYTES_MAX: usize =
+    record::HEAD_BYTES_MAX + record::KEY_BYTES_MAX + record::VALUE_BYTES_MAX;
+
+/// What the head of a packed batch says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedHead {
+    /// The codec, as stored: 1 is lz4, 2 is zstd. One that this library does not know is no defect before
+    /// its records are wanted.
+    pub codec: u8,
+    /// Bytes of records when unpacked.
+    pub raw_bytes: u32,
+    /// The seq of its last record.
+    pub last_seq: Seq,
+    /// Records that are tombstones.
+    pub tombstone_count: u32,
+    /// Records that have a key.
+    pub keyed_count: u32,
+    /// The earliest time of a record, in milliseconds since 1970.
+    pub min_timestamp_ms: i64,
+    /// The latest.
+    pub max_timestamp_ms: i64,
+}
+
+/// What records inside a packed batch are encoded and decoded against: their checksums bind them to
+/// their seqs and to no file, so that a packed batch is copied as it is.
+#[must_use]
+pub fn inner(context: &SegmentContext) -> SegmentContext {
+    SegmentContext {
+        salt: 0,
+        ..*context
+    }
+}
+
+/// The body of a batch at this offset that holds these records, or nothing if they do not get smaller by
+/// an eighth. `facts` is the head, but for what is found out here.
+#[must_use]
+pub fn encode(
+    raw: &[u8],
+    codec: Compression,
+    batch: &BatchHeader,
+    facts: &PackedHead,
+    (context, offset): (&SegmentContext, u64),
+) -> Option<Vec<u8>> {
+    let raw_bytes = u32::try_from(raw.len()).ok()?;
+    if u64::from(raw_bytes) > raw_bytes_max(batch.count) {
+        return None;
+    }
+    let mut packed = Vec::with_capacity(raw.len());
+    if !codec.pack(raw, &mut packed) || HEAD_BYTES + packed.len() > raw.len() - raw.len() / 8 {
+        return None;
+    }
+    let head = PackedHead {
+        codec: codec.id(),
+        raw_bytes,
+        ..*facts
+    };
+    Some(head.encode(&packed, batch, context, offset))
+}
+
+impl PackedHead {
+    /// The body of a batch at this offset, of what a codec made of its records.
+    #[must_use]
+    pub fn encode(
+        &self,
+        packed: &[u8],
+        batch: &BatchHeader,
+        context: &SegmentContext,
+        offset: u64,
+    ) -> Vec<u8> {
+        let last_delta = self.last_seq.saturating_sub(batch.first_seq);
+        let mut out = vec![0; 4];
+        for word in [
+            self.codec.into(),
+            self.raw_bytes,
+            u32::try_from(last_delta).unwrap_or(u32::MAX),
+            self.tombstone_count,
+            self.keyed_count,
+        ] {
+            out.extend_from_slice(&u32::to_le_bytes(word));
+        }
+        out.extend_from_slice(&self.min_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.max_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(packed);
+        let seed = checksum::seed(Kind::Packed, context.salt, offset);
+        let sum = checksum::crc32c(seed, out.get(4..).unwrap_or_default());
+        if let Some(slot) = out.first_chunk_mut() {
+            *slot = sum.to_le_bytes();
+        }
+        out
+    }
+
+    /// Checks the body of a packed batch at this offset, without unpacking it, and reads its head.
+    ///
+    /// # Errors
+    /// Too few bytes, a checksum that does not match, or a value that no writer produces.
+    pub fn decode(
+        body: &[u8],
+        batch: &BatchHeader,
+        context: &SegmentContext,
+        offset: u64,
+    ) -> Result<Self, Defect> {
+        let head: &[u8; HEAD_BYTES] = fixed(body)?;
+        let seed = checksum::seed(Kind::Packed, context.salt, offset);
+        check_crc(body.get(4..).unwrap_or_default(), seed, u32_at(head, 0))?;
+        let kind = u32_at(head, 4);
+        let Ok(codec) = u8::try_from(kind) else {
+            return Err(Defect::UnknownExtension);
+        };
+        let last_delta = u32_at(head, 12);
+        let packed = Self {
+            codec,
+            raw_bytes: u32_at(head, 8),
+            last_seq: batch.first_seq.saturating_add(last_delta.into()),
+            tombstone_count: u32_at(head, 16),
+            keyed_count: u32_at(head, 20),
+            min_timestamp_ms: i64_at(head, 24),
+            max_timestamp_ms: i64_at(head, 32),
+        };
+        let least = u64::from(batch.count) * record_bytes_min(batch.sparse);
+        let last_least = batch.count.saturating_sub(1);
+        let in_bounds = (least..=raw_bytes_max(batch.count)).contains(&packed.raw_bytes.into())
+            && (last_delta == last_least || batch.sparse && last_delta > last_least)
+            && packed.last_seq < NUMBER_MAX
+            && packed.tombstone_count <= packed.keyed_count
+            && packed.keyed_count <= batch.count
+            && packed.min_timestamp_ms <= packed.max_timestamp_ms;
+        match in_bounds {
+            true => Ok(packed),
+            false => Err(Defect::Malformed("head of a packed batch")),
+        }
+    }
+
+    /// The body that this was before one byte of it changed, if that is what happened: then it verifies.
+    #[must_use]
+    pub fn mend(
+        body: &[u8],
+        batch: &BatchHeader,
+        context: &SegmentContext,
+        offset: u64,
+    ) -> Option<Vec<u8>> {
+        let (stored, covered) = body.split_first_chunk()?;
+        let stored = u32::from_le_bytes(*stored);
+        let seed = checksum::seed(Kind::Packed, context.salt, offset);
+        let computed = checksum::crc32c(seed, covered);
+        let turned = (stored ^ computed).to_le_bytes();
+        let mut mended = body.to_vec();
+        if turned.iter().filter(|bits| **bits != 0).count() == 1 {
+            *mended.first_chunk_mut()? = computed.to_le_bytes(); // It is in the checksum itself.
+        } else {
+            let (place, bits) = checksum::wrong_byte(covered, stored, computed)?;
+            *mended.get_mut(4 + place)? ^= bits;
+        }
+        Self::decode(&mended, batch, context, offset)
+            .is_ok()
+            .then_some(mended)
+    }
+
+    /// Whether the records can be had here: what is missing otherwise, and whether so many bytes can come
+    /// of these, before room is made for them.
+    ///
+    /// # Errors
+    /// A codec that is not known, or not built; or more bytes than these can come to.
+    pub fn check(&self, body: &[u8]) -> Result<(), Defect> {
+        let codec = Compression::of(self.codec).ok_or(Defect::UnknownCodec(self.codec))?;
+        if !codec.is_built() {
+            return Err(Defect::CodecNotBuilt(codec.name()));
+        }
+        let packed_bytes = body.len().saturating_sub(HEAD_BYTES) as u64;
+        match u64::from(self.raw_bytes) <= codec.raw_bytes_max(packed_bytes) {
+            true => Ok(()),
+            false => Err(Defect::Malformed("length of packed records")),
+        }
+    }
+
+    /// Unpacks the records into `out`, which has room for exactly `raw_bytes`. They verify one by one,
+    /// against [`inner`].
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), or bytes that are not what the codec made.
+    pub fn unpack(&self, body: &[u8], out: &mut [u8]) -> Result<(), Defect> {
+        self.check(body)?;
+        let packed = body.get(HEAD_BYTES..).unwrap_or_default();
+        match Compression::of(self.codec).is_some_and(|codec| codec.unpack(packed, out)) {
+            true => Ok(()),
+            false => Err(Defect::Malformed("packed records")),
+        }
+    }
+}
+
+/// How many bytes the records of a packed batch may have.
+fn raw_bytes_max(count: u32) -> u64 {
+    match count {
+        1 => ONE_RECORD_BYTES_MAX as u64,
+        _ => RAW_BYTES_MAX.into(),
+    }
+}
