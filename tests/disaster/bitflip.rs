@@ -4,9 +4,10 @@
 
 use crate::{
     history::DIR,
-    steps::{Compact, Maintain, Open, Rotate, Trim, buffered, durable, keyed, written},
+    steps::{Compact, Maintain, Open, Pack, Rotate, Trim, buffered, durable, keyed, written},
     subject::{MANIFEST, Subject, subject, three_segments},
 };
+use cairnlog::Compression;
 use std::{path::Path, sync::Arc};
 
 /// What stands in the reserve and in alternates means nothing; a few bytes of them stand for all.
@@ -82,6 +83,32 @@ fn every_bit_of_a_compacted_log_is_guarded_or_harmless() {
     println!("{detected} of {count} flips detected, the others harmless");
     assert!(
         count > 10_000 && detected > count / 2,
+        "{detected} of {count}"
+    );
+}
+
+/// A bit costs a reader the block that it is in, of which this log has one in each of its two sealed segments.
+#[test]
+fn every_bit_of_a_packed_log_is_guarded_or_harmless() {
+    let mut steps = vec![Open];
+    for round in 0..20 {
+        steps.extend([keyed(round % 3, 60), durable(90)]);
+    }
+    steps.extend([Pack, durable(25), Maintain]);
+    let mut subject = subject(&steps, true);
+    let ends = subject.recs.iter().map(|rec| rec.seq + 1);
+    subject.batches = vec![0..ends.max().expect("records")];
+    let is_packed = |(path, bytes): (std::path::PathBuf, Vec<u8>)| {
+        path.extension().is_some_and(|it| it == "seg") && bytes.get(12) == Some(&0b100)
+    };
+    assert!(
+        subject.files().into_iter().any(is_packed) || !Compression::Lz4.is_built(),
+        "something was packed"
+    );
+    let (detected, count) = flip_every_bit(&subject);
+    println!("{detected} of {count} flips detected, the others harmless");
+    assert!(
+        count > 10_000 && detected > count / 3,
         "{detected} of {count}"
     );
 }

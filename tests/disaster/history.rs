@@ -8,8 +8,8 @@ use crate::{
     told::Told,
 };
 use cairnlog::{
-    AppendOptions, CompactOptions, Consumer, Durability, ErrorKind, Log, NewRecord, Options,
-    Result, Retention, Seq,
+    AppendOptions, CompactOptions, Compression, Consumer, Durability, ErrorKind, Log, NewRecord,
+    Options, PackOptions, Result, Retention, Seq,
     vfs::{Vfs, sim::SimFs},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -172,6 +172,7 @@ impl Run {
                 during = Some(meanwhile);
             }
             Compact => during = self.compact(&log),
+            Pack => during = self.pack(&log),
             Retain { bytes } => {
                 let mut meanwhile = self.shadow.clone();
                 (0..=next).for_each(|head| meanwhile.may_be_trimmed(head));
@@ -227,6 +228,21 @@ impl Run {
             None => self.shadow = meanwhile.clone(),
         }
         before.or = Some(Box::new(meanwhile));
+        Some(before)
+    }
+
+    /// Packs everything, which changes nothing of what the log is.
+    fn pack(&mut self, log: &Log) -> Option<Shadow> {
+        if !Compression::Lz4.is_built() {
+            return None;
+        }
+        let mut before = self.shadow.clone();
+        self.told(&Pack, log.sync())?;
+        self.shadow.synced();
+        self.told(&Pack, log.rotate())?;
+        let how = PackOptions::new(Compression::Lz4).rate_bytes_per_s(None);
+        self.told(&Pack, log.pack(&how));
+        before.or = Some(Box::new(self.shadow.clone()));
         Some(before)
     }
 

@@ -8,7 +8,7 @@ use crate::{
     shadow::{Rec, Shadow},
     steps::{
         Append, Backup, Close, Compact, Consume, Deed, Expect, Kill, Maintain, Named, New, Open,
-        READER, Retain, Rewind, Rotate, Step, Submit, Sync, TILL, Trim, TrimDurable, Which,
+        Pack, READER, Retain, Rewind, Rotate, Step, Submit, Sync, TILL, Trim, TrimDurable, Which,
     },
 };
 use cairnlog::{
@@ -125,6 +125,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (0..12_u64).prop_map(|keep| TrimDurable { keep }),
         2 => (0..9_u64).prop_map(|drop| Rewind { drop }),
         3 => Just(Compact),
+        2 => Just(Pack),
         1 => (0..4_000_u64).prop_map(|bytes| Retain { bytes }),
         1 => any::<bool>().prop_map(|copy| Backup { copy }),
     ]

@@ -44,6 +44,8 @@ pub enum Step {
     },
     /// Syncs, rotates and compacts: all records are compared.
     Compact,
+    /// Syncs, rotates and packs all that is sealed.
+    Pack,
     /// Sealed segments go from the head until about so many bytes are left.
     Retain {
         bytes: u64,
@@ -259,6 +261,23 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
                 durable(150),
                 Maintain,
                 Retain { bytes: 600 },
+                durable(10),
+            ],
+        ),
+        (
+            "packing",
+            1024,
+            vec![
+                Open,
+                durable(700),
+                keyed(1, 300),
+                Pack,
+                keyed(1, 250),
+                keyed(2, 250),
+                Pack,
+                Compact,
+                Kill,
+                Open,
                 durable(10),
             ],
         ),
