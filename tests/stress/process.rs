@@ -132,7 +132,7 @@ pub struct Held {
 
 impl Held {
     /// The least that is held within a while: threads that nobody needs any more end within a second. What the
-    /// allocator keeps of what was freed is not held: after an hour it was 200 MiB, of 14 that were in use.
+    /// allocator keeps of what was freed is not held.
     pub fn settled() -> Self {
         give_back();
         let mut least = Self::now();
