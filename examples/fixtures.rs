@@ -5,8 +5,8 @@
 //! large values among them and where the cursors stand, one a line.
 
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, Log, Maintained, NewRecord, Options, Producer,
-    RepairOptions, format::SegmentHeader, vfs::sim::SimFs,
+    AppendOptions, CompactOptions, Compression, Durability, Log, Maintained, NewRecord, Options,
+    PackOptions, Producer, RepairOptions, format::SegmentHeader, vfs::sim::SimFs,
 };
 use std::{
     error::Error,
@@ -29,7 +29,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [Shape; 17] = [
+    let shapes: [Shape; 18] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),
@@ -47,6 +47,7 @@ fn main() -> Outcome {
         ("recycled", recycled),
         ("moves", moves),
         ("large", large),
+        ("packed", packed),
     ];
     for (name, make) in shapes {
         let target = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -101,6 +102,30 @@ fn compacted(disk: &SimFs) -> Outcome {
     log.append("behind")?;
     let report = log.compact(&CompactOptions::new())?;
     assert!(report.dropped_count > 50 && report.segments_before > 3);
+    finish(disk, log, true)
+}
+
+/// Packed segments, with gaps and without, and records behind them that are not.
+fn packed(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    for number in 0..90u64 {
+        let line = format!("12:00:{:02} request {number} answered", number % 60);
+        let record = match number % 10 {
+            0 => NewRecord::keyed("last", &line),
+            1 => NewRecord::value(&line).timestamp_ms(1_000_000_000_000),
+            2 if number > 50 => NewRecord::tombstone("gone"),
+            2 => NewRecord::keyed("gone", &line),
+            _ => NewRecord::value(&line),
+        };
+        log.append_records(&[record], &AppendOptions::new())?;
+    }
+    log.rotate()?;
+    let how = PackOptions::new(Compression::Lz4);
+    assert!(log.pack(&how)?.segments_before > 3);
+    log.close()?;
+    let log = options(disk).pack(how).open("log")?;
+    assert!(log.compact(&CompactOptions::new())?.dropped_count > 10);
+    log.append("not packed")?;
     finish(disk, log, true)
 }
 

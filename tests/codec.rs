@@ -1775,7 +1775,7 @@ fn a_packed_batch_that_states_more_than_can_come_of_it_is_refused_before_it_is_u
         let refused = Defect::Malformed("length of packed records");
         assert_eq!(long.check(&lie), Err(refused));
         let garbage = Defect::Malformed("packed records");
-        assert_eq!(right.unpack(&body, &mut [0; 100]), Err(garbage));
+        assert_eq!(right.unpack(&body, &batch, &mut [0; 100]), Err(garbage));
     } else {
         assert_eq!(right.check(&body), Err(Defect::CodecNotBuilt("lz4")));
     }

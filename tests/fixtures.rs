@@ -1,6 +1,6 @@
 //! Can we still open what we once wrote? Golden logs of every shape, added to and never edited.
 
-use cairnlog::{Log, vfs::sim::SimFs};
+use cairnlog::{Compression, Log, vfs::sim::SimFs};
 use std::{
     fs,
     io::Read,
@@ -82,11 +82,14 @@ fn shown(disk: &SimFs) -> String {
 fn every_log_of_version_1_opens_as_it_did_when_it_was_written() {
     let found = fixtures("v1");
     assert!(
-        found.len() >= 17,
+        found.len() >= 18,
         "{} fixtures: none is ever taken away",
         found.len()
     );
     for fixture in found {
+        if fixture.ends_with("packed") && !Compression::Lz4.is_built() {
+            continue;
+        }
         let disk = SimFs::new(1);
         load(&fixture.join("log"), Path::new("log"), &disk);
         let expected = fs::read_to_string(fixture.join("expected.txt")).unwrap();

@@ -62,8 +62,9 @@ pub fn encode(
     if u64::from(raw_bytes) > raw_bytes_max(batch.count) {
         return None;
     }
+    let columns = columns(raw, batch)?;
     let mut packed = Vec::with_capacity(raw.len());
-    if !codec.pack(raw, &mut packed) || HEAD_BYTES + packed.len() > raw.len() - raw.len() / 8 {
+    if !codec.pack(&columns, &mut packed) || HEAD_BYTES + packed.len() > raw.len() - raw.len() / 8 {
         return None;
     }
     let head = PackedHead {
@@ -194,14 +195,53 @@ impl PackedHead {
     ///
     /// # Errors
     /// As [`check`](Self::check), or bytes that are not what the codec made.
-    pub fn unpack(&self, body: &[u8], out: &mut [u8]) -> Result<(), Defect> {
+    pub fn unpack(&self, body: &[u8], batch: &BatchHeader, out: &mut [u8]) -> Result<(), Defect> {
         self.check(body)?;
         let packed = body.get(HEAD_BYTES..).unwrap_or_default();
-        match Compression::of(self.codec).is_some_and(|codec| codec.unpack(packed, out)) {
-            true => Ok(()),
-            false => Err(Defect::Malformed("packed records")),
-        }
+        let mut columns = vec![0; out.len()];
+        Compression::of(self.codec)
+            .filter(|codec| codec.unpack(packed, &mut columns))
+            .and_then(|_| frames(&columns, batch, out))
+            .ok_or(Defect::Malformed("packed records"))
     }
+}
+
+/// The frames of a batch by columns: the checksums, in which a codec finds nothing, the metas, which are all
+/// alike, and the rests, which then lie side by side.
+fn columns(frames: &[u8], batch: &BatchHeader) -> Option<Vec<u8>> {
+    let (mut heads, mut rests) = ([Vec::new(), Vec::new()], Vec::with_capacity(frames.len()));
+    let mut left = frames;
+    for _ in 0..batch.count {
+        let frame_bytes = record::frame_bytes_unverified(left, batch.sparse)?;
+        let (frame, behind) = left.split_at_checked(frame_bytes)?;
+        let (head, rest) = frame.split_first_chunk::<{ record::RECORD_BYTES_MIN }>()?;
+        for (column, word) in heads.iter_mut().zip(head.chunks_exact(4)) {
+            column.extend_from_slice(word);
+        }
+        rests.extend_from_slice(rest);
+        left = behind;
+    }
+    let [checksums, metas] = heads;
+    left.is_empty().then(|| [checksums, metas, rests].concat())
+}
+
+/// The frames again, which fill `out` exactly; nothing if the columns are not those of such frames.
+fn frames(columns: &[u8], batch: &BatchHeader, out: &mut [u8]) -> Option<()> {
+    let words = usize::try_from(batch.count).ok()?.checked_mul(4)?;
+    let (checksums, columns) = columns.split_at_checked(words)?;
+    let (metas, mut rests) = columns.split_at_checked(words)?;
+    let mut out = out;
+    for (checksum, meta) in checksums.chunks_exact(4).zip(metas.chunks_exact(4)) {
+        let bytes = record::rest_bytes_unverified(u32_at(meta, 0), rests, batch.sparse);
+        let (rest, behind) = rests.split_at_checked(bytes)?;
+        for part in [checksum, meta, rest] {
+            let (slot, room) = out.split_at_mut_checked(part.len())?;
+            slot.copy_from_slice(part);
+            out = room;
+        }
+        rests = behind;
+    }
+    (out.is_empty() && rests.is_empty()).then_some(())
 }
 
 /// How many bytes the records of a packed batch may have.

@@ -350,6 +350,20 @@ fn fields<'a>(
     })
 }
 
+/// What a frame has behind checksum and meta, in bytes, by its meta and by what follows that. Not verified.
+pub(super) fn rest_bytes_unverified(meta: u32, rest: &[u8], sparse: bool) -> usize {
+    let flag = |bit: u32, size: usize| if meta & bit == 0 { 0 } else { size };
+    let fixed = if sparse { SEQ_DELTA_BYTES } else { 0 };
+    let key_bytes = match meta & KEY {
+        0 => 0,
+        _ => u16_at(rest, fixed).into(),
+    };
+    fixed
+        + (flag(KEY, 2) + flag(TIMESTAMP, 8) + flag(PRODUCER, 20))
+        + key_bytes
+        + (meta & VALUE_MASK) as usize
+}
+
 /// The size of the frame at the start of `bytes` by its own account, not verified.
 /// Only for stepping over records of a batch that was verified before.
 #[inline]

@@ -97,7 +97,7 @@ fn every_bit_of_a_packed_log_is_guarded_or_harmless() {
     steps.extend([Pack, durable(25), Maintain]);
     let mut subject = subject(&steps, true);
     let ends = subject.recs.iter().map(|rec| rec.seq + 1);
-    subject.batches = vec![0..ends.max().expect("records")];
+    subject.batches = std::iter::once(0..ends.max().expect("records")).collect();
     let is_packed = |(path, bytes): (std::path::PathBuf, Vec<u8>)| {
         path.extension().is_some_and(|it| it == "seg") && bytes.get(12) == Some(&0b100)
     };

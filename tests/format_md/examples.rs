@@ -340,7 +340,7 @@ fn packed_batch(args: &Args, seen: &mut Seen) -> Outcome {
     let mut unpacked = vec![0; raw.len()];
     same("unpacked bytes", head.raw_bytes as usize, raw.len())?;
     if Compression::Lz4.is_built() {
-        well(head.unpack(bytes, &mut unpacked))?;
+        well(head.unpack(bytes, &batch, &mut unpacked))?;
         same("unpacked records", &raw, &unpacked)?;
     }
     seen.records_left = 0;

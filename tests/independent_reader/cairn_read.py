@@ -15,7 +15,8 @@ HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24,
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
 MANIFEST, ENTRIES, PRODUCERS = 0x4D414E49, 0x4D454E54, 0x50524F44
 LEDGER_BYTES, PRODUCER_BYTES, APPEND_BYTES, CURSOR_EPOCH = 72, 32, 24, 0xFFFFFFFF
-ANNEX, NUMBER_MAX, PIECE_BYTES = 0x414E4558, 1 << 62, 32
+ANNEX, PACKED, NUMBER_MAX, PIECE_BYTES = 0x414E4558, 0x5041434B, 1 << 62, 32
+PACKED_FEATURE, PACKED_BYTES, RAW_BYTES_MAX = 1 << 2, 40, 1 << 20
 LIVE, COPY = 1, 2
 
 
@@ -58,26 +59,26 @@ def zeros(data):
 Header = namedtuple(
     "Header", "origin log_id id base_seq salt base_time pred durable_seq recycled")
 Pred = namedtuple("Pred", "id salt frames_end next_seq checksum")
-Batch = namedtuple("Batch", "body_bytes first_seq durable_seq time count sparse")
+Batch = namedtuple("Batch", "body_bytes first_seq durable_seq time count sparse packed")
 Sealed = namedtuple("Sealed", "id salt base_seq next_seq frames_end max_time records tombstones keyed flags")
 Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare")
 Named = namedtuple("Named", "id salt base_seq recycled")  # base_seq is None for a spare
 
 
-def preamble(data, size, magic, constant, what):
+def preamble(data, size, magic, constant, what, known=0):
     if len(data) < size or data[:8] != magic:
         raise Defect("%s: too short, or none at all" % what)
     if crc(constant, data[:size - 4]) != int.from_bytes(data[size - 4:size], "little"):
         raise Defect("%s: checksum" % what)
     version, required = struct.unpack_from("<H2xI", data, 8)
-    if version != 1 or required:
+    if version != 1 or required & ~known:
         raise Unsupported("%s: version %d, required features %#x" % (what, version, required))
 
 
 def header(data):
     """The header of a segment file, or the reason why there is none."""
     try:
-        preamble(data, HEADER_BYTES, b"CAIRNSEG", HEAD, "segment header")
+        preamble(data, HEADER_BYTES, b"CAIRNSEG", HEAD, "segment header", PACKED_FEATURE)
     except Defect as why:
         return None, why
     origin, log_id, number, base_seq, salt, time = struct.unpack_from("<I16sQQQq", data, 20)
@@ -117,13 +118,14 @@ def batch_header(data, offset, head):
         raise Defect("batch header: checksum")
     count, sparse, watermark = shape & 0xFFFFFF, shape >> 24 & 1, shape >> 25 & 1
     first, durable_seq = first + head.base_seq, first + head.base_seq - distance
-    if shape >> 26 == 0b101010:
+    packed = shape >> 26 & 1
+    if shape >> 27 == 0b10101:
         raise Unsupported("a batch whose header goes on")
-    if (shape >> 26 != 0b101000 or durable_seq < 0 or first + count > NUMBER_MAX
-            or watermark != (count == 0) or (count == 0 and (0 < body_bytes < 8 or sparse))
-            or body_bytes < count * (12 if sparse else 8)):
+    if (shape >> 27 != 0b10100 or durable_seq < 0 or first + count > NUMBER_MAX
+            or watermark != (count == 0) or (count == 0 and (0 < body_bytes < 8 or sparse or packed))
+            or body_bytes < (PACKED_BYTES if packed else count * (12 if sparse else 8))):
         raise Defect("batch header: malformed")
-    return Batch(body_bytes, first, durable_seq, head.base_time + time, count, sparse)
+    return Batch(body_bytes, first, durable_seq, head.base_time + time, count, sparse, packed)
 
 
 def record(body, at, batch, salt, expected):
@@ -151,6 +153,61 @@ def record(body, at, batch, salt, expected):
     key = body[key_at:value_at].hex() if has[27] else None
     value = None if has[28] else body[value_at:at].hex()
     return {"seq": seq, "ts": time, "key": key, "value": value, "producer": producer}, at
+
+
+def unpack(body, offset, batch, head):
+    """The records of a packed batch, back to back."""
+    checksum, codec, *later, raw_bytes, last, tombstones, keyed, first_time, last_time = \
+        struct.unpack_from("<I4B4I2q", body)
+    if crc(seed(PACKED, head.salt, offset), body[4:]) != checksum:
+        raise Defect("packed batch: checksum")
+    if any(later) or codec != 1:
+        raise Unsupported("packed batch: codec %d" % codec)
+    least, most = batch.count * (12 if batch.sparse else 8), RAW_BYTES_MAX if batch.count > 1 else 1 << 28
+    if (not least <= raw_bytes <= most or first_time > last_time or not tombstones <= keyed <= batch.count
+            or last < batch.count - 1 or last > batch.count - 1 and not batch.sparse):
+        raise Defect("packed batch: malformed")
+    columns, at, records, key_at = lz4(body[PACKED_BYTES:], raw_bytes), 8 * batch.count, b"", 4 * batch.sparse
+    if len(columns) != raw_bytes:
+        raise Defect("packed batch: length")
+    for number in range(batch.count):
+        word = columns[4 * (batch.count + number):][:4]
+        meta = int.from_bytes(word, "little")
+        size = key_at + 8 * (meta >> 29 & 1) + 20 * (meta >> 30 & 1) + (meta & 0x7FFFFFF)
+        if meta >> 27 & 1:
+            size += 2 + int.from_bytes(columns[at + key_at:at + key_at + 2], "little")
+        records += columns[4 * number:4 * number + 4] + word + columns[at:at + size]
+        at += size
+    if len(records) != raw_bytes:
+        raise Defect("packed batch: columns")
+    return records
+
+
+def lz4(block, most):
+    """What an LZ4 block comes to, and not much more than so many bytes of it."""
+    out, at = bytearray(), 0
+
+    def length(start):
+        nonlocal at
+        while start >= 15:
+            start, at = start + block[at], at + 1
+            if block[at - 1] != 255:
+                break
+        return start
+
+    try:
+        while at < len(block) and len(out) <= most:
+            token, at = block[at], at + 1
+            literals = length(token >> 4)
+            out += block[at:at + literals]
+            at += literals
+            if at < len(block):
+                back, at = block[at] | block[at + 1] << 8, at + 2
+                for _ in range(length(token & 15) + 4):
+                    out.append(out[-back])
+    except IndexError:
+        raise Defect("packed batch: no LZ4 block") from None
+    return bytes(out)
 
 
 def ledger(data, log_id):
@@ -188,15 +245,18 @@ def batch_at(data, offset, head, expected, end, gaps):
     if offset + BATCH_BYTES > end:
         raise Defect("batch header: too few bytes")
     batch = batch_header(data, offset, head)
-    gap = batch.first_seq != expected or batch.sparse
+    gap = batch.first_seq != expected or batch.sparse or batch.packed
     if batch.first_seq < expected or (gap and not gaps):
         raise Defect("batch: seq %d where %d was expected" % (batch.first_seq, expected))
     batch_end = offset + BATCH_BYTES + batch.body_bytes
     if batch_end > end:
         raise Defect("batch: longer than its segment")
     body, at, expected, records = data[offset + BATCH_BYTES:batch_end], 0, batch.first_seq, []
+    salt = head.salt
+    if batch.packed:
+        body, salt = unpack(body, offset, batch, head), 0
     for _ in range(batch.count):
-        one, at = record(body, at, batch, head.salt, expected)
+        one, at = record(body, at, batch, salt, expected)
         records.append(one)
         expected = one["seq"] + 1
     if not batch.count and body:
@@ -235,7 +295,7 @@ def own(data, x, head, expected, before):
 
 def headers(data, start, head):
     """Each place from start on where a batch header verifies, and the header."""
-    # The last byte of a header: the pattern 1010, extended, zero, watermark and sparse.
+    # The last byte of a header: the pattern 1010, extended, not packed, watermark and sparse.
     for match in re.compile(rb"[\xa0-\xa3\xa8-\xab]").finditer(data, start + BATCH_BYTES - 1):
         offset = match.start() - BATCH_BYTES + 1
         try:

@@ -93,6 +93,6 @@ pub(in crate::segment) fn unpack(
         }
     };
     block.resize(len, 0);
-    head.unpack(body, &mut block)?;
+    head.unpack(body, batch, &mut block)?;
     Ok(Ok(block.freeze()))
 }
