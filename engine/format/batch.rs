@@ -41,7 +41,7 @@ pub struct BatchHeader {
     pub count: u32,
     /// Whether each record carries its seq (after compaction) instead of following its neighbour.
     pub sparse: bool,
-    /// Whether the records are [packed](packed) together.
+    /// Whether the records are [packed] together.
     pub packed: bool,
 }
 

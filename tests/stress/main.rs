@@ -4,7 +4,7 @@
 //! wait, producers that repeat themselves, consumers, a queue, streams, backups, compaction, retention and
 //! trimming, over one log; two other processes follow it and are killed at any moment. In each second round
 //! the writer is a process of its own, and is killed too. After each round every acknowledged record is there,
-//! and in the end as many descriptors and threads are open as in the beginning, and no more memory is taken.
+//! and in the end as many descriptors, threads and mappings are open as in the beginning, and no more memory is in use.
 //!
 //! `CAIRN_STRESS_S=3600 CAIRN_SEED=1 cargo test --release --all-features --test stress -- --nocapture` goes on
 //! for an hour; without it a few seconds.
@@ -12,12 +12,14 @@
 #![cfg(feature = "async")]
 
 mod acked;
+mod held;
 mod process;
 mod work;
 
 use acked::Acked;
 use cairnlog::{Health, Log, Options};
-use process::{Held, Process};
+use held::Held;
+use process::Process;
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -26,7 +28,7 @@ use std::{
 /// Rounds after which nothing grows any more.
 const WARM_ROUNDS: u64 = 2;
 /// Memory of a round that was busier than those before, in bytes.
-const SLACK_BYTES: u64 = 64 << 20;
+const SLACK_BYTES: usize = 64 << 20;
 
 fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |text| text.parse().expect(variable))
@@ -86,5 +88,6 @@ fn everything_at_once() {
     assert!(acked.count() > 1000 * round, "hardly anything was done");
     assert!(last.descriptors <= first.descriptors, "{last:?}");
     assert!(last.threads <= first.threads, "{last:?}");
+    assert!(last.mappings <= first.mappings, "{last:?}");
     assert!(last.bytes < first.bytes + SLACK_BYTES, "{last:?}");
 }

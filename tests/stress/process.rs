@@ -1,10 +1,9 @@
-//! Other processes, which are this binary again; and what a process holds.
+//! Other processes, which are this binary again.
 
 use crate::{acked::Ack, options, work};
 use cairnlog::ErrorKind;
 use std::{
     env,
-    fs::read_dir,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -121,53 +120,3 @@ impl Process {
         self.told.join().expect("its lines")
     }
 }
-
-/// What this process holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Held {
-    pub descriptors: usize,
-    pub threads: usize,
-    pub bytes: u64,
-}
-
-impl Held {
-    /// The least that is held within a while: threads that nobody needs any more end within a second. What the
-    /// allocator keeps of what was freed is not held.
-    pub fn settled() -> Self {
-        give_back();
-        let mut least = Self::now();
-        for _ in 0..30 {
-            std::thread::sleep(Duration::from_millis(50));
-            let now = Self::now();
-            least = Self {
-                descriptors: least.descriptors.min(now.descriptors),
-                threads: least.threads.min(now.threads),
-                bytes: least.bytes.min(now.bytes),
-            };
-        }
-        least
-    }
-
-    fn now() -> Self {
-        let count = |path| read_dir(path).expect("a list").count();
-        let status = std::fs::read_to_string("/proc/self/status").expect("a status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        Self {
-            descriptors: count("/proc/self/fd"),
-            threads: count("/proc/self/task"),
-            bytes: kib.expect("its memory") * 1024,
-        }
-    }
-}
-
-/// Has the allocator give back what is free.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code)]
-fn give_back() {
-    // SAFETY: it takes no pointer, and lets go of pages that nobody has.
-    unsafe { libc::malloc_trim(0) };
-}
-
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_back() {}
