@@ -22,9 +22,9 @@ is. Only sealed segments are packed; --rotate seals the one being written first.
 It can be interrupted or killed at any moment, and goes on where it ended when it is run again.
 
 Examples:
-  cairn pack server.log --rotate
-  cairn pack server.log --rotate --codec zstd --rate none
-  cairn pack server.log --json";
+  cairn pack orders.log --rotate
+  cairn pack orders.log --rotate --codec zstd --rate none
+  cairn pack orders.log --json";
 
 #[derive(Args, Debug)]
 pub struct PackArgs {
