@@ -1,18 +1,14 @@
 //! `cairn pack`: the same records in fewer bytes.
 
 use crate::{
-    compact::{Rate, rate},
-    exit::{In, Outcome},
+    compact::{Rate, Rewritten, rate, rewrite},
+    exit::Outcome,
     open::{self, WriterArgs},
     output, stream,
 };
-use cairnlog::{CompactReport, Compression, PackOptions};
+use cairnlog::{Compression, PackOptions};
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use std::{
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
 
 pub const EXAMPLES: &str = "\
 Writes each sealed segment anew with its records packed by a codec. Seqs, payloads, keys and times stay
@@ -58,23 +54,14 @@ pub fn run(args: &PackArgs) -> Outcome {
     };
     let how = PackOptions::new(codec).rate_bytes_per_s(args.rate.0);
     let log = args.writer.open(open::existing())?;
-    if args.rotate {
-        log.rotate().in_log(dir)?;
-    }
-    let started = Instant::now();
-    let progress = output::progress("pack", None);
-    let report = log.pack_with(&how, |at| {
-        progress.set_position(at.read_bytes + at.written_bytes);
-        ControlFlow::Continue(())
-    });
-    progress.finish_and_clear();
-    let report = report.in_log(dir)?;
-    let sealed_bytes = log.stats().sealed_bytes;
-    log.close().in_log(dir)?;
-    tell(args, &report, sealed_bytes, started.elapsed())
+    let done = rewrite(log, dir, args.rotate, "pack", |log, progress| {
+        log.pack_with(&how, progress)
+    })?;
+    tell(args, &done)
 }
 
-fn tell(args: &PackArgs, report: &CompactReport, sealed_bytes: u64, elapsed: Duration) -> Outcome {
+fn tell(args: &PackArgs, done: &Rewritten) -> Outcome {
+    let (report, sealed_bytes, elapsed) = (&done.report, done.stats.sealed_bytes, done.elapsed);
     let as_json = args.json.then(|| {
         json!({
             "segments_before": report.segments_before,

@@ -45,8 +45,7 @@ impl Dead {
 
     /// The number of the first record of a segment of the window; behind it, of any other.
     pub(super) fn start(&self, segment: usize) -> u64 {
-        let start = self.starts.get(segment).or(self.starts.last());
-        start.copied().unwrap_or(0)
+        start_of(&self.starts, segment)
     }
 
     fn set(&mut self, number: u64) {
@@ -75,6 +74,12 @@ impl Dead {
         };
         window.iter().enumerate().map(of).collect()
     }
+}
+
+/// The number of the first record of a segment; behind those that are numbered, of any other.
+fn start_of(starts: &[u64], segment: usize) -> u64 {
+    let start = starts.get(segment).or(starts.last());
+    start.copied().unwrap_or(0)
 }
 
 /// Walks the records of a segment, each verified, with their numbers from `start` on; steps over those
@@ -284,8 +289,7 @@ impl Judge<'_> {
         pace: &mut Pace<'_>,
         mut each: impl FnMut(&[u8], u64),
     ) -> Result<(), Halt> {
-        let of = |at: usize| starts.get(at).or(starts.last()).copied().unwrap_or(0);
-        let keyed = segments.filter_map(|at| Some((self.scope.get(at)?, of(at))));
+        let keyed = segments.filter_map(|at| Some((self.scope.get(at)?, start_of(starts, at))));
         let keyed: Vec<_> = keyed.filter(|(it, _)| it.entry.keyed_count > 0).collect();
         let threads = match pace.is_unbound() {
             true => self.core.options().threads,

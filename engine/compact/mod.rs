@@ -123,17 +123,16 @@ pub(crate) fn compact(
     run(core, how, held_seq, between)
 }
 
-/// On a full disk once more, with the ballast's room: what was swapped in by then stays, and counts in
-/// the report.
 fn run(
     core: &Core,
     how: &CompactOptions,
     held_seq: Option<Seq>,
     between: &mut Between<'_>,
 ) -> Result<CompactReport> {
-    let mut compaction = Compaction::new(core, how, held_seq);
-    core.with_ballast(|| compaction.go(between, Compaction::all_windows))?;
-    Ok(compaction.report)
+    let held_seq = held_seq.unwrap_or(Seq::MAX);
+    at_rate(core, how.rate_bytes_per_s, between, |rewriting, pace| {
+        rewriting.all_windows(how, held_seq, pace)
+    })
 }
 
 /// Compacts if that is due and nobody else is at it.
@@ -156,33 +155,40 @@ pub(crate) fn compact_if_due(
     run(core, how, held_seq()?, between).map(Some)
 }
 
-struct Compaction<'a> {
+/// Segments that are written anew, and swapped: by compaction, and by packing.
+struct Rewriting<'a> {
     core: &'a Core,
-    how: &'a CompactOptions,
-    held_seq: Seq,
     report: CompactReport,
 }
 
-impl<'a> Compaction<'a> {
-    fn new(core: &'a Core, how: &'a CompactOptions, held_seq: Option<Seq>) -> Self {
-        Self {
-            core,
-            how,
-            held_seq: held_seq.unwrap_or(Seq::MAX),
-            report: CompactReport::default(),
-        }
-    }
+/// Does `work` at a rate. On a full disk once more, with the ballast's room: what was swapped in by then
+/// stays, and counts in the report.
+fn at_rate(
+    core: &Core,
+    rate_bytes_per_s: Option<u64>,
+    between: &mut Between<'_>,
+    mut work: impl FnMut(&mut Rewriting<'_>, &mut Pace<'_>) -> Result<(), Halt>,
+) -> Result<CompactReport> {
+    let mut rewriting = Rewriting {
+        core,
+        report: CompactReport::default(),
+    };
+    core.with_ballast(|| {
+        let mut pace = Pace::new(core.dir().vfs().clone(), rate_bytes_per_s, between);
+        rewriting.go(&mut pace, &mut work)
+    })?;
+    Ok(rewriting.report)
+}
 
-    /// Does `work`, at the pace that is asked for, and notes how it ended.
+impl Rewriting<'_> {
+    /// Does `work`, and notes how it ended.
     fn go(
         &mut self,
-        between: &mut Between<'_>,
-        work: impl FnOnce(&mut Self, &mut Pace<'_>) -> Result<(), Halt>,
+        pace: &mut Pace<'_>,
+        work: &mut impl FnMut(&mut Self, &mut Pace<'_>) -> Result<(), Halt>,
     ) -> Result<()> {
         self.core.check_going(Op::Compact)?;
-        let vfs = self.core.dir().vfs().clone();
-        let mut pace = Pace::new(vfs, self.how.rate_bytes_per_s, between);
-        let outcome = work(self, &mut pace);
+        let outcome = work(self, pace);
         self.report.progress = pace.progress;
         match outcome {
             Ok(()) => {}
@@ -193,7 +199,12 @@ impl<'a> Compaction<'a> {
         Ok(())
     }
 
-    fn all_windows(&mut self, pace: &mut Pace<'_>) -> Result<(), Halt> {
+    fn all_windows(
+        &mut self,
+        how: &CompactOptions,
+        held_seq: Seq,
+        pace: &mut Pace<'_>,
+    ) -> Result<(), Halt> {
         let now_ms = self.core.dir().vfs().unix_time_ms();
         let catalog = self.core.catalog().load();
         // Only what readers may see is evidence. A sealed segment is durable, but before a sync has
@@ -203,9 +214,9 @@ impl<'a> Compaction<'a> {
             self.core.sync_all()?;
         }
         let entries: Vec<SealedEntry> = catalog.sealed.iter().map(|it| it.entry).collect();
-        let count = policy::scope(&entries, self.how, now_ms);
+        let count = policy::scope(&entries, how, now_ms);
         // At most a quarter of the memory tells the dead, a bit for each record.
-        let bitmap_bytes = self.how.memory_bytes_max / 4;
+        let bitmap_bytes = how.memory_bytes_max / 4;
         let record_count_max = (bitmap_bytes as u64)
             .saturating_mul(8)
             .min(u64::from(keys::Number::MAX));
@@ -216,15 +227,15 @@ impl<'a> Compaction<'a> {
             let window = policy::window(rest, record_count_max);
             let judge = Judge {
                 core: self.core,
-                how: self.how,
+                how,
                 now_ms,
                 head_seq: catalog.head_seq,
-                held_seq: self.held_seq,
+                held_seq,
                 scope,
                 window,
             };
             let dead = judge.judge(pace)?;
-            self.all_runs(scope, window, &dead, pace)?;
+            self.all_runs(scope, window, &dead, how, pace)?;
             start += window;
         }
         Ok(())
@@ -235,11 +246,12 @@ impl<'a> Compaction<'a> {
         scope: &[Arc<Sealed>],
         window: usize,
         dead: &Dead,
+        how: &CompactOptions,
         pace: &mut Pace<'_>,
     ) -> Result<(), Halt> {
         let judged = dead.judged(scope.get(..window).unwrap_or_default());
         let segment_bytes = self.core.options().segment_bytes;
-        for run in policy::runs(&judged, segment_bytes, self.how.run_bytes_max) {
+        for run in policy::runs(&judged, segment_bytes, how.run_bytes_max) {
             // What was trimmed meanwhile, retention goes on beside it, is not written anew.
             let head_seq = self.core.catalog().load().head_seq;
             let of_run = scope.get(run.clone()).unwrap_or_default();
@@ -250,14 +262,14 @@ impl<'a> Compaction<'a> {
             }
             let evidence = scope.get(run.start..).unwrap_or_default();
             let inputs = scope.get(run.clone()).unwrap_or_default();
-            let how = Rewrite {
+            let form = Rewrite {
                 pack: self.core.options().pack.as_ref().map(|how| how.codec),
                 compacted: true,
             };
-            if how.pack.is_some() {
+            if form.pack.is_some() {
                 self.announce()?;
             }
-            let outputs = Outputs::write(self.core, inputs, dead, run.start, how, pace)?;
+            let outputs = Outputs::write(self.core, inputs, dead, run.start, form, pace)?;
             let of_run = judged.get(run.clone()).unwrap_or_default();
             let dropped: u64 = of_run.iter().map(|it| it.dead_count).sum();
             let records: u64 = of_run.iter().map(|it| it.record_count).sum();

@@ -4,15 +4,16 @@
 //! INVARIANT: no record is judged, and none dropped.
 
 use super::{
-    Between, CompactReport, Compaction, Halt, Turn,
+    Between, CompactReport, Halt, Rewriting, Turn, at_rate,
     live::Dead,
     pace::Pace,
     rewrite::{Outputs, Rewrite},
 };
 use crate::{
     append::Core,
+    catalog::Catalog,
     error::{Op, Result},
-    options::{CompactOptions, PackOptions},
+    options::PackOptions,
     segment::Sealed,
     sync::Arc,
 };
@@ -38,13 +39,7 @@ pub(crate) fn pack_if_due(
     how: &PackOptions,
     between: &mut Between<'_>,
 ) -> Result<Option<CompactReport>> {
-    if core
-        .catalog()
-        .load()
-        .sealed
-        .iter()
-        .all(|it| it.entry.packed)
-    {
+    if waiting(&core.catalog().load()).next().is_none() {
         return Ok(None);
     }
     let Some(_mine) = turn.take(false) else {
@@ -54,16 +49,23 @@ pub(crate) fn pack_if_due(
 }
 
 fn run(core: &Core, how: &PackOptions, between: &mut Between<'_>) -> Result<CompactReport> {
-    let as_compaction = CompactOptions::new().rate_bytes_per_s(how.rate_bytes_per_s);
-    let mut packing = Compaction::new(core, &as_compaction, None);
-    core.with_ballast(|| packing.go(between, |packing, pace| packing.pack_all(how, pace)))?;
-    Ok(packing.report)
+    at_rate(core, how.rate_bytes_per_s, between, |rewriting, pace| {
+        rewriting.pack_all(how, pace)
+    })
 }
 
-impl Compaction<'_> {
+/// What is sealed and not packed yet.
+fn waiting(catalog: &Catalog) -> impl Iterator<Item = &Arc<Sealed>> {
+    catalog.sealed.iter().filter(|it| !it.entry.packed)
+}
+
+impl Rewriting<'_> {
     fn pack_all(&mut self, how: &PackOptions, pace: &mut Pace<'_>) -> Result<(), Halt> {
         let catalog = self.core.catalog().load();
-        for segment in catalog.sealed.iter().filter(|it| !it.entry.packed) {
+        if waiting(&catalog).next().is_some() {
+            self.announce()?;
+        }
+        for segment in waiting(&catalog) {
             let head_seq = self.core.catalog().load().head_seq;
             if segment.entry.next_seq > head_seq {
                 self.pack_one(segment, how, pace)?;
@@ -80,14 +82,13 @@ impl Compaction<'_> {
         how: &PackOptions,
         pace: &mut Pace<'_>,
     ) -> Result<(), Halt> {
-        self.announce()?;
         let inputs = std::slice::from_ref(segment);
         let all_alive = Dead::new(inputs);
-        let rewrite = Rewrite {
+        let form = Rewrite {
             pack: Some(how.codec),
             compacted: segment.entry.compacted,
         };
-        let outputs = Outputs::write(self.core, inputs, &all_alive, 0, rewrite, pace)?;
+        let outputs = Outputs::write(self.core, inputs, &all_alive, 0, form, pace)?;
         assert_eq!(
             outputs.record_count,
             u64::from(segment.entry.record_count),

@@ -56,36 +56,17 @@ impl Compression {
         }
     }
 
-    /// Adds the packed form of `raw` to `out`; false if the codec is not built or fails.
-    #[must_use]
-    pub(super) fn pack(self, raw: &[u8], out: &mut Vec<u8>) -> bool {
+    /// The packed form of `raw`; nothing if the codec is not built or fails.
+    pub(super) fn pack(self, raw: &[u8]) -> Option<Vec<u8>> {
         match self {
             #[cfg(feature = "lz4")]
-            Self::Lz4 => {
-                let start = out.len();
-                out.resize(
-                    start + lz4_flex::block::get_maximum_output_size(raw.len()),
-                    0,
-                );
-                let room = out.get_mut(start..).unwrap_or_default();
-                let packed = lz4_flex::block::compress_into(raw, room);
-                out.truncate(start + packed.as_ref().map_or(0, |bytes| *bytes));
-                packed.is_ok()
-            }
+            Self::Lz4 => Some(lz4_flex::block::compress(raw)),
             #[cfg(feature = "zstd")]
-            Self::Zstd => {
-                let start = out.len();
-                out.resize(start + zstd::zstd_safe::compress_bound(raw.len()), 0);
-                let room = out.get_mut(start..).unwrap_or_default();
-                let level = zstd::DEFAULT_COMPRESSION_LEVEL;
-                let packed = zstd::bulk::compress_to_buffer(raw, room, level);
-                out.truncate(start + packed.as_ref().map_or(0, |bytes| *bytes));
-                packed.is_ok()
-            }
+            Self::Zstd => zstd::bulk::compress(raw, zstd::DEFAULT_COMPRESSION_LEVEL).ok(),
             #[cfg(not(all(feature = "lz4", feature = "zstd")))]
             _ => {
-                let _unused = (raw, out);
-                false
+                let _unused = raw;
+                None
             }
         }
     }

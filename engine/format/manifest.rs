@@ -50,7 +50,7 @@ pub struct SealedEntry {
     pub keyed_count: u32,
     /// Whether compaction wrote it, or looked at it and found nothing to drop.
     pub compacted: bool,
-    /// Whether packing wrote it.
+    /// Whether packing wrote it, or looked at it and found nothing to gain.
     pub packed: bool,
 }
 

@@ -62,9 +62,8 @@ pub fn encode(
     if u64::from(raw_bytes) > raw_bytes_max(batch.count) {
         return None;
     }
-    let columns = columns(raw, batch)?;
-    let mut packed = Vec::with_capacity(raw.len());
-    if !codec.pack(&columns, &mut packed) || HEAD_BYTES + packed.len() > raw.len() - raw.len() / 8 {
+    let packed = codec.pack(&columns(raw, batch)?)?;
+    if HEAD_BYTES + packed.len() > raw.len() - raw.len() / 8 {
         return None;
     }
     let head = PackedHead {
@@ -148,14 +147,14 @@ impl PackedHead {
         }
     }
 
-    /// The body that this was before one byte of it changed, if that is what happened: then it verifies.
+    /// The body that this was before one byte of it changed, if that is what happened, and its head.
     #[must_use]
     pub fn mend(
         body: &[u8],
         batch: &BatchHeader,
         context: &SegmentContext,
         offset: u64,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Self, Vec<u8>)> {
         let (stored, covered) = body.split_first_chunk()?;
         let stored = u32::from_le_bytes(*stored);
         let seed = checksum::seed(Kind::Packed, context.salt, offset);
@@ -168,9 +167,8 @@ impl PackedHead {
             let (place, bits) = checksum::wrong_byte(covered, stored, computed)?;
             *mended.get_mut(4 + place)? ^= bits;
         }
-        Self::decode(&mended, batch, context, offset)
-            .is_ok()
-            .then_some(mended)
+        let head = Self::decode(&mended, batch, context, offset).ok()?;
+        Some((head, mended))
     }
 
     /// Whether the records can be had here: what is missing otherwise, and whether so many bytes can come

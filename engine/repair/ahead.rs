@@ -8,10 +8,9 @@
 use super::{salvage::read, survey::Part};
 use crate::{
     error::Result,
-    format::{Producer, RecordRef, SegmentHeader, header::HEADER_BYTES},
+    format::{Producer, RecordRef},
     segment::{Gap, Piece},
     types::Seq,
-    vfs::read_full_at,
 };
 use std::ops::Range;
 
@@ -38,14 +37,9 @@ struct Kept {
     value: Option<Range<usize>>,
 }
 
-/// Whether a segment may be read ahead: not what is packed, or may be for all that is known, as its records
-/// take more than it does.
+/// Whether a segment may be read ahead: not what is packed, as its records take more than it does.
 pub(super) fn is_small(part: &Part) -> bool {
-    let mut head = [0; HEADER_BYTES];
-    let read = read_full_at(&*part.file, &mut head, 0);
-    let header = read.map(|_| SegmentHeader::decode(&head));
-    let is_packed = !matches!(header, Ok(Ok(header)) if !header.packed);
-    part.range.frames_end <= AHEAD_BYTES_MAX && !is_packed
+    part.range.frames_end <= AHEAD_BYTES_MAX && !part.packed
 }
 
 impl Ahead {

@@ -41,6 +41,8 @@ pub(super) struct Part {
     pub(super) file: Arc<dyn VfsFile>,
     pub(super) context: SegmentContext,
     pub(super) range: Range,
+    /// Whether its batches may be packed.
+    pub(super) packed: bool,
     /// Without a manifest: the seq after the records of the segment before it.
     follows_seq: Option<Seq>,
 }
@@ -214,6 +216,7 @@ fn part(id: SegmentId, found: Found, range: Range) -> Result<Part> {
         file: found.file,
         context: found.context,
         range,
+        packed: found.packed,
         follows_seq: None,
     })
 }
@@ -330,6 +333,7 @@ fn of_file(
         file,
         context,
         dense: header.origin == Origin::Live,
+        packed: header.packed,
         times_lost: false,
         defect: None,
     };

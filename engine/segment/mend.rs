@@ -19,6 +19,8 @@ pub(crate) struct Found {
     pub(crate) file: Arc<dyn VfsFile>,
     pub(crate) context: SegmentContext,
     pub(crate) dense: bool,
+    /// Whether its batches may be packed, for all that is known.
+    pub(crate) packed: bool,
     /// Whether the time is lost that times of its batches are counted from.
     pub(crate) times_lost: bool,
     /// What is wrong with its header.
@@ -45,11 +47,13 @@ pub(crate) fn open_damaged(dir: &Dir, identity: Identity) -> io::Result<Option<F
     };
     let context = header.as_ref().map_or(unknown, SegmentHeader::context);
     let times_lost = header.is_none();
+    let packed = header.as_ref().is_none_or(|header| header.packed);
     let dense = header.is_some_and(|header| header.origin == Origin::Live);
     Ok(Some(Found {
         file,
         context,
         dense,
+        packed,
         times_lost,
         defect: checked.err(),
     }))

@@ -7,11 +7,12 @@ use crate::{
     open::{self, ThreadsArgs, WriterArgs},
     output, stream,
 };
-use cairnlog::{CompactOptions, CompactReport, KeyMatch, Stats};
+use cairnlog::{CompactOptions, CompactProgress, CompactReport, KeyMatch, Log, Stats};
 use clap::Args;
 use serde_json::json;
 use std::{
     ops::ControlFlow,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -92,12 +93,33 @@ pub fn run(args: &CompactArgs) -> Outcome {
     let options = args.threads.of(open::existing());
     let options = options.segment_bytes(args.segment_bytes);
     let log = args.writer.open(options)?;
-    if args.rotate {
+    let done = rewrite(log, dir, args.rotate, "compact", |log, progress| {
+        log.compact_with(&how, progress)
+    })?;
+    tell(args, &done)
+}
+
+/// What became of a log whose segments were written anew.
+pub struct Rewritten {
+    pub report: CompactReport,
+    pub stats: Stats,
+    pub elapsed: Duration,
+}
+
+/// Has the segments of a log written anew, and shows how far that is; then closes it.
+pub fn rewrite(
+    log: Log,
+    dir: &Path,
+    rotate: bool,
+    what: &'static str,
+    work: impl FnOnce(&Log, &mut Telling<'_>) -> cairnlog::Result<CompactReport>,
+) -> Outcome<Rewritten> {
+    if rotate {
         log.rotate().in_log(dir)?;
     }
     let started = Instant::now();
-    let progress = output::progress("compact", None);
-    let report = log.compact_with(&how, |at| {
+    let progress = output::progress(what, None);
+    let report = work(&log, &mut |at: &CompactProgress| {
         progress.set_position(at.read_bytes + at.written_bytes);
         ControlFlow::Continue(())
     });
@@ -105,8 +127,15 @@ pub fn run(args: &CompactArgs) -> Outcome {
     let report = report.in_log(dir)?;
     let stats = log.stats();
     log.close().in_log(dir)?;
-    tell(args, &report, &stats, started.elapsed())
+    Ok(Rewritten {
+        report,
+        stats,
+        elapsed: started.elapsed(),
+    })
 }
+
+/// Hears how far it is.
+pub type Telling<'a> = dyn FnMut(&CompactProgress) -> ControlFlow<()> + 'a;
 
 fn tell_plan(args: &CompactArgs, plan: &plan::Plan) -> Outcome {
     let as_json = args.json.then(|| {
@@ -129,7 +158,8 @@ fn tell_plan(args: &CompactArgs, plan: &plan::Plan) -> Outcome {
     })
 }
 
-fn tell(args: &CompactArgs, report: &CompactReport, stats: &Stats, elapsed: Duration) -> Outcome {
+fn tell(args: &CompactArgs, done: &Rewritten) -> Outcome {
+    let (report, stats, elapsed) = (&done.report, &done.stats, done.elapsed);
     let as_json = args.json.then(|| {
         json!({
             "segments_before": report.segments_before,

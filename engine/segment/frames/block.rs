@@ -5,7 +5,7 @@ use super::{Frames, Spot};
 use crate::{
     error::Defect,
     format::{
-        BatchHeader, SegmentContext,
+        BatchHeader,
         batch::BATCH_HEADER_BYTES,
         packed::{self, PackedHead},
     },
@@ -33,13 +33,14 @@ impl Frames {
             offset + batch.batch_bytes(),
         );
         let body = self.window.get(start, end - start, end).map_err(io)?;
-        let place = (&self.context, offset);
-        let block = unpack(body, &batch, place, mem::take(&mut self.used));
-        let block = block.map_err(|defect| Fault::Defect {
-            offset,
-            seq: batch.first_seq,
-            defect,
-        });
+        let used = mem::take(&mut self.used);
+        let block = PackedHead::decode(body, &batch, &self.context, offset)
+            .and_then(|head| unpack(&head, body, &batch, used))
+            .map_err(|defect| Fault::Defect {
+                offset,
+                seq: batch.first_seq,
+                defect,
+            });
         let block = block?.map_err(io)?;
         (self.inner, self.is_packed) = (packed::inner(&self.context), false);
         self.records_end = start + block.len() as u64;
@@ -68,18 +69,17 @@ impl Frames {
     }
 }
 
-/// Unpacks a batch whose body this is, at an offset of its segment: into the memory of a block that nobody
-/// holds any more, or else into new memory. Nothing, if there is no memory to be had.
+/// Unpacks a batch whose body and verified head these are: into the memory of a block that nobody holds any
+/// more, or else into new memory. Nothing, if there is no memory to be had.
 ///
 /// # Errors
-/// What does not verify; a codec that is not to be had.
+/// What is not as the head says; a codec that is not to be had.
 pub(in crate::segment) fn unpack(
+    head: &PackedHead,
     body: &[u8],
     batch: &BatchHeader,
-    (context, offset): (&SegmentContext, u64),
     used: Bytes,
 ) -> Result<io::Result<Bytes>, Defect> {
-    let head = PackedHead::decode(body, batch, context, offset)?;
     head.check(body)?;
     let len = usize::try_from(head.raw_bytes).unwrap_or(usize::MAX);
     let mut block = match used.try_into_mut() {

@@ -24,7 +24,7 @@ impl Frames {
     }
 
     /// Steps inside a sparse batch; false if all of its records are below `seq`.
-    pub(super) fn step_sparse(&mut self, seq: Seq) -> Result<bool, Fault> {
+    fn step_sparse(&mut self, seq: Seq) -> Result<bool, Fault> {
         while self.left > 0 {
             let own_seq = self.next_seq()?;
             if own_seq >= seq || !self.step_over(own_seq)? {
@@ -35,7 +35,7 @@ impl Frames {
     }
 
     /// Steps inside a dense batch that holds `seq`, or to a length that does not fit.
-    pub(super) fn step_dense(&mut self, seq: Seq) -> Result<(), Fault> {
+    fn step_dense(&mut self, seq: Seq) -> Result<(), Fault> {
         while self.next.dense_seq < seq && self.step_over(self.next.dense_seq)? {}
         Ok(())
     }

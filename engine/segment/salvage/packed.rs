@@ -33,24 +33,21 @@ pub(super) fn salvage_packed(
         torn: false,
     };
     let mended;
-    let mut body = body;
-    let mut head = PackedHead::decode(body, batch, context, offset);
-    if let Err(defect @ Defect::BadChecksum { .. }) = head
-        && let Some(found) = PackedHead::mend(body, batch, context, offset)
-        && (unpack(&found, batch, (context, offset), Bytes::new())).is_ok()
-    {
-        // Reported, though no record is missing.
-        each(Piece::Gap(gap((batch.first_seq, batch.first_seq), defect)));
-        head = PackedHead::decode(&found, batch, context, offset);
-        mended = found;
-        body = &mended;
-    }
-    let head = match head {
-        Ok(head) => head,
+    let (head, body) = match PackedHead::decode(body, batch, context, offset) {
+        Ok(head) => (head, body),
         Err(defect) => {
-            let next_seq = batch.next_seq();
-            each(Piece::Gap(gap((batch.first_seq, next_seq), defect)));
-            return Ok(next_seq);
+            mended = matches!(defect, Defect::BadChecksum { .. })
+                .then(|| PackedHead::mend(body, batch, context, offset))
+                .flatten()
+                .filter(|(head, body)| unpack(head, body, batch, Bytes::new()).is_ok());
+            let Some((head, body)) = &mended else {
+                let next_seq = batch.next_seq();
+                each(Piece::Gap(gap((batch.first_seq, next_seq), defect)));
+                return Ok(next_seq);
+            };
+            // Reported, though no record is missing.
+            each(Piece::Gap(gap((batch.first_seq, batch.first_seq), defect)));
+            (*head, body.as_slice())
         }
     };
     let next_seq = head.last_seq.saturating_add(1);
@@ -62,7 +59,7 @@ pub(super) fn salvage_packed(
     if without.is_some() {
         return Ok(next_seq);
     }
-    match unpack(body, batch, (context, offset), Bytes::new()) {
+    match unpack(&head, body, batch, Bytes::new()) {
         Ok(Ok(block)) => {
             // Of what is packed nothing has a place of its own.
             let mut whole = |piece: Piece<'_>| match piece {
