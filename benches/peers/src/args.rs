@@ -10,11 +10,13 @@ cairn-peers: Cairn beside the logs that people know, on the same work, in the sa
   cargo run --release -p cairn-peers -- [options]
 
   --quick            short rounds: under 5 minutes, the same shape
-  --workload W1..    only these: W1 to W15, growth
+  --workload W1..    only these: W1 to W16, W18, growth
   --payload N..      only these payloads: 100, 1024, 16384
   --threads N..      only these numbers of threads
   --peers NAME..     only these, and cairn if it is among them: `--list` names them
   --rounds N         rounds of each measurement
+  --seconds S        the time box of a durable measurement. Default: 0.6
+  --disk NAME        this is another disk than that of the rest: its tables come last, under this name
   --dir DIR          where to measure; a real disk. Default: target/peers-data
   --strace           count the system calls of one short run of each durable row
   --list             who can be compared in this build, and how each is set up
@@ -35,6 +37,8 @@ pub struct Args {
     pub threads: Vec<usize>,
     pub peers: Vec<String>,
     pub rounds: Option<usize>,
+    pub seconds: Option<f64>,
+    pub disk: Option<String>,
     pub dir: Option<PathBuf>,
     pub out: Option<PathBuf>,
     /// The spec of a child.
@@ -58,6 +62,8 @@ pub fn parse() -> Result<Args> {
             Arg::Long("payload") => args.payloads.extend(numbers(&mut parser)?),
             Arg::Long("threads") => args.threads.extend(numbers(&mut parser)?),
             Arg::Long("rounds") => args.rounds = Some(parser.value()?.parse()?),
+            Arg::Long("seconds") => args.seconds = Some(parser.value()?.parse()?),
+            Arg::Long("disk") => args.disk = Some(parser.value()?.string()?),
             Arg::Long("dir") => args.dir = Some(parser.value()?.into()),
             Arg::Long("out") => args.out = Some(parser.value()?.into()),
             Arg::Value(word) if word == "child" => args.child = Some(parser.value()?.string()?),

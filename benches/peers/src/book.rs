@@ -35,6 +35,7 @@ pub fn work(workload: &str, payload_bytes: usize, threads: usize) -> Work {
         payload_bytes,
         threads,
         size: 0,
+        disk: String::new(),
     }
 }
 
@@ -54,15 +55,24 @@ impl<'a> Book<'a> {
             .collect()
     }
 
-    /// All works of a workload, in order.
+    /// All works of a workload on the disk of the rest, in order.
     pub fn works(&self, workload: &str) -> Vec<&'a Work> {
         let mut works: Vec<_> = self
             .results
             .rows
             .iter()
             .map(|row| &row.work)
-            .filter(|it| it.workload == workload)
+            .filter(|it| it.workload == workload && it.disk.is_empty())
             .collect();
+        works.sort();
+        works.dedup();
+        works
+    }
+
+    /// All works on this other disk, in order.
+    pub fn works_on(&self, disk: &str) -> Vec<&'a Work> {
+        let works = self.results.rows.iter().map(|row| &row.work);
+        let mut works: Vec<_> = works.filter(|it| it.disk == disk).collect();
         works.sort();
         works.dedup();
         works
@@ -90,7 +100,7 @@ impl<'a> Book<'a> {
             return true;
         };
         match row.work.workload.as_str() {
-            "W1" | "W2" | "W3" | "W11" | "W12" | "W13" | "killed" => {
+            "W1" | "W2" | "W3" | "W11" | "W12" | "W13" | "W18" | "killed" => {
                 entrant.kind != Kind::NotDurable
             }
             "W4" => entrant.kind != Kind::NotDurable && entrant.syncs,

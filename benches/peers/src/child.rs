@@ -4,7 +4,7 @@
 //!
 //! Called by the runner; calls the jobs.
 
-use crate::{engine::Values, jobs};
+use crate::{corpus::Text, engine::Values, jobs};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -50,6 +50,14 @@ pub enum Job {
     Acknowledge,
     /// A scan and a verification by one thread, and by `threads`.
     Parallel,
+    /// Fills a log with text, and has it packed.
+    FillText,
+    /// What that takes, and a scan of it.
+    ReadText,
+    /// Packing as fast as it goes beside the bare codec, and at the default rate beside appends.
+    Pack,
+    /// Durable appends that are handed over, `threads` of them on their way at a time.
+    Submit,
     /// Makes a log of `size` segments.
     BuildSegments,
     /// What each thing costs in a log that is there.
@@ -70,6 +78,8 @@ pub struct Spec {
     pub bytes_max: u64,
     /// Segments of a log that is made.
     pub size: u64,
+    /// What records are of, where they are text.
+    pub text: Option<Text>,
     pub dir: PathBuf,
 }
 

@@ -50,6 +50,17 @@ pub trait Engine: Sync {
     /// Everything appended is durable when it returns. Writers are finished before.
     fn sync(&self) -> Result<()>;
 
+    /// One who hands over records and waits for them later. None if there is no such form.
+    fn submitter(&self) -> Result<Option<Box<dyn Submitter + '_>>> {
+        Ok(None)
+    }
+
+    /// Puts everything appended where it stays, packed if it packs. Writers are finished before. By default
+    /// it is there already.
+    fn settle(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets go of all that was appended by now, as after a checkpoint of what it is the log of. By default
     /// there is nothing to do: it does so by itself, or is a loop that starts over.
     fn let_go(&self) -> Result<()> {
@@ -84,6 +95,15 @@ pub trait Writer {
     fn finish(&mut self) -> Result<()> {
         Ok(())
     }
+}
+
+/// Hands over durable appends, and learns of each in the order that they were handed over.
+pub trait Submitter {
+    /// Returns as soon as the record is taken.
+    fn submit(&mut self, value: &[u8]) -> Result<()>;
+
+    /// Until the oldest that was not waited for is durable.
+    fn wait_for_oldest(&mut self) -> Result<()>;
 }
 
 /// What a pass over everything saw.
@@ -183,9 +203,23 @@ pub struct Entrant {
 
 /// Everyone that this program was built with.
 pub fn all() -> Vec<Entrant> {
+    let mut all = ordinary();
+    all.extend(engines::packers());
+    all
+}
+
+/// Those that are compared wherever they can be: all but who is there to pack.
+pub fn ordinary() -> Vec<Entrant> {
     let mut all = engines::all();
     all.extend(raw::all());
     all
+}
+
+/// Those that are compared by what they pack, and the one that does not.
+pub fn packers() -> Vec<Entrant> {
+    let mut packers = vec![engines::CAIRN];
+    packers.extend(engines::packers());
+    packers
 }
 
 pub fn find(name: &str) -> Result<Entrant> {

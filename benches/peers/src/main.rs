@@ -6,6 +6,7 @@ mod args;
 mod book;
 mod chart;
 mod child;
+mod corpus;
 mod engine;
 mod engines;
 mod jobs;
@@ -112,12 +113,15 @@ fn measure(args: &Args, places: &Places) -> Result<()> {
         return strace::count(&dir, &tables);
     }
     let date = machine::today()?;
-    let mut results = Results {
-        machine: machine::describe(&dir)?,
-        date: date.clone(),
-        command: machine::command(),
-        ..Results::load(&places.results)?
-    };
+    let mut results = Results::load(&places.results)?;
+    let machine = machine::describe(&dir)?;
+    if let Some(name) = &args.disk {
+        results.disks.insert(name.clone(), machine);
+    } else {
+        results.machine = machine;
+        results.date.clone_from(&date);
+        results.command = machine::command();
+    }
     let mut runner = runner::Runner::new(dir, date, args.quick, &tables);
     for table in &tables {
         let rows = runner.run(table)?;

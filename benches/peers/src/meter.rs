@@ -63,6 +63,8 @@ impl Device {
             "NVMe"
         } else if name.starts_with("vd") {
             "virtio"
+        } else if name.starts_with("loop") {
+            "loop"
         } else if read("rotational").trim() == "1" {
             "rotating"
         } else {

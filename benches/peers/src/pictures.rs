@@ -1,5 +1,7 @@
 //! Which picture each workload gets.
 
+mod alone;
+
 use crate::{
     book::{Book, exponent},
     chart::{
@@ -27,8 +29,12 @@ const CHECKED: &str = "Per second, logarithmic; in brackets the ratio to Cairn. 
 const OPENED: &str = "Milliseconds, logarithmic, shorter is better; in brackets the ratio to Cairn";
 
 const FRESH: &str = "Bytes, logarithmic, shorter is better; in brackets the ratio to Cairn";
-const COMPACTED: &str =
-    "Live bytes per second, 1 GiB of which half is dead; grey: a plain copy of them, synced";
+const TAKEN: &str = "Bytes on disk for each byte of payload, shorter is better; in brackets the ratio to Cairn unpacked";
+const SCANNED: &str =
+    "Records per second, the log in memory; in brackets the ratio to Cairn unpacked";
+const JOBS: &str =
+    "Jobs per second: put, taken with a lease, acknowledged; in brackets the ratio to Cairn";
+const TEXTS: &str = "W16-packages W16-json W16-server";
 
 /// A picture of bars: the workload that it belongs to, its file, title and subtitle, and the number of
 /// which tables.
@@ -55,6 +61,11 @@ const BARS: &[Bars] = &[
     ("W7", "w7", "Opening after a clean close", OPENED, Scale::Logarithmic, "read", "open_ms"),
     ("W7", "w7-killed", "Opening after a kill", OPENED, Scale::Logarithmic, "killed", "open_ms"),
     ("W8", "w8", "A log with one durable record, on disk", FRESH, Scale::Logarithmic, "fresh", "allocated_bytes"),
+    ("W12", "w12", "Durable appends, let go of after each 12 MiB", RATE, Scale::Linear, "W12", "rate"),
+    ("W13", "w13", "A queue of jobs", JOBS, Scale::Linear, "W13", "rate"),
+    ("W16", "w16", "Text that is packed, on disk", TAKEN, Scale::Linear, TEXTS, "disk_ratio"),
+    ("W16", "w16-scan", "Reading packed text from the start to the end", SCANNED, Scale::Linear, TEXTS, "rate"),
+    ("W18", "w18", "Durable appends that are handed over", RATE, Scale::Linear, "W18", "rate"),
     ("W11", "w11", "Durable appends, beside four readers that scan", RATE, Scale::Linear, "W11", "rate"),
 ];
 
@@ -76,7 +87,10 @@ pub fn of(book: &Book, workload: &str) -> Vec<Picture> {
     all.extend(match workload {
         "W2" => latencies(book, "w2-latency", "W2", 1024, 8),
         "W9" => tails(book),
-        "W10" => compaction(book),
+        "W10" => alone::of(book, "w10", &alone::COMPACTED),
+        "W12" => latencies(book, "w12-latency", "W12", 1024, 8),
+        "W14" => alone::of(book, "w14", &alone::ACKNOWLEDGED),
+        "W15" => alone::of(book, "w15", &alone::PARALLEL),
         "growth" => growth(book),
         _ => Vec::new(),
     });
@@ -91,10 +105,10 @@ pub fn store(dir: &Path, pictures: &[Picture]) -> Result<()> {
     Ok(())
 }
 
-/// One for each table of a workload that has this number; logs of ten times the size are apart.
-fn panels(book: &Book, workload: &str, name: &str) -> Vec<Panel> {
-    let mut works = book.works(workload);
-    works.retain(|work| work.size == 0);
+/// One for each table of these workloads that has this number; logs of ten times the size are apart.
+fn panels(book: &Book, workloads: &str, name: &str) -> Vec<Panel> {
+    let tables = workloads.split(' ').flat_map(|it| book.works(it));
+    let mut works: Vec<&Work> = tables.filter(|work| work.size == 0).collect();
     works.sort_by_key(|work| (work.threads, work.payload_bytes));
     let panel = |work: &&Work| {
         let bar = |row: &&Row| {
@@ -106,14 +120,11 @@ fn panels(book: &Book, workload: &str, name: &str) -> Vec<Panel> {
             })
         };
         let bars: Vec<Bar> = book.rows(work).iter().filter_map(bar).collect();
-        let threads = match (workload, work.threads) {
-            ("W2", threads) => format!(", {threads} threads"),
-            _ => String::new(),
+        let title = match text(&work.workload) {
+            Some(text) => text.to_owned(),
+            None => format!("{}{}", size(work.payload_bytes), how_many(work)),
         };
-        Panel {
-            title: format!("{}{threads}", size(work.payload_bytes)),
-            bars,
-        }
+        Panel { title, bars }
     };
     works
         .iter()
@@ -127,6 +138,29 @@ pub fn size(bytes: usize) -> String {
         format!("{} KiB", bytes / 1024)
     } else {
         format!("{bytes} B")
+    }
+}
+
+/// How many threads or workers, where that is what tables differ by.
+pub fn how_many(work: &Work) -> String {
+    let many = if work.threads == 1 { "" } else { "s" };
+    let what = match work.workload.as_str() {
+        "W2" | "W12" => "thread",
+        "W13" => "worker",
+        "W14" => "consumer",
+        "W18" => return format!(", {} on the way", work.threads),
+        _ => return String::new(),
+    };
+    format!(", {} {what}{many}", work.threads)
+}
+
+/// What kind of text a workload is of.
+pub fn text(workload: &str) -> Option<&'static str> {
+    match workload {
+        "W16-packages" => Some("package list"),
+        "W16-json" => Some("lines of JSON"),
+        "W16-server" => Some("server log"),
+        _ => None,
     }
 }
 
@@ -242,38 +276,6 @@ fn tails(book: &Book) -> Vec<Picture> {
     let subtitle =
         "From the return of the append to the record in the reader's hands; both axes logarithmic";
     curves_picture("w9", title, subtitle, &slower(), "microseconds", &curves)
-}
-
-fn compaction(book: &Book) -> Vec<Picture> {
-    let rows = book.rows(&crate::book::work("W10", 1024, 1));
-    let bar = |row: &&Row, engine: &str, kind, name| {
-        Some(Bar {
-            engine: engine.to_owned(),
-            kind,
-            honest: true,
-            value: row.median(name)?,
-        })
-    };
-    let both = |row: &&Row| {
-        [
-            bar(row, &row.engine, book.kind(row), "rate"),
-            bar(row, "plain copy", Kind::Raw, "copy_rate"),
-        ]
-    };
-    let bars: Vec<Bar> = rows.iter().flat_map(both).flatten().collect();
-    if bars.is_empty() {
-        return Vec::new();
-    }
-    let (title, panel_title) = ("Compacting as fast as it can", size(1024));
-    let panels = [Panel {
-        title: panel_title,
-        bars,
-    }];
-    vec![Picture {
-        file: "w10.svg".to_owned(),
-        alt: title.to_owned(),
-        svg: bars::draw(title, COMPACTED, Scale::Linear, &panels),
-    }]
 }
 
 fn growth(book: &Book) -> Vec<Picture> {

@@ -30,6 +30,9 @@ pub struct Results {
     pub machine: String,
     pub date: String,
     pub command: String,
+    /// The other disks by name, and the machine as it was with each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<String, String>,
     pub rows: Vec<Row>,
 }
 

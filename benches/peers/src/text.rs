@@ -2,7 +2,7 @@
 
 use crate::{engine, plan::Table, results::Row};
 
-const COLUMNS: [(&str, &str); 19] = [
+const COLUMNS: [(&str, &str); 30] = [
     ("rate/s", "rate"),
     ("handed/s", "handed_over_rate"),
     ("get/s", "get_rate"),
@@ -14,6 +14,17 @@ const COLUMNS: [(&str, &str); 19] = [
     ("cpu us", "cpu_us"),
     ("read B/s", "read_bytes_per_s"),
     ("of copy", "copy_ratio"),
+    ("of appends", "of_appends"),
+    ("scan x", "scan_gain"),
+    ("verify x", "verify_gain"),
+    ("disk B/B", "disk_ratio"),
+    ("bare B/B", "bare_ratio"),
+    ("bare/s", "bare_rate"),
+    ("of bare", "of_bare"),
+    ("alone p99", "held_p99_us"),
+    ("beside p99", "beside_p99_us"),
+    ("verify/s", "verify_rate"),
+    ("scan/s", "scan_rate"),
     ("open ms", "open_ms"),
     ("open MiB", "open_peak_mib"),
     ("append us", "append_us"),

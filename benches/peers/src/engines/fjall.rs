@@ -3,7 +3,10 @@
 use super::key;
 use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
 use anyhow::Result;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode,
+    config::CompressionPolicy,
+};
 use std::path::Path;
 
 pub const ENTRANT: Entrant = Entrant {
@@ -17,7 +20,15 @@ pub const ENTRANT: Entrant = Entrant {
     lets_go: true,
     scans: true,
     reads: "a checksum of each block that comes from a file; much comes from its table in memory",
-    open,
+    open: |dir, setup| open(dir, setup, false),
+};
+
+/// Packs its tables, once everything is in them.
+pub const LZ4: Entrant = Entrant {
+    name: "fjall-lz4",
+    settings: "the same with `CompressionType::Lz4` at all levels; `rotate_memtable_and_wait`, `major_compact`",
+    open: |dir, setup| open(dir, setup, true),
+    ..ENTRANT
 };
 
 struct Inner {
@@ -26,12 +37,19 @@ struct Inner {
     durable: bool,
 }
 
-fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
+fn open(dir: &Path, setup: &Setup, packed: bool) -> Result<Box<dyn Engine>> {
     let manual = setup.level == Level::Buffered;
     let db = Database::builder(dir.join("fjall"))
         .manual_journal_persist(manual)
         .open()?;
-    let keyspace = db.keyspace("log", KeyspaceCreateOptions::default)?;
+    let keyspace = db.keyspace("log", || {
+        let options = KeyspaceCreateOptions::default();
+        if packed {
+            options.data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+        } else {
+            options
+        }
+    })?;
     let durable = setup.level == Level::Durable;
     Ok(Box::new(Inner {
         db,
@@ -57,6 +75,11 @@ impl Engine for Inner {
 
     fn sync(&self) -> Result<()> {
         Ok(self.db.persist(PersistMode::SyncData)?)
+    }
+
+    fn settle(&self) -> Result<()> {
+        self.keyspace.rotate_memtable_and_wait()?;
+        Ok(self.keyspace.major_compact()?)
     }
 
     fn let_go(&self) -> Result<()> {

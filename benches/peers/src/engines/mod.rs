@@ -15,12 +15,16 @@ mod fjall;
 mod key;
 #[cfg(feature = "heed")]
 mod lmdb;
+#[cfg(feature = "logdb")]
+mod logdb;
 #[cfg(feature = "okaywal")]
 mod okaywal;
 #[cfg(feature = "open-wal")]
 mod open_wal;
 #[cfg(feature = "raft-engine")]
 mod raft_engine;
+#[cfg(feature = "raft-log")]
+mod raft_log;
 #[cfg(feature = "redb")]
 mod redb;
 #[cfg(feature = "rocksdb")]
@@ -36,7 +40,9 @@ mod walrus;
 
 use crate::engine::Entrant;
 
-/// Everyone that this program was built with, Cairn first.
+pub const CAIRN: Entrant = cairn::ENTRANT;
+
+/// Everyone that this program was built with, Cairn first. Who only packs is not among them.
 pub fn all() -> Vec<Entrant> {
     vec![
         cairn::ENTRANT,
@@ -65,5 +71,25 @@ pub fn all() -> Vec<Entrant> {
         sqlite::ENTRANT,
         #[cfg(feature = "heed")]
         lmdb::ENTRANT,
+        #[cfg(feature = "logdb")]
+        logdb::ENTRANT,
+        #[cfg(feature = "raft-log")]
+        raft_log::ENTRANT,
+    ]
+}
+
+/// Those that pack what they are given, each by its own way.
+pub fn packers() -> Vec<Entrant> {
+    vec![
+        cairn::LZ4,
+        cairn::ZSTD,
+        #[cfg(feature = "raft-engine")]
+        raft_engine::LZ4,
+        #[cfg(feature = "fjall")]
+        fjall::LZ4,
+        #[cfg(feature = "rocksdb")]
+        rocksdb::ZSTD,
+        #[cfg(feature = "logdb")]
+        logdb::ZSTD,
     ]
 }

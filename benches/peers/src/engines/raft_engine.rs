@@ -1,7 +1,7 @@
 //! raft-engine: one Raft group for each thread, entries of consecutive indexes.
 
-use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Writer};
-use anyhow::Result;
+use crate::engine::{Engine, Entrant, Kind, Level, Reader, Scanned, Setup, Submitter, Writer};
+use anyhow::{Result, ensure};
 use protobuf::descriptor::UninterpretedOption;
 use raft_engine::{Config, Engine as Inner, LogBatch, MessageExt, ReadableSize};
 use std::path::Path;
@@ -10,14 +10,22 @@ pub const ENTRANT: Entrant = Entrant {
     name: "raft-engine",
     kind: Kind::Peer,
     settings: "`Config::default()` without compression; a group per thread; `write(batch, sync)`; the last sync is a write with \
-               `sync`, because `Engine::sync` alone does nothing; to let go: files of 16 MiB, `compact_to`, `purge_expired_files`",
+               `sync`, because `Engine::sync` alone does nothing; to let go: files of 16 MiB, `compact_to`, `purge_expired_files`; handed over: who waits writes all that came since",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
     lets_go: true,
     scans: true,
     reads: "CRC-32 of every batch",
-    open,
+    open: |dir, setup| open(dir, setup, ReadableSize::kb(0)),
+};
+
+/// Packs each batch that is large enough.
+pub const LZ4: Entrant = Entrant {
+    name: "raft-engine-lz4",
+    settings: "the same with `batch_compression_threshold` of 8 KiB, its default",
+    open: |dir, setup| open(dir, setup, Config::default().batch_compression_threshold),
+    ..ENTRANT
 };
 
 /// The one message of the protobuf crate itself with a number and bytes.
@@ -39,10 +47,10 @@ struct RaftEngine {
 
 const SYNCED: &[u8] = b"synced";
 
-fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
+fn open(dir: &Path, setup: &Setup, packed_from: ReadableSize) -> Result<Box<dyn Engine>> {
     let mut config = Config {
         dir: dir.join("raft").to_string_lossy().into_owned(),
-        batch_compression_threshold: ReadableSize::kb(0),
+        batch_compression_threshold: packed_from,
         ..Config::default()
     };
     if setup.lets_go {
@@ -56,15 +64,29 @@ fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
     }))
 }
 
-impl Engine for RaftEngine {
-    fn writer(&self, thread: u64) -> Result<Box<dyn Writer + Send + '_>> {
+impl RaftEngine {
+    fn group(&self, thread: u64) -> Group<'_> {
         let group = thread + 1;
-        Ok(Box::new(Group {
+        Group {
             engine: self,
             group,
             next: self.inner.last_index(group).map_or(1, |last| last + 1),
             batch: LogBatch::default(),
-        }))
+        }
+    }
+}
+
+impl Engine for RaftEngine {
+    fn writer(&self, thread: u64) -> Result<Box<dyn Writer + Send + '_>> {
+        Ok(Box::new(self.group(thread)))
+    }
+
+    fn submitter(&self) -> Result<Option<Box<dyn Submitter + '_>>> {
+        Ok(Some(Box::new(Queued {
+            group: self.group(0),
+            values: Vec::new(),
+            written: 0,
+        })))
     }
 
     fn reader(&self) -> Result<Option<Box<dyn Reader + Send + '_>>> {
@@ -118,6 +140,33 @@ impl Writer for Group<'_> {
         self.next += values.len() as u64;
         self.batch.add_entries::<Numbered>(self.group, &entries)?;
         self.engine.inner.write(&mut self.batch, self.engine.sync)?;
+        Ok(())
+    }
+}
+
+/// It has no callbacks: whoever waits writes all that was handed over by then.
+struct Queued<'a> {
+    group: Group<'a>,
+    values: Vec<Vec<u8>>,
+    /// Of those that were written, how many were not waited for.
+    written: usize,
+}
+
+impl Submitter for Queued<'_> {
+    fn submit(&mut self, value: &[u8]) -> Result<()> {
+        self.values.push(value.to_vec());
+        Ok(())
+    }
+
+    fn wait_for_oldest(&mut self) -> Result<()> {
+        if self.written == 0 {
+            let values: Vec<&[u8]> = self.values.iter().map(Vec::as_slice).collect();
+            self.group.batch(&values)?;
+            self.written = values.len();
+            self.values.clear();
+        }
+        ensure!(self.written > 0, "nothing was handed over");
+        self.written -= 1;
         Ok(())
     }
 }

@@ -1,37 +1,27 @@
 //! A keyed log, half of it dead, is compacted: as fast as it can, beside a plain copy of the live
 //! bytes; and at the default rate, beside durable appends.
 
-use super::append;
+use super::{append, beside};
 use crate::{
     child::{Sample, Spec},
-    engine::{Payloads, Values, Writer},
+    engine::{Payloads, Values},
     meter,
 };
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use cairnlog::{AppendOptions, CompactOptions, Durability, Log, NewRecord};
-use hdrhistogram::Histogram;
 use std::{
     fs::File,
     io::{Read, Write},
-    ops::ControlFlow,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
-
-const APPENDED_BYTES: usize = 100;
-/// Compaction goes on and is held in turns, so that both are measured in the same minute.
-const TURN: Duration = Duration::from_millis(250);
 
 pub fn run(spec: &Spec) -> Result<Sample> {
     let mut values = Values::new();
     let log = fill(spec, "beside")?;
-    let (held, going) = beside(&log)?;
-    for (name, latencies) in [("held", &held), ("beside", &going)] {
-        let us = |share| latencies.value_at_quantile(share) as f64 / 1e3;
-        values.insert(format!("{name}_p50_us"), us(0.5));
-        values.insert(format!("{name}_p99_us"), us(0.99));
-    }
+    let options = CompactOptions::new();
+    let (held, going) = beside::appends(&log, |step| log.compact_with(&options, |_| step()))?;
+    beside::quantiles(&held, &going, &mut values);
     remove(log, &spec.dir.join("beside"))?;
 
     let log = fill(spec, "fast")?;
@@ -78,70 +68,6 @@ fn fill(spec: &Spec, name: &str) -> Result<Log> {
     log.rotate()?;
     log.sync()?;
     Ok(log)
-}
-
-struct Appends<'a>(&'a Log);
-
-impl Writer for Appends<'_> {
-    fn append(&mut self, value: &[u8]) -> Result<()> {
-        self.0.append(value)?;
-        Ok(())
-    }
-
-    fn batch(&mut self, values: &[&[u8]]) -> Result<()> {
-        self.0.append_batch(values)?;
-        Ok(())
-    }
-}
-
-/// Latencies of appends while the compaction is held, and while it goes on.
-fn beside(log: &Log) -> Result<(Histogram<u64>, Histogram<u64>)> {
-    let (hold, done) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (mut held, mut going) = (meter::histogram()?, meter::histogram()?);
-    let payloads = Payloads::new(APPENDED_BYTES);
-    std::thread::scope(|scope| {
-        let compaction = scope.spawn(|| {
-            let step = |_: &cairnlog::CompactProgress| {
-                while hold.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                ControlFlow::Continue(())
-            };
-            let report = log.compact_with(&CompactOptions::new(), step);
-            done.store(true, Ordering::Relaxed);
-            report
-        });
-        let mut turn = || -> Result<()> {
-            let into = if hold.load(Ordering::Relaxed) {
-                &mut held
-            } else {
-                &mut going
-            };
-            let deadline = Instant::now() + TURN;
-            Ok(into.add(append::append_until(
-                &mut Appends(log),
-                &payloads,
-                1,
-                deadline,
-            )?)?)
-        };
-        let mut outcome = Ok(());
-        while !done.load(Ordering::Relaxed) && outcome.is_ok() {
-            outcome = turn();
-            hold.fetch_xor(true, Ordering::Relaxed);
-        }
-        hold.store(false, Ordering::Relaxed);
-        let report = compaction
-            .join()
-            .map_err(|_| anyhow!("the compaction panicked"))??;
-        ensure!(!report.stopped, "the compaction was stopped");
-        outcome
-    })?;
-    ensure!(
-        !held.is_empty() && !going.is_empty(),
-        "too small to be measured"
-    );
-    Ok((held, going))
 }
 
 /// A plain copy of so many bytes of the segments, in large pieces, with a sync at the end.

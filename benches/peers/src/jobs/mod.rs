@@ -2,12 +2,15 @@
 
 mod acknowledge;
 mod append;
+mod beside;
 mod compact;
 mod growth;
 mod mixed;
+mod packed;
 mod parallel;
 mod queue;
 mod read;
+mod submit;
 mod tail;
 
 pub use tail::follow;
@@ -31,6 +34,10 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         Job::Queue => queue::run(spec),
         Job::Acknowledge => acknowledge::run(spec),
         Job::Parallel => parallel::run(spec),
+        Job::FillText => packed::fill(spec),
+        Job::ReadText => packed::read(spec),
+        Job::Pack => packed::pack(spec),
+        Job::Submit => submit::run(spec),
         Job::BuildSegments => growth::build(spec),
         Job::Costs => growth::costs(spec),
     }

@@ -14,6 +14,8 @@ pub struct Effort {
     pub read_bytes_short: u64,
     pub compact_bytes: u64,
     pub mixed_bytes: u64,
+    /// Of a text that is packed.
+    pub packed_bytes: u64,
     pub segments: &'static [u64],
     pub mib: &'static [u64],
     /// MiB of a log that is only opened.
@@ -29,6 +31,7 @@ pub const FULL: Effort = Effort {
     read_bytes_short: 400 << 20,
     compact_bytes: 1 << 30,
     mixed_bytes: 64 << 20,
+    packed_bytes: 256 << 20,
     segments: &[1, 10, 100, 1000, 10_000, 100_000],
     mib: &[1, 10, 100, 1024, 10 * 1024],
     large_mib: Some(10 * 1024),
@@ -43,6 +46,7 @@ pub const QUICK: Effort = Effort {
     read_bytes_short: 16 << 20,
     compact_bytes: 32 << 20,
     mixed_bytes: 4 << 20,
+    packed_bytes: 32 << 20,
     segments: &[1, 10, 100, 1000, 10_000],
     mib: &[1, 10, 100],
     large_mib: None,

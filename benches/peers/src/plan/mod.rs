@@ -4,7 +4,9 @@
 
 mod cairn;
 mod effort;
+mod handing_over;
 mod letting_go;
+mod packing;
 
 use crate::{
     args::Args,
@@ -24,7 +26,7 @@ const BATCH: usize = 100;
 /// The longest that filling a log may take.
 const FILL_SECONDS: f64 = 8.0;
 
-/// One table of the report: the same work for all its rows.
+/// One table of the report: the same work for all its rows. Of W18 `threads` are those on their way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Work {
     pub workload: String,
@@ -32,6 +34,9 @@ pub struct Work {
     pub threads: usize,
     /// Segments or MiB, where a log grows.
     pub size: u64,
+    /// The name of another disk than the one of the rest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub disk: String,
 }
 
 /// One row: what a child is asked for, each round.
@@ -59,12 +64,18 @@ pub fn tables(args: &Args) -> Result<Vec<Table>> {
             "no engine `{name}` in this build"
         );
     }
-    let chosen: Vec<Entrant> = everyone
-        .into_iter()
-        .filter(|it| args.peers.is_empty() || args.peers.iter().any(|name| name == it.name))
-        .collect();
-    let effort = if args.quick { QUICK } else { FULL };
-    let plan = Plan { chosen, effort };
+    let chosen = |among: Vec<Entrant>| {
+        let wanted =
+            |it: &Entrant| args.peers.is_empty() || args.peers.iter().any(|name| name == it.name);
+        among.into_iter().filter(wanted).collect()
+    };
+    let mut effort = if args.quick { QUICK } else { FULL };
+    effort.durable_seconds = args.seconds.unwrap_or(effort.durable_seconds);
+    let plan = Plan {
+        chosen: chosen(engine::ordinary()),
+        packers: chosen(engine::packers()),
+        effort,
+    };
     let mut tables = Vec::new();
     for payload in PAYLOADS {
         tables.push(plan.durable("W1", payload, 1, 1));
@@ -80,6 +91,8 @@ pub fn tables(args: &Args) -> Result<Vec<Table>> {
     tables.push(plan.mixed());
     tables.extend(plan.queues());
     tables.extend(plan.of_cairn());
+    tables.extend(plan.packing());
+    tables.extend(plan.handing_over());
     tables.sort_by(|a, b| {
         order(&a.work.workload)
             .cmp(&order(&b.work.workload))
@@ -88,6 +101,7 @@ pub fn tables(args: &Args) -> Result<Vec<Table>> {
     tables.retain(|table| wanted(args, &table.work) && !table.cases.is_empty());
     for table in &mut tables {
         table.rounds = args.rounds.unwrap_or(table.rounds);
+        table.work.disk = args.disk.clone().unwrap_or_default();
     }
     Ok(tables)
 }
@@ -109,6 +123,8 @@ fn serves(workload: &str) -> &'static [&'static str] {
         "W13" => &["W13"],
         "W14" => &["W14"],
         "W15" => &["W15"],
+        "W16-packages" | "W16-json" | "W16-server" | "W16-codec" => &["W16"],
+        "W18" => &["W18"],
         _ => &["growth"],
     }
 }
@@ -130,6 +146,8 @@ fn wanted(args: &Args, work: &Work) -> bool {
 
 struct Plan {
     chosen: Vec<Entrant>,
+    /// Those of them that pack, and Cairn.
+    packers: Vec<Entrant>,
     effort: Effort,
 }
 
@@ -151,6 +169,7 @@ impl Plan {
             payload_bytes,
             threads,
             size: 0,
+            disk: String::new(),
         };
         Table {
             work,
@@ -297,6 +316,7 @@ fn spec(engine: &str) -> Spec {
         seconds: 0.0,
         bytes_max: 0,
         size: 0,
+        text: None,
         dir: PathBuf::new(),
     }
 }

@@ -53,6 +53,19 @@ pub fn render(
             table(&mut page, &book, work, columns)?;
         }
     }
+    for (disk, machine) in &results.disks {
+        writeln!(
+            page,
+            "\n## On another disk: {disk}\n\nThe same work. The machine was then: {machine}."
+        )?;
+        for work in book.works_on(disk) {
+            let columns = SECTIONS.iter().flat_map(|it| it.tables);
+            let own = columns.filter(|(name, _)| *name == work.workload);
+            for (_, columns) in own.take(1) {
+                table(&mut page, &book, work, columns)?;
+            }
+        }
+    }
     feet(&mut page, lock)?;
     Ok((page, all))
 }
@@ -69,13 +82,13 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
         page,
         "# Benchmarks\n\n\
          Cairn beside the logs that people know and beside bare loops, on the same work, in the same run. Written by\n\
-         {}\non {}; do not edit.\n\n\
+         {}\non {}; do not edit. A run replaces what it measures and leaves the rest: above each table stands when it was measured, in how many rounds, and how long Cairn's were.\n\n\
          * Machine: {}.\n\
          * Rows of a table alternate, each round in fresh processes and directories, begun one row further on. Numbers are medians \
          over the rounds, with the least and the most in small print. Read ratios inside one table, and nothing across tables.\n\
          * *Syncs* are the flushes that the block device completed, *device B/B* the bytes written to it for each byte of payload: \
          counted from outside, whatever an engine says of itself. What else the machine does at that time is in them too.\n\
-         * Above each table: what others had of the processors meanwhile, the kernel's own threads for the disk included. With \
+         * Above each table, too: what others had of the processors meanwhile, the kernel's own threads for the disk included. With \
          much of it a table says little: on a busy core who waits for a sync waits for its turn as well, 4 ms on many kernels.\n\
          * *Peak MiB* is that of the child, about 15 MiB of program and, with 64 threads, of histograms included.\n\
          * **Bold**: the best of Cairn and the peers, whoever it is. *Italics*: limits. †: was seen not to reach the device, and \
@@ -119,11 +132,12 @@ fn name_of(work: &Work) -> String {
         "killed" => "after a kill, ".to_owned(),
         "W9-here" => "same process, ".to_owned(),
         "W9-elsewhere" => "other process, ".to_owned(),
-        _ => String::new(),
+        "W16-codec" => "packing it, package list, ".to_owned(),
+        _ => pictures::text(&work.workload).map_or_else(String::new, |it| format!("{it}, ")),
     };
     name += &pictures::size(work.payload_bytes);
+    name += &pictures::how_many(work);
     match work.workload.as_str() {
-        "W2" => name += &format!(", {} threads", work.threads),
         "read" | "killed" if work.size > 0 => name += &format!(", {} MiB", work.size),
         _ => {}
     }
@@ -166,13 +180,30 @@ fn table(page: &mut String, book: &Book, work: &Work, columns: &[Column]) -> Res
         work.workload.split('-').next().unwrap_or_default(),
         name_of(work)
     )?;
-    if let Some(others) = others.get(others.len() / 2) {
-        let share = others * 100.0;
-        writeln!(
-            page,
-            "<sub>Others had {share:.0} % of the processors meanwhile.</sub>\n"
-        )?;
-    }
+    let date = rows
+        .iter()
+        .map(|row| &row.date)
+        .max()
+        .cloned()
+        .unwrap_or_default();
+    let rounds = rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
+    let seconds = book.get(work, "cairn", "seconds");
+    let each = seconds.map_or_else(String::new, |it| format!(" of {} s", number(it)));
+    let busy = others
+        .get(others.len() / 2)
+        .map_or_else(String::new, |others| {
+            let share = others * 100.0;
+            format!(" Others had {share:.0} % of the processors meanwhile.")
+        });
+    let short = if rows.iter().any(|row| row.quick) {
+        ", `--quick`"
+    } else {
+        ""
+    };
+    writeln!(
+        page,
+        "<sub>{date}, {rounds} rounds{each}{short}.{busy}</sub>\n"
+    )?;
     write!(page, "| |")?;
     for (number, (title, ..)) in columns.iter().enumerate() {
         write!(page, " {title} |{}", if number == 0 { ratio } else { "" })?;
@@ -187,6 +218,11 @@ fn table(page: &mut String, book: &Book, work: &Work, columns: &[Column]) -> Res
             Kind::Raw => format!("*{}*", row.engine),
             _ if !book.honest(row) => format!("{} †", row.engine),
             _ => row.engine.clone(),
+        };
+        let mark = if row.date == date {
+            mark
+        } else {
+            format!("{mark} <sub>{}</sub>", row.date)
         };
         write!(page, "| {mark} |")?;
         for (number, column) in columns.iter().enumerate() {
@@ -263,14 +299,11 @@ fn feet(page: &mut String, lock: &str) -> Result<()> {
         "\n## Who is compared, and how each is set up\n\n| | version | settings | reading checks |\n|---|---|---|---|"
     )?;
     for it in engine::all() {
-        let version = machine::version(
-            lock,
-            if matches!(it.kind, Kind::Cairn | Kind::Variant) {
-                "cairnlog"
-            } else {
-                it.name
-            },
-        );
+        let package = match it.kind {
+            Kind::Cairn | Kind::Variant => "cairnlog",
+            _ => it.name.trim_end_matches("-lz4").trim_end_matches("-zstd"),
+        };
+        let version = machine::version(lock, package);
         let reads = if it.reads.is_empty() { "-" } else { it.reads };
         let dagger = if it.kind == Kind::NotDurable {
             " †"

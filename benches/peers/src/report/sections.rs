@@ -91,6 +91,30 @@ const PARALLEL: &[Column] = &[
     ("gain", "verify_gain", 1.0, None),
     ("peak MiB", "peak_mib", 1.0, None),
 ];
+const SUBMITTED: &[Column] = &[
+    ("records/s", "rate", 1.0, Some(Better::More)),
+    ("p50 µs", "p50_us", 1.0, None),
+    ("p99 µs", "p99_us", 1.0, Some(Better::Less)),
+    ("syncs/record", "flushes", 1.0, None),
+    ("device B/B", "device_ratio", 1.0, None),
+    ("CPU µs", "cpu_us", 1.0, None),
+    ("peak MiB", "peak_mib", 1.0, None),
+];
+const PACKED: &[Column] = &[
+    ("on disk B/B", "disk_ratio", 1.0, Some(Better::Less)),
+    ("scan, records/s", "rate", 1.0, Some(Better::More)),
+    ("MB/s", "bytes_per_s", 1e-6, None),
+    ("peak MiB", "peak_mib", 1.0, None),
+];
+const PACKING: &[Column] = &[
+    ("packing MB/s", "rate", 1e-6, None),
+    ("bare codec MB/s", "bare_rate", 1e-6, None),
+    ("packed B/B", "disk_ratio", 1.0, None),
+    ("bare codec B/B", "bare_ratio", 1.0, None),
+    ("append p99 alone µs", "held_p99_us", 1.0, None),
+    ("beside µs", "beside_p99_us", 1.0, None),
+    ("peak MiB", "peak_mib", 1.0, None),
+];
 const GROWTH_BYTES: &[Column] = &[
     ("append µs", "append_us", 1.0, None),
     ("rotate µs", "rotate_us", 1.0, None),
@@ -214,6 +238,23 @@ pub const SECTIONS: &[Section] = &[
         title: "scanning and verifying by two threads",
         text: "A log in the cache: a scan that lends against `Reader::split`, and `verify` with `threads(1)` against two. 1.8 is asked for where two processors are free.",
         tables: &[("W15", PARALLEL)],
+    },
+    Section {
+        name: "W16",
+        title: "text that is packed",
+        text: "Records of about 100 B: the package list of the machine it ran on (`/var/lib/dpkg/status`, in pieces), and made-up lines of JSON and of a web server's log, the same each time; handed over by 1,000, packed by each in its own way, closed. *On disk*: all that its directory takes for each byte of payload. The scan is the second one after opening again. Then how fast a sealed log is packed, in bytes of payload, beside the bare codec on the same bytes in blocks of 64 KiB; and durable appends of 100 B beside packing at the default rate.",
+        tables: &[
+            ("W16-packages", PACKED),
+            ("W16-json", PACKED),
+            ("W16-server", PACKED),
+            ("W16-codec", PACKING),
+        ],
+    },
+    Section {
+        name: "W18",
+        title: "durable appends that are handed over",
+        text: "One thread hands over records and waits for the oldest whenever 1, 64 or 1,024 of them are on their way. Latencies are from handing over to knowing that it is durable.",
+        tables: &[("W18", SUBMITTED)],
     },
     Section {
         name: "growth",

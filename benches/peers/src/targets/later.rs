@@ -1,4 +1,4 @@
-//! What is asked of letting go, of queues, and of many threads that read.
+//! What is asked of letting go, of queues, of many threads that read, of packing, and of handing over.
 
 use super::{PAYLOADS, Target, at_least, at_most, of_limit, over_best};
 use crate::book::{Better, Book, work};
@@ -8,6 +8,8 @@ pub fn of(book: &Book, workload: &str) -> Vec<Target> {
         "W12" => checkpoints(book),
         "W13" => queue(book),
         "W14" => acknowledgements(book),
+        "W16" => packing(book),
+        "W18" => handing_over(book),
         _ => parallel(book),
     }
 }
@@ -85,4 +87,47 @@ fn parallel(book: &Book) -> Vec<Target> {
         at_least("scan: two threads over one", 1.8, get("scan_gain")),
         at_least("verify: two threads over one", 1.8, get("verify_gain")),
     ]
+}
+
+fn packing(book: &Book) -> Vec<Target> {
+    let mut all = Vec::new();
+    for (workload, label) in [
+        ("W16-packages", "package list"),
+        ("W16-json", "JSON"),
+        ("W16-server", "server log"),
+    ] {
+        let work = work(workload, 100, 1);
+        for (engine, asked) in [("cairn-zstd", 0.2), ("cairn-lz4", 0.3)] {
+            let reached = book.get(&work, engine, "disk_ratio");
+            let what = format!("{label}, {engine}: bytes on disk per byte of payload");
+            all.push(at_most(what, asked, reached));
+        }
+        let packed = book.get(&work, "cairn-lz4", "rate");
+        let plain = book.get(&work, "cairn", "rate");
+        let reached = packed.zip(plain).map(|(packed, plain)| packed / plain);
+        let what = format!("{label}: scan of cairn-lz4 over cairn");
+        all.push(at_least(what, 0.5, reached));
+    }
+    let work = work("W16-codec", 100, 1);
+    for engine in ["cairn-lz4", "cairn-zstd"] {
+        let get = |name| book.get(&work, engine, name);
+        let what = format!("{engine}: packing, of the bare codec");
+        all.push(at_least(what, 0.5, get("of_bare")));
+        let beside = get("beside_p99_us").zip(get("held_p99_us"));
+        let what = format!("{engine}: p99 of appends beside it over alone");
+        let reached = beside.map(|(beside, held)| beside / held);
+        all.push(at_most(what, 1.2, reached));
+    }
+    all
+}
+
+fn handing_over(book: &Book) -> Vec<Target> {
+    let target = |depth| {
+        let work = work("W18", 256, depth);
+        let best = book.best(&work, "rate", Better::More);
+        let who = best.map_or("the best peer", |it| it.0);
+        let reached = book.ratio(&work, "rate", best.map(|it| it.1));
+        at_least(format!("{depth} on the way: over {who}"), 2.0, reached)
+    };
+    [1, 64, 1024].map(target).into_iter().collect()
 }
