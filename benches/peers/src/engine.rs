@@ -29,6 +29,8 @@ pub struct Setup {
     pub level: Level,
     /// Bytes of each record: the bare limits lay out their files by it.
     pub payload_bytes: usize,
+    /// Who appends at the same time: threads, or what is handed over and on its way.
+    pub threads: usize,
     /// Records that a bare limit writes for each sync.
     pub group: usize,
     /// Whether what is there will be read again. A log that recycles its files keeps them then.

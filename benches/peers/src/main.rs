@@ -118,7 +118,7 @@ fn measure(args: &Args, places: &Places) -> Result<()> {
     if let Some(name) = &args.disk {
         results.disks.insert(name.clone(), machine);
     } else {
-        results.machine = machine;
+        results.machines.insert(date.clone(), machine);
         results.date.clone_from(&date);
         results.command = machine::command();
     }

@@ -26,8 +26,9 @@ pub struct Row {
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
+    /// What it was measured on, by day.
+    pub machines: BTreeMap<String, String>,
     /// Of the latest run.
-    pub machine: String,
     pub date: String,
     pub command: String,
     /// The other disks by name, and the machine as it was with each.

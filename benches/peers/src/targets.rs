@@ -99,6 +99,7 @@ pub fn of(book: &Book, workload: &str) -> Vec<Target> {
         "W3" => {
             let mut all = over_best(book, "W3", 1, "rate", [1.1, 1.35, 1.6]);
             all.extend(over_limit(book, "W3", "rate", "raw-direct", 0.95));
+            all.extend(later::where_nothing_comes_back(book, "W3", &[1]));
             all
         }
         "W4" => w4(book),
@@ -135,6 +136,7 @@ fn w1(book: &Book) -> Vec<Target> {
             all.push(of_limit(book, &work, label, "rate", "raw-direct", 0.95));
         }
     }
+    all.extend(later::where_nothing_comes_back(book, "W1", &[1]));
     all
 }
 
@@ -167,6 +169,7 @@ fn w2(book: &Book) -> Vec<Target> {
             ));
         }
     }
+    all.extend(later::where_nothing_comes_back(book, "W2", &[8, 64]));
     all
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{engine, plan::Table, results::Row};
 
-const COLUMNS: [(&str, &str); 30] = [
+const COLUMNS: [(&str, &str); 31] = [
     ("rate/s", "rate"),
     ("handed/s", "handed_over_rate"),
     ("get/s", "get_rate"),
@@ -21,6 +21,7 @@ const COLUMNS: [(&str, &str); 30] = [
     ("bare B/B", "bare_ratio"),
     ("bare/s", "bare_rate"),
     ("of bare", "of_bare"),
+    ("unpack/s", "bare_unpack_rate"),
     ("alone p99", "held_p99_us"),
     ("beside p99", "beside_p99_us"),
     ("verify/s", "verify_rate"),

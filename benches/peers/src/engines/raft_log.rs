@@ -11,12 +11,13 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
+    time::Duration,
 };
 
 pub const ENTRANT: Entrant = Entrant {
     name: "raft-log",
     kind: Kind::Peer,
-    settings: "its defaults; `append`, `flush(true, callback)` each; many threads share it by a lock that nobody holds while it waits; \
+    settings: "its defaults, and `flush_batch_wait` of 0 where one appends alone; `append`, `flush(true, callback)` each; many threads share it by a lock that nobody holds while it waits; \
                to let go: files of 16 MiB, `purge`",
     levels: &[Level::Durable],
     batches: true,
@@ -59,6 +60,9 @@ fn open(dir: &Path, setup: &Setup) -> Result<Box<dyn Engine>> {
     let mut config = Config::new(dir.to_string_lossy());
     if setup.lets_go {
         config.wal.chunk_max_size = Some(16 << 20);
+    }
+    if setup.threads == 1 {
+        config.wal.flush_batch_wait = Some(Duration::ZERO);
     }
     let log = RaftLog::open(Arc::new(config))?;
     Ok(Box::new(Inner(Mutex::new(log))))

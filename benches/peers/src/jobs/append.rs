@@ -111,6 +111,7 @@ pub fn durable(spec: &Spec) -> Result<Sample> {
     let setup = Setup {
         level: Level::Durable,
         payload_bytes: spec.payload_bytes,
+        threads: spec.threads,
         group,
         keep: false,
         lets_go,
@@ -202,6 +203,7 @@ pub fn unsynced(spec: &Spec) -> Result<Sample> {
     let setup = Setup {
         level,
         payload_bytes: spec.payload_bytes,
+        threads: spec.threads,
         group: 1,
         keep: true,
         lets_go: false,

@@ -20,6 +20,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
     let setup = Setup {
         level: Level::Durable,
         payload_bytes: spec.payload_bytes,
+        threads: 1,
         group: STRIDE as usize,
         keep: true,
         lets_go: false,

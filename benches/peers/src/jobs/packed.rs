@@ -29,6 +29,7 @@ fn open(spec: &Spec, level: Level) -> Result<Box<dyn Engine>> {
     let setup = Setup {
         level,
         payload_bytes: spec.payload_bytes,
+        threads: 1,
         group: TOGETHER,
         keep: true,
         lets_go: false,
@@ -99,16 +100,23 @@ fn sealed(dir: &Path, corpus: &Corpus) -> Result<Log> {
     Ok(log)
 }
 
-/// The codec alone, block by block: how long it took, and how many bytes came out.
-fn bare(codec: Compression, bytes: &[u8]) -> Result<(Duration, usize)> {
-    let (start, mut packed) = (Instant::now(), 0);
-    for block in bytes.chunks(BLOCK_BYTES) {
-        packed += match codec {
-            Compression::Lz4 => lz4_flex::block::compress(block).len(),
-            _ => zstd::bulk::compress(block, zstd::DEFAULT_COMPRESSION_LEVEL)?.len(),
+/// The codec alone, block by block: how long it took to pack and to unpack, and how many bytes came out.
+fn bare(codec: Compression, bytes: &[u8]) -> Result<(Duration, Duration, usize)> {
+    let start = Instant::now();
+    let blocks = bytes.chunks(BLOCK_BYTES).map(|block| match codec {
+        Compression::Lz4 => Ok(lz4_flex::block::compress(block)),
+        _ => zstd::bulk::compress(block, zstd::DEFAULT_COMPRESSION_LEVEL),
+    });
+    let blocks = blocks.collect::<std::io::Result<Vec<_>>>()?;
+    let (packing, start, mut raw) = (start.elapsed(), Instant::now(), vec![0; BLOCK_BYTES]);
+    for block in &blocks {
+        let unpacked = match codec {
+            Compression::Lz4 => lz4_flex::block::decompress_into(block, &mut raw)?,
+            _ => zstd::bulk::decompress_to_buffer(block, &mut raw)?,
         };
+        ensure!(unpacked > 0, "a block came back empty");
     }
-    Ok((start.elapsed(), packed))
+    Ok((packing, start.elapsed(), blocks.iter().map(Vec::len).sum()))
 }
 
 pub fn pack(spec: &Spec) -> Result<Sample> {
@@ -119,9 +127,10 @@ pub fn pack(spec: &Spec) -> Result<Sample> {
     let report = log.pack(&PackOptions::new(codec).rate_bytes_per_s(None))?;
     let packed = start.elapsed();
     log.close()?;
-    let (took, bare_bytes) = bare(codec, corpus.bytes())?;
+    let (took, unpacking, bare_bytes) = bare(codec, corpus.bytes())?;
     values.insert("rate".into(), bytes / packed.as_secs_f64());
     values.insert("bare_rate".into(), bytes / took.as_secs_f64());
+    values.insert("bare_unpack_rate".into(), bytes / unpacking.as_secs_f64());
     values.insert("of_bare".into(), took.as_secs_f64() / packed.as_secs_f64());
     values.insert("disk_ratio".into(), report.bytes_after as f64 / bytes);
     values.insert("bare_ratio".into(), bare_bytes as f64 / bytes);

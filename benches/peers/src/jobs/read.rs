@@ -20,6 +20,7 @@ fn open(spec: &Spec, level: Level) -> Result<Box<dyn Engine>> {
     let setup = Setup {
         level,
         payload_bytes: spec.payload_bytes,
+        threads: 1,
         group: 1,
         keep: true,
         lets_go: false,

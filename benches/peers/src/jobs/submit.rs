@@ -19,6 +19,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
     let setup = Setup {
         level: Level::Durable,
         payload_bytes: spec.payload_bytes,
+        threads: spec.threads,
         group: 1,
         keep: false,
         lets_go: false,

@@ -31,7 +31,7 @@ pub const FULL: Effort = Effort {
     read_bytes_short: 400 << 20,
     compact_bytes: 1 << 30,
     mixed_bytes: 64 << 20,
-    packed_bytes: 256 << 20,
+    packed_bytes: 64 << 20,
     segments: &[1, 10, 100, 1000, 10_000, 100_000],
     mib: &[1, 10, 100, 1024, 10 * 1024],
     large_mib: Some(10 * 1024),

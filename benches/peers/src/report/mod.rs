@@ -73,6 +73,11 @@ pub fn render(
 fn head(page: &mut String, results: &Results) -> Result<()> {
     let quick = results.rows.iter().filter(|row| row.quick).count();
     let all = machine::COMMAND;
+    // Who measures again on another machine leaves tables of the one before.
+    let days = results.machines.iter().rev();
+    let days = days.filter(|(day, _)| results.rows.iter().any(|row| row.date == **day));
+    let machines: Vec<String> = days.map(|(day, it)| format!("on {day} {it}")).collect();
+    let machines = machines.join("; ");
     let commands = if results.command == all {
         format!("`{all}`")
     } else {
@@ -83,7 +88,7 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
         "# Benchmarks\n\n\
          Cairn beside the logs that people know and beside bare loops, on the same work, in the same run. Written by\n\
          {}\non {}; do not edit. A run replaces what it measures and leaves the rest: above each table stands when it was measured, in how many rounds, and how long Cairn's were.\n\n\
-         * Machine: {}.\n\
+         * Machine: {machines}.\n\
          * Rows of a table alternate, each round in fresh processes and directories, begun one row further on. Numbers are medians \
          over the rounds, with the least and the most in small print. Read ratios inside one table, and nothing across tables.\n\
          * *Syncs* are the flushes that the block device completed, *device B/B* the bytes written to it for each byte of payload: \
@@ -93,7 +98,7 @@ fn head(page: &mut String, results: &Results) -> Result<()> {
          * *Peak MiB* is that of the child, about 15 MiB of program and, with 64 threads, of histograms included.\n\
          * **Bold**: the best of Cairn and the peers, whoever it is. *Italics*: limits. †: was seen not to reach the device, and \
          is nobody's best.",
-        commands, results.date, results.machine
+        commands, results.date
     )?;
     if quick > 0 {
         writeln!(
@@ -276,6 +281,9 @@ fn grown(page: &mut String, book: &Book, section: &Section) -> Result<()> {
         } else {
             "MiB"
         };
+        let rows = works.iter().flat_map(|work| book.rows(work));
+        let date = rows.map(|row| row.date.as_str()).max().unwrap_or_default();
+        writeln!(page, "\n<sub>{date}.</sub>")?;
         write!(page, "\n| {unit} |")?;
         for (title, ..) in *columns {
             write!(page, " {title} |")?;

@@ -1,7 +1,10 @@
 //! What is asked of letting go, of queues, of many threads that read, of packing, and of handing over.
 
 use super::{PAYLOADS, Target, at_least, at_most, of_limit, over_best};
-use crate::book::{Better, Book, work};
+use crate::{
+    book::{Better, Book, work},
+    pictures,
+};
 
 pub fn of(book: &Book, workload: &str) -> Vec<Target> {
     match workload {
@@ -40,6 +43,25 @@ fn checkpoints(book: &Book) -> Vec<Target> {
             let reached = book.ratio(&work, "device_ratio", bare);
             let what = format!("{label}: device bytes over those of {limit}");
             all.push(named(at_most(what, 1.1, reached)));
+        }
+    }
+    all
+}
+
+/// Of a log that only grows, whose files are all new: p99 beside okaywal, which writes over its own.
+pub fn where_nothing_comes_back(book: &Book, workload: &str, threads: &[usize]) -> Vec<Target> {
+    let mut all = Vec::new();
+    for &threads in threads {
+        for (payload, label) in PAYLOADS {
+            let work = work(workload, payload, threads);
+            let theirs = book.get(&work, "okaywal", "p99_us");
+            let reached = book.ratio(&work, "p99_us", theirs);
+            let of = pictures::how_many(&work);
+            all.push(at_most(
+                format!("{label}{of}: p99 over that of okaywal"),
+                1.5,
+                reached,
+            ));
         }
     }
     all
