@@ -43,8 +43,9 @@ pub(crate) fn keep(dir: &Dir, cut: &[(SegmentId, u64, u64)]) -> Result<Vec<CutBy
         });
     }
     if !kept.is_empty() {
-        // DURABILITY: after this line the cut bytes survive under their names in quarantine.
+        // DURABILITY: after these lines the cut bytes survive under their names in quarantine, and it does.
         quarantine.sync().map_err(io_at(at("")))?;
+        dir.sync().map_err(io_at(Place::file(dir.path())))?;
     }
     Ok(kept)
 }
@@ -65,8 +66,9 @@ pub(crate) fn keep_file(dir: &Dir, name: &str) -> Result<PathBuf> {
         let written = quarantine.write_new(&free, &content);
         clear(&quarantine, &free, written).map_err(fail(&free))?;
     }
-    // DURABILITY: after this line the copy survives under its name in quarantine.
+    // DURABILITY: after these lines the copy survives under its name in quarantine, and that does.
     quarantine.sync().map_err(fail(""))?;
+    dir.sync().map_err(io_at(Place::file(dir.path())))?;
     Ok(kept_in(&free))
 }
 
@@ -150,4 +152,132 @@ fn write_range(file: &dyn VfsFile, offset: u64, end: u64, copy: &dyn VfsFile) ->
     }
     // DURABILITY: the copied bytes survive; their name does after the directory is synced.
     copy.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    //! Is everything kept that is cut, whatever lies in the quarantine already?
+    //!
+    //! What an attempt has kept that failed later is not kept again. A file that has its name and is
+    //! another one, or only a part of it, was told from a copy by no test: then bytes would be cut that
+    //! are nowhere else.
+
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        reason = "a test may panic"
+    )]
+
+    use super::*;
+    use crate::vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs};
+    use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+    const PIECE: usize = PIECE_BYTES;
+    const FROM: usize = 1000;
+
+    fn bytes(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at * 31 % 251) as u8).collect()
+    }
+
+    fn log() -> (SimFs, Dir) {
+        let disk = SimFs::new(1);
+        let dir = Dir::new(Arc::new(disk.clone()), Path::new("/log"));
+        dir.create().unwrap();
+        // DURABILITY: the log's own directory survives.
+        dir.sync_name().unwrap();
+        (disk, dir)
+    }
+
+    /// What is in the quarantine, by name.
+    fn kept(disk: &SimFs) -> BTreeMap<String, Vec<u8>> {
+        let inside = disk.files().into_iter();
+        let inside = inside.filter(|path| path.starts_with("/log/quarantine"));
+        let file = |path: PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, disk.read_file(&path).unwrap())
+        };
+        inside.map(file).collect()
+    }
+
+    /// Each way in which a file of the same name may be no copy.
+    fn others(right: &[u8]) -> Vec<Vec<u8>> {
+        let last = right.len() - 1;
+        let edges = [0, PIECE - 1, PIECE, 2 * PIECE - 1, 2 * PIECE, last];
+        let mut others = vec![Vec::new(), right[..last].to_vec(), [right, b"x"].concat()];
+        for at in edges.into_iter().filter(|at| *at <= last) {
+            let mut other = right.to_vec();
+            other[at] ^= 1;
+            others.push(other);
+        }
+        others
+    }
+
+    #[test]
+    fn is_what_is_cut_kept_once_whatever_has_its_name() {
+        for len in [1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 5] {
+            let content = bytes(FROM + len + 9);
+            let right = &content[FROM..FROM + len];
+            let cut = [(SegmentId(7), FROM as u64, (FROM + len) as u64)];
+            let keep = |dir: &Dir| {
+                let kept = keep(dir, &cut).unwrap();
+                assert_eq!(kept.first().map(|it| it.bytes), Some(len as u64));
+                let name = kept.first().unwrap().kept_in.clone().unwrap();
+                name.file_name().unwrap().to_string_lossy().into_owned()
+            };
+            let (disk, dir) = log();
+            dir.write_new(&names::segment(SegmentId(7)), &content)
+                .unwrap();
+            let name = keep(&dir);
+            assert_eq!(kept(&disk)[&name], right);
+            let after = disk.crash_at(u64::MAX).state(&Choice::lost());
+            assert_eq!(kept(&after)[&name], right, "durably");
+            assert_eq!((keep(&dir), kept(&disk).len()), (name.clone(), 1));
+            for other in others(right) {
+                let path = Path::new("/log/quarantine").join(&name);
+                assert!(disk.write_file(&path, &other));
+                let second = keep(&dir);
+                assert_ne!(second, name, "{} bytes", other.len());
+                assert_eq!(kept(&disk)[&second], right);
+                assert!(kept(&disk)[&name] == other, "nothing is overwritten");
+                assert_eq!((keep(&dir), kept(&disk).len()), (second.clone(), 2));
+                dir.child(names::QUARANTINE).remove(&second).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn is_a_file_that_is_replaced_kept_once_whatever_has_its_name() {
+        let (disk, dir) = log();
+        let right = bytes(300);
+        dir.write_new(names::PRODUCERS, &right).unwrap();
+        let first = keep_file(&dir, names::PRODUCERS).unwrap();
+        assert_eq!(keep_file(&dir, names::PRODUCERS).unwrap(), first);
+        assert_eq!(kept(&disk).len(), 1);
+        assert!(disk.write_file(&Path::new("/log").join(&first), b"another"));
+        let second = keep_file(&dir, names::PRODUCERS).unwrap();
+        assert_ne!(second, first);
+        let after = disk.crash_at(u64::MAX).state(&Choice::lost());
+        let found: Vec<Vec<u8>> = kept(&after).into_values().collect();
+        assert!(found.contains(&right), "{found:?}");
+    }
+
+    /// Else every attempt on a full disk would leave one more.
+    #[test]
+    fn is_nothing_left_of_a_copy_that_failed() {
+        let (disk, dir) = log();
+        dir.write_new(&names::segment(SegmentId(7)), &bytes(3 * PIECE))
+            .unwrap();
+        dir.write_new(names::PRODUCERS, &bytes(300)).unwrap();
+        let cut = [(SegmentId(7), 0, 3 * PIECE as u64)];
+        let full = |nth| FaultRule::nth(OpKind::Write, nth, Fault::Error(Errno::Enospc));
+        for nth in 0..3 {
+            disk.fail(full(nth));
+            keep(&dir, &cut).unwrap_err();
+            assert_eq!(kept(&disk).len(), 0, "{nth}");
+        }
+        disk.fail(full(0));
+        keep_file(&dir, names::PRODUCERS).unwrap_err();
+        assert_eq!(kept(&disk).len(), 0);
+    }
 }
