@@ -220,18 +220,17 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may fail")]
     use super::*;
     use crate::{
-        format::manifest::TailEntry,
+        format::manifest::{SealedEntry, TailEntry},
         types::LogId,
         vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
     };
     use std::{path::Path, sync::Arc};
 
     /// Which manifest is in force nobody knows then: another one might undo what somebody was told.
-    #[test]
-    fn is_every_commit_refused_after_one_of_which_nobody_knows_whether_it_holds() {
-        let disk = SimFs::new(1);
+    fn store(disk: &SimFs, sealed: Vec<SealedEntry>) -> ManifestStore {
         let dir = Dir::new(Arc::new(disk.clone()), Path::new("/log"));
         dir.create().unwrap();
+        let tail_id = sealed.len() as u64 + 1;
         let first = Manifest {
             log_id: LogId([7; 16]),
             incarnation: 1,
@@ -239,20 +238,59 @@ mod tests {
             generation: 0,
             created_ms: 0,
             head_seq: 0,
-            next_segment_id: SegmentId(2),
+            next_segment_id: SegmentId(tail_id + 1),
             durable_seq: 10,
             durable_end: 0,
             clean: false,
             has_ledger: false,
-            sealed: Vec::new(),
+            sealed,
             tail: TailEntry {
-                id: SegmentId(1),
+                id: SegmentId(tail_id),
                 salt: 1,
                 base_seq: 0,
             },
             spare: None,
         };
-        let store = ManifestStore::new(dir, first);
+        ManifestStore::new(dir, first)
+    }
+
+    fn sealed(id: u64) -> SealedEntry {
+        SealedEntry {
+            id: SegmentId(id),
+            salt: 1,
+            base_seq: 0,
+            next_seq: 0,
+            frames_end: 4096,
+            max_timestamp_ms: 0,
+            record_count: 0,
+            tombstone_count: 0,
+            keyed_count: 0,
+            compacted: false,
+            packed: false,
+        }
+    }
+
+    /// As many as the format takes, and then none: what would not be read again is not written.
+    #[test]
+    fn how_many_sealed_segments_does_a_log_take() {
+        let disk = SimFs::new(1);
+        let store = store(&disk, (1..SEALED_MAX as u64).map(sealed).collect());
+        let add = || {
+            let id = store.allocate_id().0;
+            store.commit(Op::Rotate, |manifest| manifest.sealed.push(sealed(id)))
+        };
+        add().unwrap();
+        assert_eq!(add().unwrap_err().kind(), ErrorKind::TooLarge);
+        assert!(!store.is_undecided());
+        let stored = disk.read_file(Path::new("/log/MANIFEST")).unwrap();
+        assert_eq!(Manifest::decode(&stored).unwrap(), store.snapshot());
+        assert_eq!(store.snapshot().sealed.len(), SEALED_MAX);
+    }
+
+    #[test]
+    fn is_every_commit_refused_after_one_of_which_nobody_knows_whether_it_holds() {
+        let disk = SimFs::new(1);
+        let store = store(&disk, Vec::new());
         let trim = |seq| store.commit(Op::Trim, |manifest| manifest.head_seq = seq);
         trim(1).unwrap();
         // No sync has failed, after which the directory refuses by itself.

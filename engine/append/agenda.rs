@@ -250,3 +250,6 @@ fn take_errand(state: &mut State) -> Option<Duty> {
 fn take_errand(_: &mut State) -> Option<Duty> {
     None
 }
+
+#[cfg(test)]
+mod tests;

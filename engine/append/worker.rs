@@ -123,7 +123,7 @@ impl Core {
     }
 
     /// Does what takes its time.
-    fn take(&self, duty: Duty, agenda: &mut Agenda) {
+    pub(super) fn take(&self, duty: Duty, agenda: &mut Agenda) {
         match duty {
             Duty::Maintain => self.prepare(agenda),
             Duty::Fill => self.fill_ahead(agenda),
@@ -203,7 +203,7 @@ impl Core {
     }
 
     /// From now on others do what is to be done.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let mut state = self.lock();
         self.go_away(&mut state);
         #[cfg(feature = "async")]

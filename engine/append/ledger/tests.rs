@@ -125,6 +125,40 @@ fn is_the_producer_forgotten_that_appended_least_lately() {
     assert_eq!(answer(&ledger, one(2), 1), "new");
 }
 
+/// Each is counted once, however often it appends: counted anew each time, the others were forgotten for it.
+#[test]
+fn is_a_producer_counted_once_that_appends_on_and_on() {
+    let mut ledger = Ledger::default();
+    let mut seqs = 0..;
+    let mut add = |ledger: &mut Ledger, id: u64, number: u64, settled: bool| {
+        let (producer, seq) = (
+            Producer {
+                id,
+                ..by(0, number)
+            },
+            seqs.next().expect("endless"),
+        );
+        let settled_seq = if settled { Seq::MAX } else { seq };
+        ledger.add(producer, seq..seq + 1, settled_seq);
+    };
+    add(&mut ledger, 1, 0, true);
+    add(&mut ledger, 2, 0, true);
+    for number in 1..20 {
+        add(&mut ledger, 2, number, true);
+        assert_eq!(ledger.producers.counts(), (2, 2), "{number}");
+    }
+    for number in 20..40 {
+        add(&mut ledger, 2, number, false);
+        assert_eq!(
+            ledger.producers.counts(),
+            (2, 1),
+            "{number} may be taken back"
+        );
+    }
+    add(&mut ledger, 1, 1, true);
+    assert_eq!(ledger.producers.counts(), (2, 2));
+}
+
 #[test]
 fn does_the_last_move_of_a_cursor_win_and_is_it_never_a_repeat() {
     let to = |number| by(EPOCH_CURSOR, number);

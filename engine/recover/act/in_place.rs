@@ -124,3 +124,89 @@ fn cut(file: &dyn VfsFile, end: u64) -> io::Result<()> {
     // DURABILITY: after this line what is kept is on the disk as it was read, and nothing behind it.
     file.sync()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        reason = "a test may panic"
+    )]
+
+    use super::*;
+    use crate::vfs::{
+        Vfs,
+        sim::{Choice, Errno, Fault, FaultRule, Misread, OpKind, SimFs, SyncFailure},
+    };
+    use std::{path::Path, sync::Arc};
+
+    const PATH: &str = "/log/file";
+
+    /// A file of which nothing but zeros is on the disk, and which shows other bytes: a sync of them has
+    /// failed, and the next one has nothing to do.
+    fn shown_and_lost(bytes: &[u8]) -> (SimFs, Arc<dyn VfsFile>) {
+        let disk = SimFs::new(1);
+        let path = Path::new(PATH);
+        disk.create_dir(Path::new("/log")).unwrap();
+        let file = disk.create_new(path).unwrap();
+        // DURABILITY: after these lines the zeros survive.
+        write_all_at(&*file, &vec![0; bytes.len()], 0).unwrap();
+        file.sync().unwrap();
+        disk.sync_dir(Path::new("/log")).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        write_all_at(&*file, bytes, 0).unwrap();
+        let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+        disk.fail(FaultRule::nth(OpKind::Sync, 0, lies));
+        // DURABILITY: of nothing more: what was to be is lost by the first of these.
+        file.sync().unwrap_err();
+        file.sync().unwrap();
+        (disk, file)
+    }
+
+    fn after_the_power_cut(disk: &SimFs) -> Vec<u8> {
+        let after = disk.crash_at(u64::MAX).state(&Choice::lost());
+        after.read_file(Path::new(PATH)).unwrap()
+    }
+
+    /// Appends go on behind it: what comes back without it would be a hole in the log.
+    #[test]
+    fn is_everything_on_the_disk_that_was_read_and_nothing_behind_it() {
+        for len in [
+            1,
+            PIECE_BYTES - 1,
+            PIECE_BYTES,
+            PIECE_BYTES + 1,
+            3 * PIECE_BYTES + 5,
+        ] {
+            let (from, behind) = (3000, 70_000);
+            let all = from + len + behind;
+            let bytes: Vec<u8> = (0..all).map(|at| (at * 31 % 251 + 1) as u8).collect();
+            let (disk, file) = shown_and_lost(&bytes);
+            assert_eq!(after_the_power_cut(&disk), vec![0; all], "lost");
+            let end = (from + len) as u64;
+            write_over(&*file, from as u64, end).unwrap();
+            cut(&*file, end).unwrap();
+            let found = after_the_power_cut(&disk);
+            assert_eq!(found.len(), from + len);
+            assert!(found[..from].iter().all(|byte| *byte == 0), "not touched");
+            assert!(found[from..] == bytes[from..from + len], "{len}");
+        }
+    }
+
+    /// Which of the two would be written is chance.
+    #[test]
+    fn is_nothing_written_of_which_two_reads_are_not_the_same() {
+        let (disk, file) = shown_and_lost(&[7; 500]);
+        for nth in [0, 1] {
+            let misread = Fault::Misread(Misread::Flip { offset: 77, bit: 3 });
+            disk.fail(FaultRule::nth(OpKind::Read, nth, misread));
+            write_over(&*file, 0, 500).unwrap_err();
+        }
+        // What ends before it should cannot be written either.
+        write_over(&*file, 0, 501).unwrap_err();
+        // DURABILITY: of nothing, which is what is looked at.
+        file.sync().unwrap();
+        assert_eq!(after_the_power_cut(&disk), [0; 500]);
+    }
+}

@@ -18,6 +18,11 @@ fn end_of_the_log() {
         "refuse 5 110..115",
     );
     decides("not closed", &unclean(), "carry 109..110");
+    let mut facts = closed(110, 500);
+    if let Some(scan) = facts.tail.as_mut().and_then(|tail| tail.scan.as_mut()) {
+        scan.stop = Stop::Footer;
+    }
+    decides("closed, and sealed after that", &facts, "carry 110..110");
     decides(
         "not closed, file ends",
         &with_tail(|tail| *tail = segment(TAIL, BASE, 110, 500, Stop::EndOfFile)),
@@ -99,6 +104,34 @@ fn rotation_in_progress() {
         &facts,
         "refuse 5 110..111",
     );
+
+    // It says itself what was durable when it was begun.
+    let mut facts = unclean();
+    if let Some(tail) = &mut facts.tail {
+        let mut begun = header(TAIL, Origin::Live, BASE, 112);
+        begun.salt = tail.salt;
+        tail.header = HeaderFact::Valid(Box::new(begun));
+    }
+    decides("less than its header says", &facts, "refuse 5 110..112");
+
+    // Whatever of it was not the end of this tail.
+    type Edit = fn(&mut Predecessor);
+    let edits: [Edit; 5] = [
+        |it| it.id = SegmentId(4),
+        |it| it.salt ^= 1,
+        |it| it.frames_end -= 1,
+        |it| it.next_seq -= 1,
+        |it| it.checksum ^= 1,
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let mut facts = rotated(112);
+        let spare = facts.spare.as_mut().expect("begun");
+        if let HeaderFact::Valid(header) = &mut spare.header {
+            header.predecessor.as_mut().map(edit).expect("it has one");
+        }
+        let what = format!("behind other frames: {number}");
+        decides(&what, &facts, "refuse 5 110..111");
+    }
 
     let mut facts = rotated(110);
     let lost = segment(TAIL, BASE, 108, 420, Stop::Zeros);
