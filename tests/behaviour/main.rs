@@ -10,8 +10,10 @@ mod latencies;
 mod levels;
 mod printed;
 mod producers;
+mod queue;
 mod reopen;
 mod split;
+mod strangers;
 mod threads;
 mod trim_rewind;
 #[path = "../common/unchanged.rs"]

@@ -4,6 +4,7 @@ use crate::{fill, filled, kind, on, rest, sim};
 use cairnlog::{
     AppendOptions, CompactOptions, Consumer, ConsumerOptions, Defect, ErrorKind, Log, Maintained,
     NewRecord, Options, Producer, Retention, Start,
+    format::ProducersFile,
     vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use std::{path::Path, sync::Arc, time::Duration};
@@ -279,6 +280,32 @@ fn does_an_append_that_fails_leave_the_cursor_where_it_was() {
     assert_eq!(standing.unwrap()[0].seq, 3);
     append(5).unwrap();
     assert_eq!(log.cursors().unwrap()[0].seq, 6);
+}
+
+/// The ledger is stored with each new tail, and an older one is damage. One that knows nobody any more was
+/// not worth storing, had the one before not been there.
+#[test]
+fn is_a_log_whole_of_whose_ledger_nobody_is_left() {
+    let (disk, options) = sim();
+    let log = filled(&options, 9);
+    let consumer = log.consumer("till").unwrap();
+    let bill = [NewRecord::value("bill")];
+    consumer.append(&bill, 2, &AppendOptions::new()).unwrap();
+    log.rotate().unwrap();
+    drop(consumer);
+    log.delete_cursor("till").unwrap();
+    fill(&log, 1);
+    log.rotate().unwrap();
+    fill(&log, 1);
+    let cut = disk.crash_at(u64::MAX).state(&Choice::lost());
+    for disk in [cut, disk.kill()] {
+        let ledger = disk.read_file(Path::new("/log/PRODUCERS")).unwrap();
+        let ledger = ProducersFile::decode(&ledger).unwrap();
+        assert_eq!((ledger.producers.len(), ledger.as_of_seq), (0, 11));
+        let log = on(&disk).open("/log").unwrap();
+        assert_eq!(log.scan(..).unwrap().count(), 12);
+        assert!(on(&disk).verify("/log").unwrap().findings.is_empty());
+    }
 }
 
 #[test]

@@ -129,6 +129,84 @@ fn does_it_survive_that_the_end_is_carried_or_rewound() {
     assert_eq!(seqs_of(&lost(&disk)), (2, 2));
 }
 
+/// Whoever looks at the cursors without the lock may meet a segment in the very moment in which the writer
+/// changes it: that is looked at again, and not for ever.
+#[test]
+fn are_they_looked_at_again_where_a_look_failed() {
+    let (disk, options) = sim();
+    let log = filled(&options, 5);
+    log.consumer("mail").unwrap().ack(2).unwrap();
+    let looked = || on(&disk).cursors("/log").map(|found| found[0].seq);
+    let tail = || {
+        FaultRule::nth(OpKind::Open, 1, Fault::Error(Errno::Eio))
+            .on("/log/00000000000000000001.seg")
+    };
+    for times in [0, 1, 19] {
+        disk.fail(tail().times(times));
+        assert_eq!(looked().unwrap(), 3, "after {times} that failed");
+        disk.clear_faults();
+    }
+    disk.fail(tail().times(20));
+    assert_eq!(kind(looked()), ErrorKind::Io);
+}
+
+/// It stood in the log where the cursor was, and its file was made anew from that when the segment ended.
+#[test]
+fn does_a_cursor_that_is_deleted_stay_gone() {
+    let (disk, options) = sim();
+    let log = filled(&options, 5);
+    let mail = log.consumer("mail").unwrap();
+    mail.ack(1).unwrap();
+    mail.ack(2).unwrap();
+    drop(mail);
+    log.delete_cursor("mail").unwrap();
+    fill(&log, 1);
+    log.rotate().unwrap();
+    assert!(log.cursors().unwrap().is_empty());
+    assert!(disk.read_file(Path::new(CURSOR)).is_none());
+    let cut = lost(&disk);
+    assert!(on(&cut).cursors("/log").unwrap().is_empty());
+    assert!(on(&cut).open("/log").unwrap().cursors().unwrap().is_empty());
+}
+
+/// A file that was copied beside it says nothing of a cursor, whatever it says of itself.
+#[test]
+fn is_the_cursor_told_by_the_file_of_its_name_alone() {
+    let (disk, options) = sim();
+    let log = filled(&options, 9);
+    log.consumer("mail").unwrap().ack(1).unwrap();
+    let disk = disk.kill();
+    let mut other = CursorFile::decode(&disk.read_file(Path::new(CURSOR)).unwrap()).unwrap();
+    (other.seq, other.generation) = (7, other.generation + 100);
+    let beside = Path::new("/log/cursors/00000000000000000002.cur");
+    assert!(disk.write_file(beside, &other.encode()));
+    assert_eq!(on(&disk).cursors("/log").unwrap()[0].seq, 2);
+    let log = on(&disk).open("/log").unwrap();
+    assert_eq!(log.consumer("mail").unwrap().seq(), 2);
+}
+
+/// The first after opening says all that is pending, and may be larger than a segment.
+#[test]
+fn does_an_acknowledgement_with_much_pending_come_through() {
+    let (disk, options) = sim();
+    let log = filled(&options, 200);
+    let queue = log.consumer("mail").unwrap();
+    let queue = queue.into_queue(QueueOptions::new()).unwrap();
+    let jobs = queue.next_batch(150, std::time::Duration::ZERO).unwrap();
+    jobs.into_iter().skip(1).for_each(|job| job.ack().unwrap());
+    let disk = lost(&disk);
+    let log = on(&disk).open("/log").unwrap();
+    assert!(log.cursors().unwrap()[0].pending_count >= 149);
+    let queue = log.consumer("mail").unwrap();
+    let queue = queue.into_queue(QueueOptions::new()).unwrap();
+    let mut jobs = queue.next_batch(2, std::time::Duration::ZERO).unwrap();
+    assert_eq!(jobs[1].record().seq(), 150);
+    jobs.remove(1).ack().unwrap();
+    assert_eq!(seqs_of(&lost(&disk)), (0, 0));
+    jobs.remove(0).ack().unwrap();
+    assert_eq!(seqs_of(&lost(&disk)), (151, 151));
+}
+
 /// The segment in which they lie is sealed: the file has to say as much before.
 #[test]
 fn does_it_survive_every_power_cut_while_its_segment_is_sealed() {

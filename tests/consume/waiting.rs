@@ -46,6 +46,7 @@ fn does_an_interruption_end_the_waits_of_one_consumer_or_queue() {
     let log = Log::open(dir.path().join("log")).unwrap();
     let mut mail = log.consumer("mail").unwrap();
     let stop = mail.interrupt_handle();
+    assert!(!stop.is_interrupted());
     soon(&stop);
     assert!(mail.next().unwrap().is_none());
     assert!(stop.is_interrupted());

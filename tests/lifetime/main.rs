@@ -6,6 +6,7 @@ mod memory;
 mod pack;
 mod retain;
 mod together;
+mod told;
 
 use cairnlog::{AppendOptions, CompactOptions, Log, NewRecord, Options, Seq};
 use std::{collections::BTreeMap, path::Path, time::Duration};
