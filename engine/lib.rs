@@ -58,6 +58,7 @@ mod read;
 mod recover;
 mod repair;
 mod retain;
+mod seal;
 mod segment;
 mod sync;
 mod trim;
@@ -94,7 +95,7 @@ pub use observe::MetricsExport;
 pub use observe::{Histogram, Stats};
 pub use options::{
     CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, PackOptions, ReadMode,
-    Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    ResealOptions, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use read::{Reader, Record, Scan, SegmentInfo, TailReader};
 #[cfg(feature = "async")]
@@ -103,6 +104,7 @@ pub use read::{ScanStream, TailStream};
 pub use recover::{CutBytes, Recovery, Verdict};
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
 pub use retain::{RetainReport, StoppedBy};
+pub use seal::{Cipher, KEY_BYTES, Key, KeyId, KeyProvider, Keys};
 #[cfg(all(feature = "typed", feature = "async"))]
 #[cfg_attr(docsrs, doc(cfg(all(feature = "typed", feature = "async"))))]
 pub use typed::TypedStream;

@@ -1,83 +1,25 @@
 //! How a log is opened. One value, passed in; no globals and no environment variables.
 
+mod choice;
 mod compaction;
 mod packing;
 mod retention;
+mod sealing;
 
+pub use choice::{Durability, OnAmbiguousTail, ReadMode};
 pub use compaction::{CompactOptions, KeyMatch};
 pub use packing::PackOptions;
 pub use retention::Retention;
+pub use sealing::ResealOptions;
 
 use crate::{
     error::{Error, ErrorKind, Op, Result},
-    format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record},
+    format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record, sealed},
+    seal::{Cipher, KeyProvider, KeyRing},
+    types::Seq,
     vfs::{RealFs, Vfs},
 };
 use std::{sync::Arc, time::Duration};
-
-/// What an append waits for before it returns.
-///
-/// And what of it can be read, by readers of this process and of others:
-///
-/// | | its own `Log`, and every [`Reader`](crate::Reader) | a reader [including what is written](crate::Reader::including_written) |
-/// |---|---|---|
-/// | durable | as soon as the append returns | the same |
-/// | written | after the next sync: [`Options::sync_interval`], or anybody's | as soon as the append returns; in another process, a moment later |
-/// | buffered | the same | once it is written: [`Options::buffer_interval`], or with the next append that waits |
-///
-/// A reader [including what is buffered](crate::Reader::including_buffered) reads all three as soon as the append
-/// returns, in the process that appended: it has the buffer written first, without a sync.
-///
-/// [`Log::wait_durable`](crate::Log::wait_durable) waits for a record to be in the first column,
-/// [`Reader::wait_for`](crate::Reader::wait_for) for what its reader shows. Out of memory nobody reads: numbers of
-/// what is only buffered may be given again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Durability {
-    /// The sync: the record survives power loss.
-    #[default]
-    Durable,
-    /// The write: the record is in the operating system's cache, survives the process, not the power.
-    Written,
-    /// Nothing: the record is in this process's memory, to be written when the buffer fills, after
-    /// [`Options::buffer_interval`], or by [`Log::sync`](crate::Log::sync).
-    ///
-    /// If such records have to be dropped, because an append before them failed on a full disk, the
-    /// next sync or close says so, and their numbers are given again.
-    Buffered,
-}
-
-/// How sealed segments are read: at what speed, and what a disk that cannot read a page does to the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadMode {
-    /// Through a memory mapping, without copying: of records up to a few KiB that are in the system's cache, 1.3 to
-    /// 2 times as fast as by position.
-    ///
-    /// What is read is asked for before it is looked at, so that a page which the disk cannot read is an
-    /// error (`Io`), where the system can be asked (Linux 5.14). A risk is left: a page that was read before, has
-    /// left the cache since, and cannot be read again raises a signal, SIGBUS, which ends the process; so does
-    /// one of a [`Record`](crate::Record) that is kept and not [detached](crate::Record::detach).
-    #[default]
-    Mapped,
-    /// By positional reads, each into memory of the process. A failing disk gives an error, always. For who
-    /// cannot be ended by a disk, and for logs on disks that are removed or shared by a network.
-    Positional,
-}
-
-/// What opening does with an end that does not verify and that nothing attests.
-///
-/// Such an end is an unfinished last write, or, indistinguishable from it, damage to the very last
-/// synced batch before anything later was written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OnAmbiguousTail {
-    /// Cut it, keep the bytes in `quarantine/`, report it.
-    #[default]
-    Cut,
-    /// Refuse to open.
-    Refuse,
-}
 
 /// How to open a [`Log`](crate::Log).
 ///
@@ -107,6 +49,7 @@ pub struct Options {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) compaction: Option<CompactOptions>,
     pub(crate) pack: Option<PackOptions>,
+    pub(crate) keys: KeyRing,
     pub(crate) retention: Option<Retention>,
     pub(crate) publish: bool,
     pub(crate) direct_writes: bool,
@@ -138,6 +81,7 @@ impl Default for Options {
             sync_interval: Some(Duration::from_secs(1)),
             compaction: None,
             pack: None,
+            keys: KeyRing::default(),
             retention: None,
             publish: true,
             direct_writes: false,
@@ -253,6 +197,33 @@ impl Options {
         self
     }
 
+    /// Seals what is written from now on: keys and values of records, in the tail as well, so that who reads the
+    /// disk learns nothing of them, and who changes one is found out. `SECURITY.md` says what stays in the
+    /// clear: sizes, times, counts, numbers, names of cursors. Needs the cargo feature `seal`.
+    ///
+    /// Readers, of other processes too, take the same keys; without one, what is sealed under it is
+    /// `KeyMissing`, and everything else is read: a walk ends there, and another may begin behind it. Recovery, verification, trimming, retention and backup need
+    /// none. Appending to a sealed log without keys is refused. What was there before stays as it is
+    /// until [`Log::reseal`](crate::Log::reseal). Programs from before there was sealing refuse such a log by name. Default: nothing is sealed.
+    ///
+    /// For each batch it costs 56 bytes (84 if its records have keys, or times of their own; 28 more for each append that
+    /// names its producer).
+    #[must_use]
+    pub fn keys(mut self, provider: impl KeyProvider + 'static) -> Self {
+        self.keys = self.keys.with(Arc::new(provider));
+        self
+    }
+
+    /// From this seq on a record that is in the clear is [`Tampered`](ErrorKind::Tampered), whoever put it there. Without it
+    /// what is in the clear is read as ever, also in a sealed log, which may have been in the clear before; and
+    /// who writes the disk may take the seal off. 0 is for a log that was sealed from the beginning, or
+    /// [resealed](crate::Log::reseal). Default: nothing has to be sealed.
+    #[must_use]
+    pub fn sealed_from(mut self, seq: Seq) -> Self {
+        self.keys = self.keys.sealed_from(seq);
+        self
+    }
+
     /// Drops segments from the head as they pass the limits, in the background or by
     /// [`Log::maintain`](crate::Log::maintain). Default: everything is kept.
     #[must_use]
@@ -317,7 +288,7 @@ impl Options {
     /// closed or the disk is full. A file that anybody still has, a reader of whatever process, a hard
     /// link, a mapped record, is removed instead; so is each where the file system cannot tell (it grants
     /// leases on Linux: ext4, xfs, btrfs, tmpfs). An older program that does not know of this refuses to
-    /// open such a log for writing, by name. Default: yes.
+    /// open such a log for writing, by name. A log with [`keys`](Self::keys) does without. Default: yes.
     #[must_use]
     pub fn recycle(mut self, recycle: bool) -> Self {
         self.recycle = recycle;
@@ -359,10 +330,35 @@ impl Options {
         self.segment_bytes - HEADER_BYTES as u64
     }
 
+    /// What a record may take beside key and value, in a batch of its own.
+    fn framing_bytes_max(&self) -> u64 {
+        let sealing_bytes = if self.keys.seals() {
+            sealed::added_bytes(false, 1)
+        } else {
+            0
+        };
+        (BATCH_HEADER_BYTES + record::RECORD_BYTES_MIN + 2 + 8 + 20 + sealing_bytes) as u64
+    }
+
     pub(crate) fn record_limit(&self) -> u64 {
-        let head = (BATCH_HEADER_BYTES + record::RECORD_BYTES_MIN + 2 + 8 + 20) as u64;
+        let head = self.framing_bytes_max();
         let fits = self.batch_bytes_max().saturating_sub(head);
         self.record_bytes_max.map_or(fits.min(16 << 20), u64::from)
+    }
+
+    /// Whether there is a way to seal, if records are to be sealed.
+    fn check_keys(&self) -> Result<()> {
+        let Some(id) = self.keys.current_id() else {
+            return Ok(());
+        };
+        if !Cipher::Aes256GcmSiv.is_built() {
+            let note = "this program was built without the cipher: cargo feature `seal`";
+            return Err(Error::note(ErrorKind::Unsupported, Op::Open, note));
+        }
+        match self.keys.current() {
+            Some(_) => Ok(()),
+            None => Err(Error::key_missing(Op::Open, id)),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -370,7 +366,7 @@ impl Options {
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
             return refuse("segment_bytes must be 512 to 2^31");
         }
-        let head = (BATCH_HEADER_BYTES + record::RECORD_BYTES_MIN + 2 + 8 + 20) as u64;
+        let head = self.framing_bytes_max();
         if self.record_limit() + head > self.batch_bytes_max()
             || self.record_limit() > record::VALUE_BYTES_MAX as u64
         {
@@ -380,6 +376,7 @@ impl Options {
             return refuse("queue_bytes_max and buffer_bytes must not be 0");
         }
         (self.pack.as_ref()).map_or(Ok(()), |how| how.check(Op::Open))?;
+        self.check_keys()?;
         self.compaction
             .as_ref()
             .map_or(Ok(()), CompactOptions::check)

@@ -110,7 +110,17 @@ mod imp {
         run: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<JoinHandle> {
         check_room()?;
-        std::thread::Builder::new().name(name.to_owned()).spawn(run)
+        let (begun, told) = std::sync::mpsc::sync_channel(1);
+        let run = move || {
+            begun.send(()).ok();
+            run();
+        };
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)?;
+        // Until it runs, this thread takes nothing of the room that was found for it.
+        told.recv().ok();
+        Ok(handle)
     }
 
     /// What `work` tells of the items 0 to `count`, as it comes, by so many threads at a time; `work` ends

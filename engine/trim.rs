@@ -9,7 +9,7 @@ use crate::{
     append::{Appender, Core},
     catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{manifest::SealedEntry, names},
+    format::{SegmentHeader, manifest::SealedEntry, names},
     segment::{Builder, Sealed, TailWriter, Unnamed, View, copy_below, copy_header, tail_header},
     sync::Arc,
     types::Seq,
@@ -132,18 +132,25 @@ impl<'a> Rewind<'a> {
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
         self.unnamed.add(id);
-        let header = copy_header(dir, log_id, id, view.context.base_seq);
+        let keys = &self.core.options().keys;
+        // What is not sealed may be so from now on; what is stays so, with a key or without.
+        let header = SegmentHeader {
+            sealed: view.sealed || keys.seals(),
+            base_timestamp_ms: view.context.base_timestamp_ms,
+            ..copy_header(dir, log_id, id, view.context.base_seq, keys)
+        };
         let source = (view, limit);
-        copy_below(dir, header, source, end_seq, Op::Rewind, |_| ())
+        copy_below(dir, header, source, end_seq, Op::Rewind, |_, _| ())
     }
 
     fn new_tail(&mut self, next_seq: Seq) -> Result<TailWriter> {
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
         self.unnamed.add(id);
-        let header = tail_header(dir, log_id, id, next_seq);
+        let keys = &self.core.options().keys;
+        let header = tail_header(dir, log_id, id, next_seq, keys);
         let place = Place::file(names::segment(header.id));
-        Builder::create(dir, header)
+        Builder::create(dir, header, keys)
             .and_then(Builder::into_tail)
             .map_err(|error| Error::io(Op::Rewind, error).at(place))
     }

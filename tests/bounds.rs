@@ -22,6 +22,7 @@ const CONTEXT: SegmentContext = SegmentContext {
     salt: 0x0123_4567_89ab_cdef,
     base_seq: 1000,
     base_timestamp_ms: 1_700_000_000_000,
+    log_id: LogId([0; 16]),
 };
 const OFFSET: u64 = 4242;
 

@@ -29,6 +29,7 @@ const CONTEXT: SegmentContext = SegmentContext {
     salt: 0x0123_4567_89ab_cdef,
     base_seq: 1000,
     base_timestamp_ms: 1_700_000_000_000,
+    log_id: LogId([0; 16]),
 };
 const OFFSET: u64 = 4242;
 
@@ -183,6 +184,7 @@ fn sample_header() -> SegmentHeader {
         appends_from: None,
         recycled: false,
         packed: false,
+        sealed: false,
     }
 }
 
@@ -1399,6 +1401,7 @@ fn any_header() -> impl Strategy<Value = SegmentHeader> {
                 appends_from: copied.and_then(|count| base_seq.checked_add(count)),
                 recycled: false,
                 packed: false,
+                sealed: false,
             }
         })
 }
@@ -1517,7 +1520,7 @@ proptest! {
     ) {
         let (salt, base_seq, base_timestamp_ms) = context;
         let base_seq = base_seq / 8;
-        let context = SegmentContext { salt, base_seq, base_timestamp_ms: base_timestamp_ms / 2 };
+        let context = SegmentContext { salt, base_seq, base_timestamp_ms: base_timestamp_ms / 2, log_id: cairnlog::LogId([0; 16]) };
         let first_seq = base_seq + u64::from(first);
         let (sparse, packed) = (sparse && count > 0, packed && count > 0);
         let least = if packed { 40 } else { count * if sparse { 12 } else { 8 } };
@@ -1636,6 +1639,7 @@ fn decode_everything(bytes: &[u8], salt: u64, base_seq: u64, offset: u64) {
         salt,
         base_seq,
         base_timestamp_ms: base_seq as i64,
+        log_id: LogId([0; 16]),
     };
     let _ = SegmentHeader::decode(bytes);
     let _ = Manifest::decode(bytes);

@@ -63,6 +63,7 @@ fn every_structure_has_an_example() {
         "record",
         "annex",
         "packed-batch",
+        "sealed-batch",
         "footer",
         "manifest",
         "producers",

@@ -15,7 +15,7 @@ use cairnlog::format::record::Producer;
 use cairnlog::format::{ProducersFile, names};
 use cairnlog::{AppendOptions, Log, LogId, NewRecord, Record, SegmentId};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const SCRIPT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -61,7 +61,10 @@ fn read(dir: &Path) -> Read {
 }
 
 fn read_all(dirs: &[&Path]) -> Vec<Read> {
-    let output = Command::new("python3").arg(SCRIPT).args(dirs).output();
+    let mut command = Command::new("python3");
+    // The key of the golden log that is sealed.
+    command.env("CAIRN_READ_KEYS", format!("7:{}", "07".repeat(32)));
+    let output = command.arg(SCRIPT).args(dirs).output();
     let output = output.expect("python3 is required");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && errors.is_empty(), "{errors}");
@@ -742,6 +745,16 @@ fn line(record: &Record) -> String {
     )
 }
 
+/// Whether the one package is there that the reader needs for what is under a key. The gate installs it.
+fn has_cipher() -> bool {
+    let import = "from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV";
+    let status = Command::new("python3")
+        .args(["-c", import])
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
 /// The golden logs of version 1: the reader and the engine that wrote them say the same.
 #[test]
 fn golden_logs_read_the_same() {
@@ -755,6 +768,7 @@ fn golden_logs_read_the_same() {
         let verdict = match head.split(' ').next().unwrap() {
             "refused:" => "damaged",
             "torn" => "torn",
+            _ if fixture.ends_with("sealed") && !has_cipher() => "unsupported",
             _ => "clean",
         };
         let said = format!(r#"{{"verdict":"{verdict}","#);
@@ -764,7 +778,7 @@ fn golden_logs_read_the_same() {
             fixture.display(),
             found.last
         );
-        if verdict != "damaged" {
+        if !["damaged", "unsupported"].contains(&verdict) {
             // Where cursors stand is no part of what the reader tells.
             let records = records.lines().filter(|line| !line.starts_with("cursor "));
             let expected: Vec<String> = records.map(golden_line).collect();
@@ -772,7 +786,7 @@ fn golden_logs_read_the_same() {
         }
         count += 1;
     }
-    assert!(count >= 18, "{count} golden logs");
+    assert!(count >= 19, "{count} golden logs");
 }
 
 /// A line of `expected.txt` in the words of the reader.

@@ -10,6 +10,7 @@ use std::{
 /// Rooms from the ground up. A room uses only rooms on a lower floor, or itself.
 const ROOMS: &[(&str, u32)] = &[
     ("types", 0),
+    ("seal", 0),
     ("error", 1),
     ("sync", 1),
     ("observe", 2),

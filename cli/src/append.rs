@@ -131,7 +131,7 @@ pub fn run(args: &AppendArgs) -> Outcome {
         Framing::Lines
     };
     let mut input = Input::new("append", &args.files, framing)?;
-    let options = cairnlog::Options::new()
+    let options = open::options()?
         .durability(args.durability.into())
         .segment_bytes(args.segment_bytes);
     let log = args.writer.open_or_begin(options)?;

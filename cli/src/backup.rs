@@ -39,7 +39,7 @@ pub struct BackupArgs {
 
 pub fn run(args: &BackupArgs) -> Outcome {
     let dir = &args.writer.dir;
-    let options = args.threads.of(open::existing());
+    let options = args.threads.of(open::existing()?);
     let log = args.writer.open_unless_held(options.clone())?;
     let progress = output::turning("backup");
     let how = BackupOptions::new().copy(args.copy);

@@ -62,7 +62,7 @@ pub fn run(args: &ConsumeArgs) -> Outcome {
         return look(args, &mut show);
     }
     let dir = &args.writer.dir;
-    let log = args.writer.open(open::existing())?;
+    let log = args.writer.open(open::existing()?)?;
     let known = log.cursors().in_log(dir)?;
     let mut consumer = log.consumer(&args.name).in_log(dir)?;
     if !known.iter().any(|cursor| cursor.name == args.name) {

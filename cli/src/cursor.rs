@@ -94,7 +94,7 @@ fn change(
     change: impl FnOnce(&Log) -> cairnlog::Result<()>,
     done: &str,
 ) -> Outcome {
-    let log = writer.open(open::existing())?;
+    let log = writer.open(open::existing()?)?;
     change(&log).in_log(&writer.dir)?;
     log.close().in_log(&writer.dir)?;
     stream::report(None, |out| writeln!(out, "{done}"))

@@ -1,5 +1,6 @@
 //! How the tool ends: one place for every exit code, every error line and every hint.
 
+use crate::keys;
 use cairnlog::{Defect, Error, ErrorKind, Op, format::names};
 use std::{
     fmt, io,
@@ -17,6 +18,10 @@ pub const TORN: u8 = 2;
 pub const DAMAGED: u8 = 3;
 /// A newer program wrote a part of the log.
 pub const UNSUPPORTED: u8 = 4;
+/// Records are sealed under a key that is not to be had; nothing is wrong with them.
+pub const KEY_MISSING: u8 = 5;
+/// Records were changed since they were sealed, by somebody who could make their checksum right.
+pub const TAMPERED: u8 = 6;
 /// The command line makes no sense.
 pub const USAGE: u8 = 64;
 /// Whoever read the acknowledgements went away before all input was appended.
@@ -30,6 +35,8 @@ Exit codes:
   2    verify, plan: an unfinished end, which opening would cut
   3    bytes that were durable do not verify
   4    a newer version of cairn wrote a part of the log; nothing was changed
+  5    records are sealed under a key that the key file has not got, or there was no --key-file
+  6    records were changed since they were sealed, although their checksum holds
   64   the command line makes no sense
   141  append, replay: the reader of the output went away too early
 
@@ -38,7 +45,8 @@ A reader of any other output may go away at any time: that ends the tool quietly
 /// What the help of each command says about the codes, if it has no more to say.
 pub const HELP_OF_ONE: &str = "\
 Exit codes: 0 done; 1 it could not be done; 3 bytes that were durable do not verify; 4 a newer version of
-cairn wrote a part of the log; 64 the command line makes no sense. `cairn --help` says more.";
+cairn wrote a part of the log; 5 a key is missing; 6 sealed records were changed; 64 the command line makes
+no sense. `cairn --help` says more.";
 
 /// What there is to do about a log of a newer program.
 const NEWER: &str =
@@ -113,6 +121,8 @@ impl Failure {
             Self::Engine(error, _) if error.kind() == ErrorKind::Damaged => DAMAGED,
             Self::Engine(error, _) if error.kind() == ErrorKind::Unsupported => UNSUPPORTED,
             Self::Newer => UNSUPPORTED,
+            Self::Engine(error, _) if error.kind() == ErrorKind::KeyMissing => KEY_MISSING,
+            Self::Engine(error, _) if error.kind() == ErrorKind::Tampered => TAMPERED,
             Self::Engine(..) | Self::Io(..) | Self::Said(_) => ERROR,
             Self::Usage(_) => USAGE,
             Self::PipeClosed => OK,
@@ -158,6 +168,8 @@ impl Failure {
                 format!("the oldest record kept is seq {seq}")
             }
             ErrorKind::Unsupported => NEWER.into(),
+            ErrorKind::KeyMissing => where_keys_are(error),
+            ErrorKind::Tampered => changed(&dir),
             _ => return None,
         })
     }
@@ -184,6 +196,36 @@ pub fn report(outcome: Outcome) -> ExitCode {
         crate::stream::say!("  hint: {hint}");
     }
     ExitCode::from(failure.code())
+}
+
+/// What there is to do about a key that is missing.
+fn where_keys_are(error: &Error) -> String {
+    match (keys::file(), error.defect_found()) {
+        (Some(file), Some(Defect::KeyMissing(id))) => format!(
+            "{} has no key {id}: nothing is wrong with the log, and with the line of that key above the \
+             last it reads again",
+            quoted(file)
+        ),
+        (_, Some(Defect::KeyMissing(id))) => format!(
+            "--key-file, or {}, names the file with key {id}; nothing is wrong with the log",
+            keys::VARIABLE
+        ),
+        _ => format!(
+            "--key-file, or {}, names the file of its keys; in the clear nothing is appended to it",
+            keys::VARIABLE
+        ),
+    }
+}
+
+/// What there is to do about records that are not what was sealed.
+fn changed(dir: &str) -> String {
+    let Some(file) = keys::file().map(quoted) else {
+        return format!("somebody changed them: `cairn verify {dir}` lists what does not verify");
+    };
+    format!(
+        "somebody changed them, or {file} has another key under this number: `cairn verify {dir} \
+         --key-file {file}` lists all that is so"
+    )
 }
 
 /// What makes room: dropping records does only on the log's own disk, and only if there is a log.

@@ -61,7 +61,7 @@ struct Counts {
 pub fn run(args: &ImportArgs) -> Outcome {
     let mut input = Input::new("import", &args.files, Framing::Objects)?;
     let dir = &args.writer.dir;
-    let options = cairnlog::Options::new().segment_bytes(args.segment_bytes);
+    let options = open::options()?.segment_bytes(args.segment_bytes);
     let log = args.writer.open_or_begin(options)?;
     let started = Instant::now();
     let mut counts = Counts::default();

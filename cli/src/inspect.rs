@@ -2,17 +2,18 @@
 
 use crate::{
     exit::{self, About, Failure, In, Outcome},
-    output, stream,
+    open, output, stream,
 };
 use cairnlog::{
-    Defect, Inspected, Options, SegmentId,
+    Defect, Inspected, SegmentId,
     format::{
-        BatchHeader, RecordRef, SegmentHeader,
+        BatchHeader, RecordRef, SegmentHeader, StoredHead,
         batch::BATCH_HEADER_BYTES,
         footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES},
         header::{HEADER_BYTES, Origin},
         names,
-        packed::{HEAD_BYTES, PackedHead},
+        packed::HEAD_BYTES,
+        sealed::SEALED_HEAD_BYTES,
     },
 };
 use clap::Args;
@@ -94,7 +95,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
             told = line.tell(&mut out, args.json);
         }
     };
-    let walked = Options::new().inspect(&args.dir, args.segment, |item| {
+    let walked = open::options()?.inspect(&args.dir, args.segment, |item| {
         let next = Line::new(&item);
         if let Some(mut before) = pending.take() {
             if before.bytes.is_none() {
@@ -110,7 +111,7 @@ pub fn run(args: &InspectArgs) -> Outcome {
         match &item {
             Inspected::Batch { offset, header } => batch_end = offset + header.batch_bytes(),
             Inspected::Packed { offset, head, .. } => {
-                batch_end = offset + BATCH_HEADER_BYTES as u64 + u64::from(head.raw_bytes);
+                batch_end = offset + BATCH_HEADER_BYTES as u64 + u64::from(head.facts().raw_bytes);
             }
             _ => {}
         }
@@ -136,7 +137,7 @@ impl Line {
                 offset,
                 head,
                 defect,
-            } => Self::packed(*offset, head, *defect),
+            } => Self::stored(*offset, head, *defect),
             Inspected::Record { offset, record } => Self::record(*offset, record),
             Inspected::Unverified {
                 offset,
@@ -278,7 +279,8 @@ impl Line {
         }
     }
 
-    fn packed(offset: u64, head: &PackedHead, defect: Option<Defect>) -> Self {
+    fn stored(offset: u64, stored: &StoredHead, defect: Option<Defect>) -> Self {
+        let head = stored.facts();
         let mut text = format!(
             "codec {}, {} bytes of records when unpacked, last seq {}, {} tombstones, {} with a key",
             head.codec, head.raw_bytes, head.last_seq, head.tombstone_count, head.keyed_count
@@ -292,14 +294,27 @@ impl Line {
             "min_timestamp_ms": head.min_timestamp_ms,
             "max_timestamp_ms": head.max_timestamp_ms,
         });
+        let (mut kind, mut bytes) = ("packed", HEAD_BYTES);
+        if let StoredHead::Sealed(sealed) = stored {
+            (kind, bytes) = ("sealed", SEALED_HEAD_BYTES);
+            text += &format!(
+                "; {} under key {}",
+                sealed
+                    .cipher()
+                    .map_or_else(String::new, |it| it.to_string()),
+                sealed.key_id
+            );
+            facts["cipher"] = sealed.cipher.into();
+            facts["key_id"] = sealed.key_id.0.into();
+        }
         if let Some(defect) = defect {
             text += &format!("; {defect}");
             facts["defect"] = defect.to_string().into();
         }
         Self {
             offset: offset + BATCH_HEADER_BYTES as u64,
-            bytes: Some(HEAD_BYTES as u64),
-            kind: "packed",
+            bytes: Some(bytes as u64),
+            kind,
             facts,
             text,
         }

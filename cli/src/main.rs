@@ -16,6 +16,8 @@ mod import;
 mod input;
 mod inspect;
 mod json;
+mod keygen;
+mod keys;
 mod manual;
 mod open;
 mod output;
@@ -24,6 +26,7 @@ mod pipeline;
 mod process;
 mod repair;
 mod replay;
+mod reseal;
 mod retain;
 mod show;
 mod stat;
@@ -36,7 +39,7 @@ mod verify;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::{Failure, Outcome};
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Append-only logs: append, read, consume, verify, repair and keep in shape.
 #[derive(Debug, Parser)]
@@ -48,6 +51,9 @@ struct Cli {
     /// Say errors only: no notes, no progress, no line about what was done
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// The keys of sealed logs: a file that `cairn keygen` makes; without it the one that CAIRN_KEY_FILE names
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -99,6 +105,12 @@ enum Command {
     /// Pack sealed segments: the same records in fewer bytes
     #[command(after_long_help = pack::EXAMPLES)]
     Pack(pack::PackArgs),
+    /// Make a key file for sealed logs, or add a key to it
+    #[command(after_long_help = keygen::EXAMPLES)]
+    Keygen(keygen::KeygenArgs),
+    /// Seal everything under the current key of the key file
+    #[command(after_long_help = reseal::EXAMPLES)]
+    Reseal(reseal::ResealArgs),
     /// Drop whole segments that pass a limit of size, age or seq
     #[command(after_long_help = retain::EXAMPLES)]
     Retain(retain::RetainArgs),
@@ -152,7 +164,8 @@ fn main() -> ExitCode {
         }
     };
     stream::settle(cli.color, cli.quiet);
-    exit::report(run(cli))
+    keys::settle(cli.key_file);
+    exit::report(run(cli.command))
 }
 
 /// The command line, each command with its exit codes.
@@ -166,11 +179,11 @@ fn command() -> clap::Command {
     })
 }
 
-fn run(cli: Cli) -> Outcome {
-    if !cli.quiet {
+fn run(verb: Command) -> Outcome {
+    if !stream::is_quiet() {
         stream::check_output()?;
     }
-    match cli.command {
+    match verb {
         Command::Append(args) => append::run(&args),
         Command::Cat(args) => cat::run(&args),
         Command::Get(args) => get::run(&args),
@@ -186,6 +199,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Rewind(args) => trim::rewind(&args),
         Command::Compact(args) => compact::run(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Reseal(args) => reseal::run(&args),
         Command::Retain(args) => retain::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Cursor(args) => cursor::run(&args),

@@ -1,6 +1,9 @@
 //! Opening logs: what is the same for every command, the note about recovery included.
 
-use crate::exit::{Failure, In, Outcome};
+use crate::{
+    exit::{Failure, In, Outcome},
+    keys,
+};
 use cairnlog::{CursorInfo, ErrorKind, Log, Options, ReadMode, Reader, Verdict, format::names};
 use clap::Args;
 use std::{
@@ -116,17 +119,23 @@ fn is_of_a_log(name: &str) -> bool {
     own.contains(&name) || names::parse_segment(name).is_some()
 }
 
+/// How every command opens a log: with the keys that it was given, if it was.
+pub fn options() -> Outcome<Options> {
+    keys::given_to(Options::new())
+}
+
 /// How to open a log that has to be there, to look after it.
 ///
 /// Positional reads: a failing disk gives an error instead of a signal, and memory stays flat however
 /// much is read.
-pub fn existing() -> Options {
-    Options::new().create(false).read_mode(ReadMode::Positional)
+pub fn existing() -> Outcome<Options> {
+    let options = options()?.create(false);
+    Ok(options.read_mode(ReadMode::Positional))
 }
 
 /// A reader of the log, whoever writes it: takes no lock, writes nothing.
 pub fn read_only(dir: &Path) -> Outcome<Reader> {
-    existing().open_reader(dir).in_log(dir)
+    existing()?.open_reader(dir).in_log(dir)
 }
 
 /// Why a reader shows no more, if there is more: the rest does not verify, or a newer program wrote it.
@@ -141,7 +150,7 @@ pub fn check_end(reader: &Reader, dir: &Path) -> Outcome {
 /// The cursors of the log, whoever writes it: takes no lock, writes nothing.
 pub fn cursors(dir: &Path) -> Outcome<Vec<CursorInfo>> {
     read_only(dir)?; // That there is no log is told in the same words everywhere.
-    existing().cursors(dir).in_log(dir)
+    existing()?.cursors(dir).in_log(dir)
 }
 
 /// A time span: `90` or `90s`, `15min`, `24h`, `7d`, `0.5`.

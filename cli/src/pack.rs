@@ -53,7 +53,7 @@ pub fn run(args: &PackArgs) -> Outcome {
         Codec::Zstd => Compression::Zstd,
     };
     let how = PackOptions::new(codec).rate_bytes_per_s(args.rate.0);
-    let log = args.writer.open(open::existing())?;
+    let log = args.writer.open(open::existing()?)?;
     let done = rewrite(log, dir, args.rotate, "pack", |log, progress| {
         log.pack_with(&how, progress)
     })?;

@@ -2,11 +2,11 @@
 
 use crate::{
     exit::{self, Failure, In, Outcome},
-    open::{ThreadsArgs, WaitArgs},
+    open::{self, ThreadsArgs, WaitArgs},
     output, stream,
-    verify::{finding_json, tell_finding},
+    verify::{damage_code, finding_json, tell_finding},
 };
-use cairnlog::{ErrorKind, FindingKind, Options, RepairOptions, RepairReport};
+use cairnlog::{ErrorKind, FindingKind, RepairOptions, RepairReport};
 use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -26,7 +26,8 @@ Examples:
 
 pub const SALVAGE_EXAMPLES: &str = "\
 The old log is left as it is; it may even have lost its manifest. Records keep their seqs and times.
-Ends with 3 if anything did not verify, although the new log was written.
+Ends with 3 if anything did not verify, although the new log was written. What is sealed needs its key:
+with --key-file the new log is sealed as well.
 
 Examples:
   cairn salvage orders.log rescued.log
@@ -54,7 +55,7 @@ pub fn repair(args: &RepairArgs) -> Outcome {
         .apply(args.apply)
         .accept_loss(args.accept_loss);
     let progress = output::turning("repair");
-    let options = Options::new().lock_timeout(args.wait.wait);
+    let options = open::options()?.lock_timeout(args.wait.wait);
     let report = options.repair(&args.dir, how);
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
@@ -72,7 +73,7 @@ pub fn repair(args: &RepairArgs) -> Outcome {
     match report.findings.iter().map(|finding| finding.kind).max() {
         None | Some(FindingKind::Stray | FindingKind::Derived) => Ok(()),
         Some(FindingKind::Torn) => Err(Failure::Code(exit::TORN)),
-        Some(_) => Err(Failure::Code(exit::DAMAGED)),
+        Some(_) => Err(Failure::Code(damage_code(&report.findings))),
     }
 }
 
@@ -183,7 +184,7 @@ pub struct SalvageArgs {
 
 pub fn salvage(args: &SalvageArgs) -> Outcome {
     // A directory without a log has nothing to be salvaged, and no new log to show for it.
-    if let Err(error) = Options::new().plan(&args.dir)
+    if let Err(error) = open::options()?.plan(&args.dir)
         && error.kind() == ErrorKind::NotFound
     {
         return Err(error).in_log(&args.dir);
@@ -191,7 +192,7 @@ pub fn salvage(args: &SalvageArgs) -> Outcome {
     let progress = output::turning("salvage");
     let report = args
         .threads
-        .of(Options::new())
+        .of(open::options()?)
         .salvage(&args.dir, &args.out);
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
@@ -218,6 +219,6 @@ pub fn salvage(args: &SalvageArgs) -> Outcome {
     if report.gaps.is_empty() {
         Ok(())
     } else {
-        Err(Failure::Code(exit::DAMAGED))
+        Err(Failure::Code(damage_code(&report.gaps)))
     }
 }

@@ -71,10 +71,10 @@ pub fn run(args: &RetainArgs) -> Outcome {
     let dir = &args.writer.dir;
     let report = if args.dry_run {
         open::read_only(dir)?; // That there is no log is told in the same words everywhere.
-        let plan = open::existing().plan_retain(dir, &args.limits());
+        let plan = open::existing()?.plan_retain(dir, &args.limits());
         plan.in_log(dir)?
     } else {
-        let log = args.writer.open(open::existing())?;
+        let log = args.writer.open(open::existing()?)?;
         let report = log.retain(&args.limits()).in_log(dir)?;
         log.close().in_log(dir)?;
         report

@@ -78,7 +78,7 @@ pub fn run(args: &TopArgs) -> Outcome {
         (picture.head_seq, picture.end_seq) = (reader.head_seq(), reader.end_seq());
         (picture.segment_count, picture.file_bytes) = files(&args.dir);
         picture.free_bytes = free_bytes(&args.dir);
-        picture.cursors = open::existing().cursors(&args.dir).ok();
+        picture.cursors = open::existing()?.cursors(&args.dir).ok();
         if args.json {
             stream::json(&picture.json())?;
         } else {

@@ -63,7 +63,7 @@ fn run(
         let reader = open::read_only(dir)?.including_written();
         (reader.head_seq(), reader.end_seq())
     } else {
-        let log = args.writer.open(open::existing())?;
+        let log = args.writer.open(open::existing()?)?;
         let seqs = (log.head_seq(), log.next_seq());
         drop(&log).in_log(dir)?;
         log.close().in_log(dir)?;

@@ -2,10 +2,10 @@
 
 use crate::{
     exit::{self, Failure, In, Outcome},
-    open::ThreadsArgs,
+    open::{self, ThreadsArgs},
     output, stream,
 };
-use cairnlog::{Finding, FindingKind, Health, Options, VerifyReport};
+use cairnlog::{Defect, Finding, FindingKind, Health, VerifyReport};
 use clap::Args;
 use owo_colors::OwoColorize;
 use serde_json::{Value, json};
@@ -15,7 +15,9 @@ use std::{
 };
 
 pub const VERIFY_EXAMPLES: &str = "\
-Reads every byte and writes none. While a writer is at work its last write may look unfinished.
+Reads every byte and writes none. While a writer is at work its last write may look unfinished. Records
+that are sealed verify without their key too, as bytes; with --key-file they are opened
+as well.
 
 Exit codes:
   0  everything verifies
@@ -23,6 +25,7 @@ Exit codes:
   2  the end is an unfinished write, which opening would cut
   3  damage: bytes that were durable do not verify
   4  a newer version of cairn wrote a part of it, which this one cannot judge
+  6  records were changed since they were sealed; only with their keys that can be told
 
 Examples:
   cairn verify orders.log
@@ -49,7 +52,7 @@ pub struct VerifyArgs {
 
 pub fn run(args: &VerifyArgs) -> Outcome {
     let progress = output::progress("verify", Some(0));
-    let options = args.threads.of(Options::new());
+    let options = args.threads.of(open::options()?);
     let report = options.verify_with(&args.dir, |step| {
         progress.set_length(step.total_bytes);
         progress.set_position(step.done_bytes);
@@ -64,17 +67,32 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         tell(&mut out, &report)?;
         out.flush()?;
     }
-    ending(health)
+    ending(health, &report.findings)
 }
 
 /// The code that tells a log's state.
-pub fn ending(health: Health) -> Outcome {
+fn ending(health: Health, findings: &[Finding]) -> Outcome {
     match health {
         Health::Clean => Ok(()),
         Health::Torn => Err(Failure::Code(exit::TORN)),
         Health::Unsupported => Err(Failure::Newer),
-        _ => Err(Failure::Code(exit::DAMAGED)),
+        _ => Err(Failure::Code(damage_code(findings))),
     }
+}
+
+/// The code that tells what is wrong with bytes that were durable: the worst of it. That a key is missing is
+/// the least.
+pub fn damage_code(findings: &[Finding]) -> u8 {
+    let damage = findings.iter().filter(|it| it.kind == FindingKind::Damage);
+    let rank = |finding: &Finding| match finding.defect {
+        Defect::KeyMissing(_) => (0, exit::KEY_MISSING),
+        Defect::Tampered => (2, exit::TAMPERED),
+        _ => (1, exit::DAMAGED),
+    };
+    damage
+        .map(rank)
+        .max()
+        .map_or(exit::DAMAGED, |(_, code)| code)
 }
 
 fn verify_json(report: &VerifyReport) -> Value {
@@ -157,7 +175,7 @@ fn word(health: Health) -> &'static str {
 }
 
 pub fn plan(args: &VerifyArgs) -> Outcome {
-    let plan = Options::new().plan(&args.dir).in_log(&args.dir)?;
+    let plan = open::options()?.plan(&args.dir).in_log(&args.dir)?;
     let has = |kind| plan.findings.iter().any(|finding| finding.kind == kind);
     let health = match plan.refuses {
         true if has(FindingKind::Unsupported) => Health::Unsupported,
@@ -182,5 +200,5 @@ pub fn plan(args: &VerifyArgs) -> Outcome {
         writeln!(out, "{plan}")?;
         out.flush()?;
     }
-    ending(health)
+    ending(health, &plan.findings)
 }

@@ -229,15 +229,18 @@ fn quiet_says_errors_and_shows_what_was_asked_for() {
         &["rewind", "log", "2"],
         &["compact", "log", "--rotate"],
         &["pack", "log", "--rotate"],
+        &["keygen", "keys"],
+        &["reseal", "log", "--key-file", "keys"],
         &["retain", "log", "--bytes", "1G"],
         &["backup", "log", "copy"],
         &["cursor", "set", "log", "mailer", "1"],
-        &["salvage", "log", "rescued"],
+        &["salvage", "log", "rescued", "--key-file", "keys"],
     ] {
         let run = scratch.run(&[args, &["--quiet"]].concat());
         assert_eq!((run.ok().out(), run.err()), Default::default(), "{args:?}");
     }
-    assert_eq!(scratch.run(&["cat", "log", "--quiet"]).ok().out(), "b\n");
+    let keyed = ["cat", "log", "--quiet", "--key-file", "keys"];
+    assert_eq!(scratch.run(&keyed).ok().out(), "b\n");
     let run = scratch.run(&["trim", "log", "1", "--quiet", "--json"]);
     assert_eq!(run.ok().json()["applied"], true);
     let run = scratch.run(&["cat", "nowhere", "--quiet"]);

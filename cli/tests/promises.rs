@@ -145,7 +145,7 @@ fn every_example_of_every_help_runs_as_written() {
         .filter(|name| *name != "help")
         .map(str::to_owned)
         .collect();
-    assert_eq!(names.len(), 26, "{names:?}");
+    assert_eq!(names.len(), 28, "{names:?}");
     for command in names {
         let scratch = Scratch::new();
         scratch.file("events.txt", "one\ntwo\n");

@@ -7,7 +7,7 @@ use crate::{
     format::{Manifest, Owner},
     manifest::ManifestStore,
     options::{Durability, Options},
-    segment::TailWriter,
+    segment::{Home, TailWriter},
     sync::{Arc, atomic::Ordering},
     types::{LogId, Seq},
     vfs::Dir,
@@ -240,6 +240,12 @@ impl Core {
     /// Whose the files beside the segments are.
     pub(crate) fn owner(&self) -> Owner {
         self.owner
+    }
+
+    /// Sealed segments of this log that are opened for one walk, and read by position.
+    pub(crate) fn home_apart(&self) -> std::sync::Arc<Home> {
+        let keys = self.options.keys.clone();
+        Home::new(self.dir.clone(), self.owner.log_id, false, keys)
     }
 
     pub(crate) fn options(&self) -> &Options {

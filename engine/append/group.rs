@@ -4,19 +4,25 @@
 //! Records are encoded when they are queued, because only then is their seq given. What the leader
 //! alone can know, the durable watermark, is filled into the batch headers when the group is taken.
 
-use super::{Producer, completion::Completion, record::NewRecord};
+use super::{
+    Producer,
+    completion::Completion,
+    record::NewRecord,
+    sealing::{Seal, are_plain},
+};
 use crate::{
     format::{
         BatchHeader, SegmentHeader,
         batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, seal_annex},
         header::HEADER_BYTES,
         moves::{MOVES_KIND, Move},
-        record,
+        packed, record,
     },
     options::Durability,
     segment::{Tail, Tally, batch_takes},
     sync::Arc,
     types::Seq,
+    vfs::Vfs,
 };
 use std::time::Duration;
 
@@ -40,7 +46,7 @@ pub(super) struct Group {
     pub(super) offset: u64,
     pub(super) buffer: Vec<u8>,
     /// Where each batch starts in the buffer; the last may still be open.
-    batches: Vec<(usize, BatchHeader)>,
+    pub(super) batches: Vec<(usize, BatchHeader)>,
     /// When the last of them was begun: the time of all who share it.
     batch_time_ms: i64,
     pub(super) first_seq: Seq,
@@ -49,6 +55,8 @@ pub(super) struct Group {
     pub(super) payload_bytes: u64,
     /// The moves of cursors that it holds, each with the number of its batch.
     moves: Vec<(usize, Move)>,
+    /// If its records are to be sealed: what else is known of them.
+    pub(super) seal: Option<Box<Seal>>,
     /// The durable watermark that its headers state, once it is taken.
     pub(super) states_seq: Seq,
     /// The highest level that one of its callers waits for.
@@ -90,6 +98,7 @@ impl Group {
         if begins.is_some() {
             buffer.resize(HEADER_BYTES, 0);
         }
+        let seal = tail.sealing.is_some().then(Box::default);
         Self {
             tail,
             begins,
@@ -103,6 +112,7 @@ impl Group {
             tally: Tally::default(),
             payload_bytes: 0,
             moves: Vec::new(),
+            seal,
             states_seq: 0,
             wants: Durability::Buffered,
             owes: false,
@@ -142,23 +152,36 @@ impl Group {
 
     /// What `write` makes of its bytes with so many zeros behind.
     pub(super) fn padded<T>(&mut self, zeros: usize, write: impl FnOnce(&[u8]) -> T) -> T {
-        let end = self.buffer.len();
-        self.buffer.resize(end + zeros, 0);
-        let written = write(&self.buffer);
-        self.buffer.truncate(end);
+        let buffer = self.stored_mut();
+        let end = buffer.len();
+        buffer.resize(end + zeros, 0);
+        let written = write(buffer);
+        buffer.truncate(end);
         written
     }
 
     pub(super) fn end(&self) -> u64 {
-        self.offset + self.buffer.len() as u64
+        let added = self.seal.as_ref().map_or(0, |seal| seal.added_bytes);
+        self.offset + (self.buffer.len() + added) as u64
+    }
+
+    /// What is written: once it is finished.
+    pub(super) fn stored(&self) -> &[u8] {
+        (self.seal.as_ref()).map_or(&self.buffer, |seal| &seal.buffer)
+    }
+
+    /// As [`stored`](Self::stored), for who fills in the segment's header.
+    pub(super) fn stored_mut(&mut self) -> &mut Vec<u8> {
+        (self.seal.as_mut()).map_or(&mut self.buffer, |seal| &mut seal.buffer)
     }
 
     /// Whether these records can share the last batch; else they begin one.
-    pub(super) fn batch_has_room(&self, body_bytes: usize, count: u32) -> bool {
+    pub(super) fn batch_has_room(&self, body_bytes: usize, count: u32, plain: bool) -> bool {
         self.batches.last().is_some_and(|(start, batch)| {
             batch.count > 0
                 && batch_takes(self.buffer.len() - start, body_bytes)
                 && batch.count + count <= COUNT_MAX
+                && (self.seal.as_ref()).is_none_or(|seal| seal.takes(plain))
         })
     }
 
@@ -177,8 +200,16 @@ impl Group {
     ) {
         if let Some(now_ms) = begin_at_ms {
             self.begin_batch(now_ms);
+            if let Some(seal) = &mut self.seal {
+                let fits = BatchHeader::timestamp_fits(&self.tail.context, now_ms);
+                seal.begin(self.batches.len() - 1, fits && are_plain(records));
+            }
         }
         let context = self.tail.context;
+        let salt = match self.seal {
+            Some(_) => packed::inner(&context).salt,
+            None => context.salt,
+        };
         let Some((_, batch)) = self.batches.last_mut() else {
             return;
         };
@@ -187,10 +218,14 @@ impl Group {
         let own_time = (!fits).then_some(self.batch_time_ms);
         for new in records {
             let parts = new.parts(own_time, producer);
-            record::encode(&mut self.buffer, context.salt, self.next_seq, None, &parts);
+            record::encode(&mut self.buffer, salt, self.next_seq, None, &parts);
             let time = parts.timestamp_ms.unwrap_or(batch.timestamp_ms);
-            self.tally
-                .add(parts.key.is_some(), parts.value.is_none(), time);
+            let mut one = Tally::default();
+            one.add(parts.key.is_some(), parts.value.is_none(), time);
+            self.tally.merge(&one);
+            if let Some(seal) = &mut self.seal {
+                seal.add(&one, producer, batch.count);
+            }
             self.payload_bytes += new.payload_bytes();
             batch.count += 1;
             self.next_seq += 1;
@@ -223,7 +258,8 @@ impl Group {
 
     /// The moves in it, each with its batch, once that is finished.
     pub(super) fn moves(&self) -> impl Iterator<Item = (&Move, &BatchHeader)> {
-        let batch = |number: usize| self.batches.get(number).map(|(_, batch)| batch);
+        let batches = self.stored_batches();
+        let batch = move |number: usize| batches.get(number).map(|(_, batch)| batch);
         let moves = self.moves.iter();
         moves.filter_map(move |(number, entry)| Some((entry, batch(*number)?)))
     }
@@ -255,8 +291,11 @@ impl Group {
     }
 
     /// Fills in the headers, each stating `durable_seq`.
-    pub(super) fn finish(&mut self, durable_seq: Seq) {
+    pub(super) fn finish(&mut self, durable_seq: Seq, vfs: &dyn Vfs) {
         self.states_seq = durable_seq;
+        if self.seal.is_some() {
+            return self.seal(durable_seq, vfs);
+        }
         let mut end = self.buffer.len();
         for (start, header) in self.batches.iter_mut().rev() {
             let body_bytes = end - *start - BATCH_HEADER_BYTES;
@@ -277,9 +316,13 @@ impl Group {
         }
     }
 
+    fn stored_batches(&self) -> &[(usize, BatchHeader)] {
+        (self.seal.as_ref()).map_or(&self.batches, |seal| &seal.stored)
+    }
+
     /// Its batches, and where they are in the file.
     pub(super) fn batches(&self) -> impl ExactSizeIterator<Item = (u64, &BatchHeader)> + Clone {
-        let batches = self.batches.iter();
+        let batches = self.stored_batches().iter();
         batches.map(|(start, batch)| (self.offset + *start as u64, batch))
     }
 
@@ -290,6 +333,6 @@ impl Group {
         } else {
             0
         };
-        self.buffer.get(start..).unwrap_or_default()
+        self.stored().get(start..).unwrap_or_default()
     }
 }

@@ -168,7 +168,7 @@ impl Core {
 
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
         let durable_seq = self.durable_seq();
-        group.finish(durable_seq);
+        group.finish(durable_seq, &**self.dir.vfs());
         match group.begins.take() {
             Some(header) => self.begin_segment(writer, group, header, durable_seq)?,
             None => self.write(&writer.tail, group)?,
@@ -183,7 +183,7 @@ impl Core {
                 .advance(frames, group.batches(), group.next_seq, &group.tally);
         }
         Counters::add(&self.counters.group_count, 1);
-        Counters::add(&self.counters.written_bytes, group.buffer.len() as u64);
+        Counters::add(&self.counters.written_bytes, group.stored().len() as u64);
         Counters::add(
             &self.counters.appended_records,
             group.tally.record_count.into(),
@@ -208,7 +208,7 @@ impl Core {
         );
         header.durable_seq = durable_seq;
         let bytes = header.encode();
-        if let Some(slot) = group.buffer.get_mut(..bytes.len()) {
+        if let Some(slot) = group.stored_mut().get_mut(..bytes.len()) {
             slot.copy_from_slice(&bytes);
         }
         let summary = Summary::new(header.base_seq, &bytes);

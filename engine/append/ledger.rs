@@ -132,11 +132,16 @@ impl Ledger {
 
     /// Takes the next record of a walk over the log. Records of one append follow each other.
     pub(crate) fn add_record(&mut self, record: &RecordRef<'_>) {
-        if record.seq < self.next_seq {
+        self.add_next(record.seq, record.producer);
+    }
+
+    /// The same of a record of which only this is known.
+    pub(crate) fn add_next(&mut self, seq: Seq, producer: Option<Producer>) {
+        if seq < self.next_seq {
             return;
         }
-        self.next_seq = record.seq.saturating_add(1);
-        let Some(producer) = record.producer else {
+        self.next_seq = seq.saturating_add(1);
+        let Some(producer) = producer else {
             return;
         };
         let is_cursor = producer.epoch == EPOCH_CURSOR;
@@ -144,12 +149,12 @@ impl Ledger {
             true => self.cursors.get_mut(&producer.id),
             false => self.producers.get_mut(producer.id),
         };
-        if known.is_some_and(|known| known.goes_on(producer, record.seq)) {
+        if known.is_some_and(|known| known.goes_on(producer, seq)) {
             return;
         }
         // The queue lets no other in; a log that something else wrote may hold them.
         if is_cursor || matches!(self.find(producer, 1), Ok(None)) {
-            self.add(producer, record.seq..self.next_seq, Seq::MAX);
+            self.add(producer, seq..self.next_seq, Seq::MAX);
         }
     }
 

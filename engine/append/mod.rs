@@ -44,6 +44,7 @@ mod queue;
 mod record;
 mod repeat;
 mod room;
+mod sealing;
 #[cfg(feature = "async")]
 mod sink;
 mod state;
@@ -70,7 +71,7 @@ pub(crate) use worker::{UPKEEP_INTERVAL, Upkeep};
 use crate::{
     catalog::{CatalogCell, Queued, Watermark},
     error::{Error, ErrorKind, Op, Result},
-    format::{Owner, Producer, manifest::SpareEntry},
+    format::{Owner, Producer, SEALED_FEATURE, manifest::SpareEntry},
     manifest::ManifestStore,
     observe::Counters,
     options::Options,
@@ -166,6 +167,8 @@ pub(crate) struct Core {
     /// The directory is ours until this is let go.
     lock_of_dir: Mutex<Option<Box<dyn VfsLock>>>,
     cursors: CursorStore,
+    /// Whether there is something sealed in the log: then nothing is appended in the clear.
+    sealed: bool,
 }
 
 /// The one who appends.
@@ -189,6 +192,8 @@ impl Appender {
             !parts.finished.is_empty(),
         );
         let background = parts.options.background;
+        let announced = parts.manifest.snapshot().write_features & SEALED_FEATURE != 0;
+        let sealed = announced || parts.writer.tail.sealed;
         let core = Arc::new(Core {
             say_is_due: state.after.is_due.clone(),
             state: Mutex::new(state),
@@ -214,8 +219,10 @@ impl Appender {
             published: Mutex::new(Published::default()),
             lock_of_dir: Mutex::new(Some(lock)),
             cursors: parts.cursors,
+            sealed,
         });
-        if core.options.recycle {
+        // A file that comes back keeps what was in it: of a sealed log, perhaps from before it was sealed.
+        if core.options.recycle && !core.options.keys.seals() {
             core.catalog.load().returned().want();
         }
         core.publish();

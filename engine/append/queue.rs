@@ -3,7 +3,12 @@
 //! INVARIANT: what is checked and what is queued is one turn of the queue's lock: nobody comes in between.
 
 use super::{
-    AppendOptions, Core, NewRecord, completion::Completion, group::Group, held::Held, state::State,
+    AppendOptions, Core, NewRecord,
+    completion::Completion,
+    group::Group,
+    held::Held,
+    sealing::{are_plain, sealing_bytes_max},
+    state::State,
 };
 use crate::{
     catalog::Level,
@@ -13,6 +18,7 @@ use crate::{
         batch::{BATCH_HEADER_BYTES, COUNT_MAX},
     },
     options::Durability,
+    segment::Tail,
     sync::Arc,
     types::Seq,
 };
@@ -111,13 +117,18 @@ impl Core {
                 // With a worker, a group waits no longer than the buffer interval.
                 self.options.background || group.batch_age_ms(self.dir.vfs().unix_time_ms()) < 100
             };
-            let new_batch = !state
-                .queue
-                .open_group()
-                .is_some_and(|group| group.batch_has_room(body_bytes, count) && fresh(group));
-            let needed = body_bytes + if new_batch { BATCH_HEADER_BYTES } else { 0 };
-            if state.queue.has_room(needed, self.options.segment_bytes) {
+            let new_batch = !state.queue.open_group().is_some_and(|group| {
+                group.batch_has_room(body_bytes, count, are_plain(records)) && fresh(group)
+            });
+            let needed = body_bytes + self.framing_bytes(how, new_batch);
+            let may_go_there = self.may_hold(&state.queue.plan().0);
+            if may_go_there && state.queue.has_room(needed, self.options.segment_bytes) {
                 break new_batch;
+            }
+            if let (false, Some(id)) = (may_go_there, self.options.keys.current_id())
+                && self.options.keys.current().is_none()
+            {
+                return Err(Error::key_missing(Op::Append, id));
             }
             if !self.plan_rotation(&mut state) {
                 return Ok(Attempt::Wait(state, For::Segment));
@@ -161,7 +172,8 @@ impl Core {
             // Eight bytes more than most need: a clock far off gives each record its own time.
             body_bytes += record.parts(Some(0), how.producer).frame_bytes();
         }
-        let batch_bytes = (body_bytes + BATCH_HEADER_BYTES) as u64;
+        self.check_keys()?;
+        let batch_bytes = (body_bytes + self.framing_bytes(how, true)) as u64;
         if batch_bytes > self.options.batch_bytes_max() {
             return Err(Error::too_large(
                 "a batch",
@@ -178,6 +190,29 @@ impl Core {
             return Err(Error::note(ErrorKind::InvalidInput, Op::Append, note));
         }
         Ok(body_bytes)
+    }
+
+    /// What a batch takes beside its records, if they begin it, or more of it if they share one.
+    fn framing_bytes(&self, how: &AppendOptions, begins: bool) -> usize {
+        let sealing_bytes = match self.options.keys.seals() {
+            true => sealing_bytes_max(begins, how.producer.is_some()),
+            false => 0,
+        };
+        sealing_bytes + if begins { BATCH_HEADER_BYTES } else { 0 }
+    }
+
+    /// Whether records may go into this segment: into one that is not sealed only if they are not to be.
+    fn may_hold(&self, tail: &Tail) -> bool {
+        tail.sealing.is_some() || !self.options.keys.seals()
+    }
+
+    /// Nothing is appended in the clear to a log that is sealed.
+    fn check_keys(&self) -> Result<()> {
+        if self.sealed && !self.options.keys.seals() {
+            let note = "the log is sealed, and it was opened without keys: see `Options::keys`";
+            return Err(Error::note(ErrorKind::KeyMissing, Op::Append, note));
+        }
+        Ok(())
     }
 
     /// After a buffered record was queued: has the buffer written when it is full.

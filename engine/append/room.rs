@@ -93,8 +93,10 @@ impl Core {
             appends_from: None,
             recycled: spare.space.is_recycled(),
             packed: false,
+            sealed: self.options.keys.seals(),
         };
-        let tail = Tail::new(spare.id, header.context(), spare.space);
+        let before = state.queue.plan().0.sealing.clone();
+        let tail = Tail::new(&header, spare.space, &self.options.keys).or_sealing(before);
         let ledger = self.freeze(state, next_seq, next_seq, spare.id);
         (state.queue).begin_segment(Arc::new(tail), header, ledger);
         true
@@ -119,7 +121,9 @@ impl Core {
         let mut state = self.wait_for_end(self.lock());
         state.life.check_going(Op::Rotate)?;
         let tail_id = state.queue.plan().0.id;
-        if state.queue.plan().1 == HEADER_BYTES as u64 {
+        let (tail, end) = state.queue.plan();
+        let key_id = tail.sealing.as_ref().map(|(id, _)| *id);
+        if *end == HEADER_BYTES as u64 && key_id == self.options.keys.current_id() {
             return Ok(()); // Nothing was put into it yet.
         }
         while state.queue.plan().0.id == tail_id {

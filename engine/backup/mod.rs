@@ -19,7 +19,7 @@ mod place;
 use crate::{
     append::{Core, Ledger},
     error::{Error, Op, Place, Result},
-    format::{Manifest, Owner, manifest::SealedEntry, names},
+    format::{Manifest, Owner, SegmentHeader, manifest::SealedEntry, names},
     manifest::ManifestStore,
     options::Options,
     read::Follower,
@@ -258,13 +258,18 @@ impl Backup<'_> {
         let linked_count = self.sealed.values().filter(|(_, shared)| *shared).count();
         let tails = catalog.tails.iter();
         for tail in tails.filter(|tail| tail.context.base_seq < durable_seq) {
-            let header = copy_header(self.to, self.log_id(), self.id(), tail.context.base_seq);
+            let (log_id, base_seq) = (self.log_id(), tail.context.base_seq);
+            let (id, keys) = (self.id(), &self.origin.options.keys);
+            let header = SegmentHeader {
+                sealed: tail.sealed,
+                base_timestamp_ms: tail.context.base_timestamp_ms,
+                ..copy_header(self.to, log_id, id, base_seq, keys)
+            };
             let (view, limit) = (tail.view(), tail.written_end());
             let source = (&view, limit);
             // The ledger in memory knows more than is in the copy, and has forgotten what is.
-            let entry = copy_below(self.to, header, source, durable_seq, Op::Backup, |record| {
-                ledger.add_record(record);
-            })?;
+            let add = |seq, producer| ledger.add_next(seq, producer);
+            let entry = copy_below(self.to, header, source, durable_seq, Op::Backup, add)?;
             entries.extend(entry);
         }
         let report = BackupReport {
@@ -291,9 +296,11 @@ impl Backup<'_> {
     }
 
     fn tail(&mut self) -> Result<TailWriter> {
-        let header = tail_header(self.to, self.log_id(), self.id(), self.next_seq);
+        let (log_id, id) = (self.log_id(), self.id());
+        let keys = &self.origin.options.keys;
+        let header = tail_header(self.to, log_id, id, self.next_seq, keys);
         let name = names::segment(header.id);
-        Builder::create(self.to, header)
+        Builder::create(self.to, header, keys)
             .and_then(Builder::into_tail)
             .map_err(at_path(self.to, &name))
     }

@@ -23,6 +23,7 @@ pub(crate) use watermark::{Level, Wait, Watermark};
 use crate::{
     error::{Error, Result},
     format::{Manifest, manifest::SealedEntry},
+    options::Options,
     segment::{Home, Returned, Sealed, Tail},
     sync::{Arc, RwLock},
     types::Seq,
@@ -55,8 +56,14 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     /// The segments that a manifest names, with the unsealed ones as they were found.
-    pub(crate) fn of(manifest: &Manifest, dir: &Dir, tails: Vec<Arc<Tail>>, mapped: bool) -> Self {
-        let home = Home::new(dir.clone(), manifest.log_id, mapped);
+    pub(crate) fn of(
+        manifest: &Manifest,
+        dir: &Dir,
+        tails: Vec<Arc<Tail>>,
+        options: &Options,
+    ) -> Self {
+        let (mapped, keys) = (options.mapped(), options.keys.clone());
+        let home = Home::new(dir.clone(), manifest.log_id, mapped, keys);
         Self::at(home, manifest, tails)
     }
 

@@ -14,7 +14,7 @@ use crate::{
     error::{Defect, Error, Op, Place},
     format::{RecordRef, header::HEADER_BYTES, record::RECORD_BYTES_MIN},
     options::CompactOptions,
-    segment::{Frames, Home, Sealed, Window},
+    segment::{Frames, Sealed, Window},
     sync::{Arc, in_any_order},
     types::Seq,
 };
@@ -120,7 +120,7 @@ fn go_through(
     let entry = segment.entry;
     let fault =
         |fault: crate::segment::Fault| Halt::Failed(fault.into_error(Op::Compact, entry.id));
-    let apart = Sealed::new(entry, Home::new(core.dir().clone(), core.log_id(), false));
+    let apart = Sealed::new(entry, core.home_apart());
     let loaded = apart.open().map_err(fault)?;
     // At a rate there is nothing to gain from a mapping, and a failing disk gives an error.
     let window = if mapped && core.options().mapped() {

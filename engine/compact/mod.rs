@@ -18,6 +18,7 @@ mod live;
 mod pace;
 mod pack;
 mod policy;
+mod reseal;
 mod rewrite;
 
 pub use pace::CompactProgress;
@@ -25,6 +26,7 @@ pub use pace::CompactProgress;
 pub(crate) use pace::Between;
 pub(crate) use pack::{pack, pack_if_due};
 pub(crate) use policy::dirty_bytes;
+pub(crate) use reseal::reseal;
 
 use crate::{
     append::Core,
@@ -262,8 +264,10 @@ impl Rewriting<'_> {
             }
             let evidence = scope.get(run.start..).unwrap_or_default();
             let inputs = scope.get(run.clone()).unwrap_or_default();
+            let pack = self.core.options().pack.as_ref().map(|how| how.codec);
             let form = Rewrite {
-                pack: self.core.options().pack.as_ref().map(|how| how.codec),
+                pack,
+                packed: pack.is_some(),
                 compacted: true,
             };
             if form.pack.is_some() {

@@ -86,6 +86,7 @@ impl Rewriting<'_> {
         let all_alive = Dead::new(inputs);
         let form = Rewrite {
             pack: Some(how.codec),
+            packed: true,
             compacted: segment.entry.compacted,
         };
         let outputs = Outputs::write(self.core, inputs, &all_alive, 0, form, pace)?;

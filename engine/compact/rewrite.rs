@@ -32,6 +32,8 @@ const OVERHEAD_BYTES: u64 = 2 + 8 + 20 + 4 + BATCH_HEADER_BYTES as u64;
 pub(super) struct Rewrite {
     /// What their records are packed with.
     pub(super) pack: Option<Compression>,
+    /// Whether there is nothing left to pack in them.
+    pub(super) packed: bool,
     /// Whether nothing dead is left in them.
     pub(super) compacted: bool,
 }
@@ -146,9 +148,10 @@ impl<'a> Outputs<'a> {
             // Times are stated as distances from it.
             base_timestamp_ms: first.timestamp_ms,
             packed: self.how.pack.is_some(),
-            ..copy_header(dir, log_id, id, first.seq)
+            ..copy_header(dir, log_id, id, first.seq, &self.core.options().keys)
         };
-        let builder = Builder::create(dir, header).map_err(|error| failed(id, error))?;
+        let keys = &self.core.options().keys;
+        let builder = Builder::create(dir, header, keys).map_err(|error| failed(id, error))?;
         let builder = builder.filled().packing(self.how.pack);
         Ok(match &self.behind {
             Some(behind) => (id, builder.behind(behind)),
@@ -165,7 +168,7 @@ impl<'a> Outputs<'a> {
             let entry = sealed.map_err(|error| failed(id, error))?;
             self.sealed.push(SealedEntry {
                 compacted: self.how.compacted,
-                packed: self.how.pack.is_some(),
+                packed: self.how.packed,
                 ..entry
             });
         }

@@ -3,6 +3,7 @@
 //! A decoder returns a `Defect`; the segment that asked adds where; the journey adds what it was
 //! doing. Whether a defect is a torn tail or damage is decided by recovery, never here.
 
+use crate::seal::KeyId;
 use std::fmt;
 
 /// One way in which stored bytes fail to be what they should be.
@@ -27,6 +28,13 @@ pub enum Defect {
     /// Records are packed with a codec that this program was built without: the cargo feature of this
     /// name.
     CodecNotBuilt(&'static str),
+    /// Records are sealed with a cipher that this program was built without: the cargo feature of this name.
+    CipherNotBuilt(&'static str),
+    /// Records are sealed under a key that is not to be had: its id. They are as they were.
+    KeyMissing(KeyId),
+    /// Sealed records, or what stands beside them in the clear, are not what was sealed, and yet the checksum
+    /// holds: somebody changed them who could sum, or they are under another key of the same id.
+    Tampered,
     /// The stored checksum is not the one that the bytes give.
     BadChecksum {
         /// The checksum found on disk.
@@ -88,7 +96,15 @@ impl Defect {
                 | Self::UnknownExtension
                 | Self::UnknownCodec(_)
                 | Self::CodecNotBuilt(_)
+                | Self::CipherNotBuilt(_)
         )
+    }
+
+    /// Whether nothing is wrong with what is stored, and its records cannot be had here all the same: this
+    /// program cannot, or has no key.
+    #[must_use]
+    pub fn is_out_of_reach(self) -> bool {
+        self.is_unsupported() || matches!(self, Self::KeyMissing(_))
     }
 }
 
@@ -105,6 +121,12 @@ impl fmt::Display for Defect {
                 f,
                 "packed with {name}, which this program was built without (cargo feature `{name}`)"
             ),
+            Self::CipherNotBuilt(name) => write!(
+                f,
+                "sealed, and this program was built without (cargo feature `{name}`)"
+            ),
+            Self::KeyMissing(id) => write!(f, "sealed under key {id}, which is not to be had"),
+            Self::Tampered => write!(f, "changed since it was sealed, though its checksum holds"),
             Self::BadChecksum { stored, computed } => {
                 write!(f, "checksum is {computed:#010x}, stored is {stored:#010x}")
             }

@@ -18,6 +18,10 @@ pub enum ErrorKind {
     Damaged,
     /// Written by a newer version of this library.
     Unsupported,
+    /// The records are sealed under a key that is not to be had. The others are read, and nothing is lost.
+    KeyMissing,
+    /// Sealed records were changed by somebody who could make their checksum right. They are not shown.
+    Tampered,
     /// The record was trimmed away. [`Error::resume_seq`](super::Error::resume_seq) is the oldest that is left.
     Trimmed,
     /// Over a limit. Nothing was queued.
@@ -64,6 +68,7 @@ pub enum Op {
     Rewind,
     Compact,
     Pack,
+    Reseal,
     Commit,
     Close,
     Verify,
@@ -88,6 +93,7 @@ impl fmt::Display for Op {
             Self::Rewind => "rewind",
             Self::Compact => "compact",
             Self::Pack => "pack",
+            Self::Reseal => "reseal",
             Self::Commit => "commit",
             Self::Close => "close",
             Self::Verify => "verify",

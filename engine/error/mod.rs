@@ -13,6 +13,7 @@ pub(crate) use earlier::EarlierSync;
 pub use kind::{ErrorKind, Op};
 pub use place::Place;
 
+use crate::seal::KeyId;
 use crate::types::Seq;
 use std::{fmt, io, sync::Arc};
 
@@ -86,12 +87,23 @@ impl Error {
 
     /// Stored bytes that are not what they should be.
     pub(crate) fn defect(op: Op, place: Place, defect: Defect) -> Self {
-        let kind = if defect.is_unsupported() {
-            ErrorKind::Unsupported
-        } else {
-            ErrorKind::Damaged
+        let kind = match defect {
+            Defect::KeyMissing(_) => ErrorKind::KeyMissing,
+            Defect::Tampered => ErrorKind::Tampered,
+            _ if defect.is_unsupported() => ErrorKind::Unsupported,
+            _ => ErrorKind::Damaged,
         };
         Self::new(kind, op, Cause::Defect(defect)).at(place)
+    }
+
+    /// Something that was handed in and cannot be used; the reason is in the error.
+    pub(crate) fn refused(op: Op, error: io::Error) -> Self {
+        Self::new(ErrorKind::InvalidInput, op, Cause::Io(error))
+    }
+
+    /// A key that is needed and not to be had.
+    pub(crate) fn key_missing(op: Op, id: KeyId) -> Self {
+        Self::defect(op, Place::default(), Defect::KeyMissing(id))
     }
 
     pub(crate) fn locked(holder: Option<u32>) -> Self {

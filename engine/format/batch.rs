@@ -322,6 +322,7 @@ mod tests {
             salt: 0x0123_4567_89ab_cdef,
             base_seq: 40,
             base_timestamp_ms: 0,
+            log_id: crate::types::LogId([0; 16]),
         };
         let value: Vec<u8> = (0..20_000_u32).map(|n| (n * 31 % 251) as u8).collect();
         for (sparse, sizes) in [

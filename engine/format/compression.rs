@@ -41,7 +41,7 @@ impl Compression {
         }
     }
 
-    pub(super) fn of(id: u8) -> Option<Self> {
+    pub(crate) fn of(id: u8) -> Option<Self> {
         [Self::Lz4, Self::Zstd].into_iter().find(|it| it.id() == id)
     }
 

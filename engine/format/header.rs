@@ -1,8 +1,8 @@
 //! The 128 bytes at the start of a segment file. Layout: `format.md`, "Segment header".
 
 use super::{
-    PACKED_FEATURE, SEGMENT_FEATURES, SegmentContext, at, check_crc, check_numbers, check_preamble,
-    check_version, checksum,
+    PACKED_FEATURE, SEALED_FEATURE, SEGMENT_FEATURES, SegmentContext, at, check_crc, check_numbers,
+    check_preamble, check_version, checksum,
 };
 use super::{VERSION, fixed, i64_at, u16_at, u32_at, u64_at};
 use crate::{
@@ -66,6 +66,8 @@ pub struct SegmentHeader {
     pub recycled: bool,
     /// Whether batches of it may be packed.
     pub packed: bool,
+    /// Whether batches of it may be sealed.
+    pub sealed: bool,
 }
 
 impl SegmentHeader {
@@ -76,6 +78,7 @@ impl SegmentHeader {
             salt: self.salt,
             base_seq: self.base_seq,
             base_timestamp_ms: self.base_timestamp_ms,
+            log_id: self.log_id,
         }
     }
 
@@ -99,7 +102,8 @@ impl SegmentHeader {
         out.extend_from_slice(&VERSION.to_le_bytes());
         let flags = if self.recycled { RECYCLED } else { 0 };
         out.extend_from_slice(&flags.to_le_bytes());
-        let required = if self.packed { PACKED_FEATURE } else { 0 };
+        let required = (if self.packed { PACKED_FEATURE } else { 0 })
+            | (if self.sealed { SEALED_FEATURE } else { 0 });
         out.extend_from_slice(&required.to_le_bytes());
         out.extend_from_slice(&0u32.to_le_bytes()); // optional features
         out.extend_from_slice(&origin.to_le_bytes());
@@ -174,6 +178,7 @@ impl SegmentHeader {
             appends_from: copied.map(|count| base_seq.saturating_add(count.into())),
             recycled: u16_at(bytes, 10) & RECYCLED != 0,
             packed: features & PACKED_FEATURE != 0,
+            sealed: features & SEALED_FEATURE != 0,
         };
         let numbers = [header.id.0, header.base_seq, header.durable_seq];
         check_numbers(&numbers, "segment header: a number is too large")?;

@@ -21,6 +21,8 @@ pub mod packed;
 pub mod piece;
 pub mod producers;
 pub mod record;
+pub mod sealed;
+pub mod stored;
 pub mod watermark;
 
 pub use batch::BatchHeader;
@@ -32,6 +34,7 @@ pub use manifest::Manifest;
 pub use piece::Piece;
 pub use producers::ProducersFile;
 pub use record::{Producer, RecordRef};
+pub use stored::StoredHead;
 pub use watermark::WatermarkFile;
 
 use crate::{error::Defect, types::LogId};
@@ -52,6 +55,8 @@ pub struct SegmentContext {
     pub base_seq: u64,
     /// The time that the batches' timestamps count from, in milliseconds since 1970.
     pub base_timestamp_ms: i64,
+    /// The log that they belong to: what is sealed is bound to it.
+    pub log_id: LogId,
 }
 
 /// The bytes of a fixed-size structure, or how many are missing.
@@ -133,13 +138,15 @@ pub const MOVES_FEATURE: u32 = 1 << 1;
 /// writer has to know it.
 pub const RECYCLED: u32 = 1;
 /// Features, a bit each, that only a writer has to know and that this one does.
-pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE | PACKED_FEATURE;
+pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE | PACKED_FEATURE | SEALED_FEATURE;
 
 /// The feature of a log with packed batches, as the manifest states it. The segments that have them state
 /// it too, and there a reader has to know it.
 pub const PACKED_FEATURE: u32 = 1 << 2;
+/// The same of a log with sealed batches.
+pub const SEALED_FEATURE: u32 = 1 << 3;
 /// Features, a bit each, of a segment that a reader has to know and that this one does.
-pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE;
+pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE | SEALED_FEATURE;
 
 /// Up to where zeros follow frames that end here, in a file that was a segment before: to the end of a
 /// block, and room for a batch header at least.

@@ -6,6 +6,7 @@
 
 use super::{
     BatchHeader, Compression, NUMBER_MAX, SegmentContext, batch::record_bytes_min, check_crc,
+    stored,
 };
 use super::{checksum, checksum::Kind, fixed, i64_at, record, u32_at};
 use crate::{error::Defect, types::Seq};
@@ -58,20 +59,22 @@ pub fn encode(
     facts: &PackedHead,
     (context, offset): (&SegmentContext, u64),
 ) -> Option<Vec<u8>> {
-    let raw_bytes = u32::try_from(raw.len()).ok()?;
-    if u64::from(raw_bytes) > raw_bytes_max(batch.count) {
-        return None;
-    }
-    let packed = codec.pack(&columns(raw, batch)?)?;
-    if HEAD_BYTES + packed.len() > raw.len() - raw.len() / 8 {
-        return None;
-    }
+    let packed = pack(raw, codec, batch)?;
     let head = PackedHead {
         codec: codec.id(),
-        raw_bytes,
+        raw_bytes: u32::try_from(raw.len()).ok()?,
         ..*facts
     };
     Some(head.encode(&packed, batch, context, offset))
+}
+
+/// These records packed, if they get smaller by an eighth, the head counted in.
+pub(super) fn pack(raw: &[u8], codec: Compression, batch: &BatchHeader) -> Option<Vec<u8>> {
+    if raw.len() as u64 > raw_bytes_max(batch.count) {
+        return None;
+    }
+    let packed = codec.pack(&columns(raw, batch)?)?;
+    (HEAD_BYTES + packed.len() <= raw.len() - raw.len() / 8).then_some(packed)
 }
 
 impl PackedHead {
@@ -98,11 +101,7 @@ impl PackedHead {
         out.extend_from_slice(&self.min_timestamp_ms.to_le_bytes());
         out.extend_from_slice(&self.max_timestamp_ms.to_le_bytes());
         out.extend_from_slice(packed);
-        let seed = checksum::seed(Kind::Packed, context.salt, offset);
-        let sum = checksum::crc32c(seed, out.get(4..).unwrap_or_default());
-        if let Some(slot) = out.first_chunk_mut() {
-            *slot = sum.to_le_bytes();
-        }
+        stored::sum(&mut out, context, offset);
         out
     }
 
@@ -133,42 +132,23 @@ impl PackedHead {
             min_timestamp_ms: i64_at(head, 24),
             max_timestamp_ms: i64_at(head, 32),
         };
-        let least = u64::from(batch.count) * record_bytes_min(batch.sparse);
-        let last_least = batch.count.saturating_sub(1);
-        let in_bounds = (least..=raw_bytes_max(batch.count)).contains(&packed.raw_bytes.into())
-            && (last_delta == last_least || batch.sparse && last_delta > last_least)
-            && packed.last_seq < NUMBER_MAX
-            && packed.tombstone_count <= packed.keyed_count
-            && packed.keyed_count <= batch.count
-            && packed.min_timestamp_ms <= packed.max_timestamp_ms;
-        match in_bounds {
+        match packed.can_be(batch, raw_bytes_max(batch.count)) {
             true => Ok(packed),
             false => Err(Defect::Malformed("head of a packed batch")),
         }
     }
 
-    /// The body that this was before one byte of it changed, if that is what happened, and its head.
-    #[must_use]
-    pub fn mend(
-        body: &[u8],
-        batch: &BatchHeader,
-        context: &SegmentContext,
-        offset: u64,
-    ) -> Option<(Self, Vec<u8>)> {
-        let (stored, covered) = body.split_first_chunk()?;
-        let stored = u32::from_le_bytes(*stored);
-        let seed = checksum::seed(Kind::Packed, context.salt, offset);
-        let computed = checksum::crc32c(seed, covered);
-        let turned = (stored ^ computed).to_le_bytes();
-        let mut mended = body.to_vec();
-        if turned.iter().filter(|bits| **bits != 0).count() == 1 {
-            *mended.first_chunk_mut()? = computed.to_le_bytes(); // It is in the checksum itself.
-        } else {
-            let (place, bits) = checksum::wrong_byte(covered, stored, computed)?;
-            *mended.get_mut(4 + place)? ^= bits;
-        }
-        let head = Self::decode(&mended, batch, context, offset).ok()?;
-        Some((head, mended))
+    /// Whether a batch with this header can hold what it says, of no more bytes than that.
+    pub(super) fn can_be(&self, batch: &BatchHeader, raw_bytes_max: u64) -> bool {
+        let least = u64::from(batch.count) * record_bytes_min(batch.sparse);
+        let last_delta = self.last_seq.saturating_sub(batch.first_seq);
+        let last_least = batch.count.saturating_sub(1).into();
+        (least..=raw_bytes_max).contains(&self.raw_bytes.into())
+            && (last_delta == last_least || batch.sparse && last_delta > last_least)
+            && self.last_seq < NUMBER_MAX
+            && self.tombstone_count <= self.keyed_count
+            && self.keyed_count <= batch.count
+            && self.min_timestamp_ms <= self.max_timestamp_ms
     }
 
     /// Whether the records can be had here: what is missing otherwise, and whether so many bytes can come
@@ -177,15 +157,11 @@ impl PackedHead {
     /// # Errors
     /// A codec that is not known, or not built; or more bytes than these can come to.
     pub fn check(&self, body: &[u8]) -> Result<(), Defect> {
-        let codec = Compression::of(self.codec).ok_or(Defect::UnknownCodec(self.codec))?;
-        if !codec.is_built() {
-            return Err(Defect::CodecNotBuilt(codec.name()));
-        }
-        let packed_bytes = body.len().saturating_sub(HEAD_BYTES) as u64;
-        match u64::from(self.raw_bytes) <= codec.raw_bytes_max(packed_bytes) {
-            true => Ok(()),
-            false => Err(Defect::Malformed("length of packed records")),
-        }
+        check(
+            self.codec,
+            self.raw_bytes,
+            body.len().saturating_sub(HEAD_BYTES),
+        )
     }
 
     /// Unpacks the records into `out`, which has room for exactly `raw_bytes`. They verify one by one,
@@ -196,12 +172,34 @@ impl PackedHead {
     pub fn unpack(&self, body: &[u8], batch: &BatchHeader, out: &mut [u8]) -> Result<(), Defect> {
         self.check(body)?;
         let packed = body.get(HEAD_BYTES..).unwrap_or_default();
-        let mut columns = vec![0; out.len()];
-        Compression::of(self.codec)
-            .filter(|codec| codec.unpack(packed, &mut columns))
-            .and_then(|_| frames(&columns, batch, out))
-            .ok_or(Defect::Malformed("packed records"))
+        unpack(self.codec, packed, batch, out)
     }
+}
+
+/// Whether what this codec packed can be had here, and whether so many bytes can come of so many.
+pub(super) fn check(codec: u8, raw_bytes: u32, packed_bytes: usize) -> Result<(), Defect> {
+    let codec = Compression::of(codec).ok_or(Defect::UnknownCodec(codec))?;
+    if !codec.is_built() {
+        return Err(Defect::CodecNotBuilt(codec.name()));
+    }
+    match u64::from(raw_bytes) <= codec.raw_bytes_max(packed_bytes as u64) {
+        true => Ok(()),
+        false => Err(Defect::Malformed("length of packed records")),
+    }
+}
+
+/// Unpacks what was [`check`]ed into `out`, which has room for exactly the records.
+pub(super) fn unpack(
+    codec: u8,
+    packed: &[u8],
+    batch: &BatchHeader,
+    out: &mut [u8],
+) -> Result<(), Defect> {
+    let mut columns = vec![0; out.len()];
+    Compression::of(codec)
+        .filter(|codec| codec.unpack(packed, &mut columns))
+        .and_then(|_| frames(&columns, batch, out))
+        .ok_or(Defect::Malformed("packed records"))
 }
 
 /// The frames of a batch by columns: the checksums, in which a codec finds nothing, the metas, which are all
@@ -243,7 +241,7 @@ fn frames(columns: &[u8], batch: &BatchHeader, out: &mut [u8]) -> Option<()> {
 }
 
 /// How many bytes the records of a packed batch may have.
-fn raw_bytes_max(count: u32) -> u64 {
+pub(super) fn raw_bytes_max(count: u32) -> u64 {
     match count {
         1 => ONE_RECORD_BYTES_MAX as u64,
         _ => RAW_BYTES_MAX.into(),

@@ -6,7 +6,7 @@ use crate::{
     backup::{self, BackupOptions, BackupReport},
     compact::{self, CompactProgress, CompactReport},
     error::{Error, Op, Result},
-    options::{CompactOptions, PackOptions, Retention},
+    options::{CompactOptions, PackOptions, ResealOptions, Retention},
     retain::{self, RetainReport},
     trim,
     types::Seq,
@@ -88,6 +88,56 @@ impl Log {
             progress(at)
         };
         compact::pack(core, &self.inner.keeper.turn, how, &mut between)
+    }
+
+    /// Seals everything under the current key of [`Options::keys`](crate::Options::keys): segments that are
+    /// in the clear, or under another one, are written anew, with the same records, numbers and times. The
+    /// one that is being written is rotated first. It runs in the caller's thread beside everything else, and
+    /// swaps segment by segment. After it, keys that [`Reader::keys_in_use`](crate::Reader::keys_in_use) does not name may go.
+    ///
+    /// Copies made before, hard links of a backup too, are as they were.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the log was opened without keys; `KeyMissing` if something is under a key that is
+    /// not to be had; as [`compact`](Self::compact).
+    ///
+    /// ```
+    /// use cairnlog::{Key, KeyId, Keys, Log, ResealOptions};
+    /// # if cairnlog::Cipher::Aes256GcmSiv.is_built() {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let dir = dir.path().join("log");
+    /// Log::open(&dir)?.append("written in the clear")?;
+    /// let keys = Keys::new(KeyId(7), Key::new([7; 32])); // Take random bytes instead.
+    /// let log = Log::options().keys(keys).open(&dir)?;
+    /// log.reseal(&ResealOptions::new())?;
+    /// assert!(log.reader().keys_in_use()?.keys().eq(&[Some(KeyId(7))]));
+    /// # }
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    pub fn reseal(&self, how: &ResealOptions) -> Result<CompactReport> {
+        self.reseal_with(how, |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`reseal`](Self::reseal), telling how far it has come; `Break` ends it. What was swapped in by then
+    /// stays, so starting again goes on where it ended.
+    ///
+    /// # Errors
+    /// As [`reseal`](Self::reseal).
+    pub fn reseal_with(
+        &self,
+        how: &ResealOptions,
+        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+    ) -> Result<CompactReport> {
+        if self.core().options().keys.seals() {
+            self.rotate()?;
+        }
+        let core = self.core();
+        let _inside = core.enter(Op::Reseal)?;
+        let mut between = |at: &CompactProgress, pause| {
+            core.pause(pause)?;
+            progress(at)
+        };
+        compact::reseal(core, &self.inner.keeper.turn, how, &mut between)
     }
 
     /// Drops whole sealed segments that pass the limits, from the head, now.

@@ -64,7 +64,7 @@ impl Options {
     fn follow(&self, dir: Dir) -> Result<Follower> {
         let readable = recover::check_readable(&dir, self)?;
         let known = (readable.attested_seq, readable.damage);
-        Follower::new(dir, self.mapped(), known)
+        Follower::new(dir, self, known)
     }
 
     /// Copies a log that another process may be writing into a new directory, which is a log itself: as
@@ -137,7 +137,7 @@ impl Options {
         segment: SegmentId,
         each: impl FnMut(Inspected<'_>),
     ) -> Result<()> {
-        verify::inspect(&self.dir(path), segment, each)
+        verify::inspect(&self.dir(path), segment, &self.keys, each)
     }
 
     /// Makes a damaged log whole again without the records that do not verify; a dry run by default.
@@ -158,7 +158,7 @@ impl Options {
         path: impl AsRef<Path>,
         each: impl FnMut(Salvaged<'_>),
     ) -> Result<()> {
-        repair::read_salvage(&self.dir(path), self.threads, each).map(|_| ())
+        repair::read_salvage(&self.dir(path), self, each).map(|_| ())
     }
 
     /// Writes every record that verifies into a new log, with its number and time. The old one is

@@ -2,10 +2,13 @@
 
 use super::Reader;
 use crate::{
-    error::Result,
+    error::{Op, Result},
     format::header::HEADER_BYTES,
+    seal::KeyId,
+    segment::{Fault, Frames, Stored, View},
     types::{SegmentId, Seq},
 };
+use std::collections::BTreeMap;
 
 /// A segment of a log; from [`Reader::segments`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,5 +54,36 @@ impl Reader {
             }
         });
         Ok(sealed.chain(unsealed).collect())
+    }
+
+    /// Under which keys the log is: bytes of frames under each, `None` for what is in the clear. Reads all of it,
+    /// and no record: no key is needed.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn keys_in_use(&self) -> Result<BTreeMap<Option<KeyId>, u64>> {
+        let (_, catalog) = self.snapshot()?;
+        let mut all = BTreeMap::new();
+        let mut add = |id, stored: std::result::Result<Stored, Fault>| {
+            let stored = stored.map_err(|fault| fault.into_error(Op::Read, id))?;
+            for (key, bytes) in stored.bytes {
+                *all.entry(key).or_default() += bytes;
+            }
+            Result::Ok(())
+        };
+        let look = |view: &View, limit| Frames::new(view, HEADER_BYTES as u64).how_stored(limit);
+        for segment in catalog.sealed.iter() {
+            let entry = segment.entry;
+            add(
+                entry.id,
+                segment
+                    .open()
+                    .and_then(|it| look(&it.view, entry.frames_end)),
+            )?;
+        }
+        for tail in &catalog.tails {
+            add(tail.id, look(&tail.view(), tail.written_end()))?;
+        }
+        Ok(all)
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     append::{CursorStore, Parts},
     catalog::{Catalog, CatalogCell, Watermark},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::names,
+    format::{SEALED_FEATURE, names},
     observe::event,
     options::{OnAmbiguousTail, Options},
     sync::Arc,
@@ -70,7 +70,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         }
         (Plan::Resume { remove, clean }, Some(manifest)) => {
             let certain = *clean && remove.is_empty();
-            let ready = act::resume(dir, manifest, &facts, certain)?;
+            let ready = act::resume(dir, &options, manifest, &facts, certain)?;
             (ready, remove)
         }
         (Plan::Carry { carry, remove }, Some(manifest)) => {
@@ -105,6 +105,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         verdict = format!("{}", report.verdict),
         next_seq = report.next_seq
     );
+    announce_sealing(&options, &ready)?;
     Ok((assemble(dir, options, ready, cursors), report, lock))
 }
 
@@ -241,11 +242,24 @@ pub(crate) fn lock(dir: &Dir, timeout: Duration) -> Result<Box<dyn VfsLock>> {
     }
 }
 
+/// Has the manifest say that segments may be sealed, before one is: so a program that does not know what that
+/// is refuses the log by name, whatever else it finds.
+fn announce_sealing(options: &Options, ready: &act::Ready) -> Result<()> {
+    let announced = ready.manifest.snapshot().write_features & SEALED_FEATURE != 0;
+    if announced || !options.keys.seals() {
+        return Ok(());
+    }
+    // DURABILITY: after this commit no program from before writes to the log.
+    ready.manifest.commit(Op::Open, |manifest| {
+        manifest.write_features |= SEALED_FEATURE;
+    })
+}
+
 fn assemble(dir: &Dir, options: Options, ready: act::Ready, cursors: CursorStore) -> Parts {
     let manifest = ready.manifest.snapshot();
     let writers = ready.finished.iter().chain([&ready.writer]);
     let tails = writers.map(|writer| writer.tail.clone()).collect();
-    let catalog = Catalog::of(&manifest, dir, tails, options.mapped());
+    let catalog = Catalog::of(&manifest, dir, tails, &options);
     Parts {
         owner: manifest.owner(),
         catalog: Arc::new(CatalogCell::new(catalog)),

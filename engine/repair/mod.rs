@@ -21,6 +21,7 @@ use crate::{
     format::names,
     options::Options,
     recover::{self, CutBytes, Facts, ProducersFact},
+    seal::KeyRing,
     segment::{Piece, Range as FrameRange, Window, salvage as walk},
     types::{SegmentId, Seq},
     verify::{self, Finding, FindingKind, VerifyReport},
@@ -176,7 +177,7 @@ fn survey(
         let repair = Repair::of(dir, options, facts, manifest, report.rewritten.clone());
         report.untimed = repair.untimed()?;
     } else if !facts.is_backup() {
-        (report.findings, report.lost) = rebuild::look(dir, facts)?;
+        (report.findings, report.lost) = rebuild::look(dir, options, facts)?;
         report.rewritten = rebuild::sources(facts);
     }
     Ok(report)
@@ -210,10 +211,10 @@ fn merge(ranges: impl Iterator<Item = Range<Seq>>) -> Vec<Range<Seq>> {
 /// Walks a range and feeds the records that verify to `each`.
 fn records(
     window: &mut Window,
-    context: &crate::format::SegmentContext,
+    how: (&crate::format::SegmentContext, &KeyRing),
     range: FrameRange,
     id: SegmentId,
     each: impl FnMut(Piece<'_>),
 ) -> Result<()> {
-    walk(window, context, range, each).map_err(|fault| fault.into_error(Op::Repair, id))
+    walk(window, how, range, each).map_err(|fault| fault.into_error(Op::Repair, id))
 }

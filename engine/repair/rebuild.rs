@@ -15,13 +15,17 @@ use crate::{
     recover::{self, CutBytes, Facts, HeaderFact, ProducersFact},
     segment::{Source, Window, new_incarnation, nonzero_end},
     types::{LogId, SegmentId, Seq},
-    verify::Finding,
+    verify::{Finding, FindingKind},
     vfs::{Access, Dir},
 };
 use std::ops::Range;
 
 /// What is missing, and what else does not verify; nothing is changed.
-pub(super) fn look(dir: &Dir, facts: &Facts) -> Result<(Vec<Finding>, Vec<Range<Seq>>)> {
+pub(super) fn look(
+    dir: &Dir,
+    options: &Options,
+    facts: &Facts,
+) -> Result<(Vec<Finding>, Vec<Range<Seq>>)> {
     let mut findings = Vec::new();
     let ledger = match &facts.producers {
         ProducersFact::Missing => None,
@@ -32,7 +36,7 @@ pub(super) fn look(dir: &Dir, facts: &Facts) -> Result<(Vec<Finding>, Vec<Range<
     };
     let place = Place::file(names::PRODUCERS);
     findings.extend(ledger.map(|defect| finding(place, 0..0, defect)));
-    read_salvage(dir, 1, |item| {
+    read_salvage(dir, options, |item| {
         if let Salvaged::Gap(gap) = item {
             findings.push(gap);
         }
@@ -76,9 +80,15 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
     };
     let mut copies = Copies::new(dir, options, owner, next_id, ledger);
     let mut outcome = Ok(());
-    let used_seq = read_salvage(dir, 1, |item| {
-        if let (Salvaged::Record(record), true) = (item, outcome.is_ok()) {
-            outcome = copies.add(&record);
+    let used_seq = read_salvage(dir, options, |item| {
+        match item {
+            _ if outcome.is_err() => {}
+            Salvaged::Record(record) => outcome = copies.add(&record),
+            // It is there, and would be left out for want of a key or a codec.
+            Salvaged::Gap(gap) if gap.kind == FindingKind::Unsupported => {
+                outcome = Err(Error::defect(Op::Repair, gap.place, gap.defect));
+            }
+            Salvaged::Gap(_) => {}
         }
     })?;
     outcome?;
@@ -87,6 +97,7 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
         owner,
         generation: facts.watermark.generation(),
         op: Op::Repair,
+        sealed: options.keys.seals(),
     };
     as_new.commit(copies, used_seq)?;
     for fact in &facts.unnamed {

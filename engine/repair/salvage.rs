@@ -10,7 +10,7 @@ use super::{
 use crate::{
     append::Ledger,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, Owner, RecordRef},
+    format::{Manifest, Owner, RecordRef, SEALED_FEATURE},
     manifest::ManifestStore,
     options::Options,
     recover,
@@ -50,10 +50,10 @@ pub struct SalvageReport {
 /// record that two files hold is taken from the newer.
 pub(crate) fn read_salvage(
     dir: &Dir,
-    threads: usize,
+    options: &Options,
     each: impl FnMut(Salvaged<'_>),
 ) -> Result<Seq> {
-    read_surveyed(survey(dir)?, threads, each)
+    read_surveyed(survey(dir, &options.keys)?, options.threads, each)
 }
 
 fn read_surveyed(
@@ -94,7 +94,13 @@ fn read_surveyed(
 /// Reads a segment, past what does not verify.
 pub(super) fn read(part: &Part, each: impl FnMut(Piece<'_>)) -> Result<()> {
     let mut window = Window::new(&Source::File(part.file.clone()));
-    records(&mut window, &part.context, part.range, part.id, each)
+    records(
+        &mut window,
+        (&part.context, &part.keys),
+        part.range,
+        part.id,
+        each,
+    )
 }
 
 /// What has been told so far, and to whom.
@@ -146,7 +152,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
     }
     // What would be left out because only a newer program can read it is no loss to be told: that one has
     // to be used. Looked for before anything is written.
-    let survey = survey(from)?;
+    let survey = survey(from, &options.keys)?;
     let newer = |it: &&Finding| it.kind == FindingKind::Unsupported;
     if let Some(newer) = survey.findings.iter().find(newer) {
         let place = newer.place.clone();
@@ -189,6 +195,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         owner,
         generation: 0,
         op: Op::Salvage,
+        sealed: options.keys.seals(),
     };
     as_new.commit(copies, report.next_seq)?;
     Ok(report)
@@ -201,6 +208,8 @@ pub(super) struct New<'a> {
     /// Readers may know of manifests up to this one.
     pub(super) generation: u64,
     pub(super) op: Op,
+    /// Whether what was copied was sealed.
+    pub(super) sealed: bool,
 }
 
 impl New<'_> {
@@ -213,7 +222,7 @@ impl New<'_> {
         let first = Manifest {
             log_id: self.owner.log_id,
             incarnation: self.owner.incarnation,
-            write_features: 0,
+            write_features: if self.sealed { SEALED_FEATURE } else { 0 },
             generation: self.generation,
             created_ms: self.dir.vfs().unix_time_ms(),
             head_seq,

@@ -14,6 +14,7 @@ use crate::{
         names,
     },
     recover::{self, Facts, HeaderFact, ManifestFact, UnsealedFact},
+    seal::KeyRing,
     segment::{
         Beyond, Fault, Found, Identity, Range, Source, Window, mend_header, open_damaged, witness,
     },
@@ -43,6 +44,8 @@ pub(super) struct Part {
     pub(super) range: Range,
     /// Whether its batches may be packed.
     pub(super) packed: bool,
+    /// What its sealed records are opened with.
+    pub(super) keys: KeyRing,
     /// Without a manifest: the seq after the records of the segment before it.
     follows_seq: Option<Seq>,
 }
@@ -73,7 +76,15 @@ fn io_at(id: SegmentId) -> impl FnOnce(std::io::Error) -> Error {
     move |error| Error::io(Op::Salvage, error).at(Place::in_segment(id, 0))
 }
 
-pub(super) fn survey(dir: &Dir) -> Result<Survey> {
+pub(super) fn survey(dir: &Dir, keys: &KeyRing) -> Result<Survey> {
+    let mut survey = survey_files(dir)?;
+    for part in &mut survey.parts {
+        part.keys = keys.clone();
+    }
+    Ok(survey)
+}
+
+fn survey_files(dir: &Dir) -> Result<Survey> {
     let facts = recover::look(dir, Op::Salvage)?;
     let defect = match &facts.manifest {
         ManifestFact::Valid(manifest) => {
@@ -217,6 +228,7 @@ fn part(id: SegmentId, found: Found, range: Range) -> Result<Part> {
         context: found.context,
         range,
         packed: found.packed,
+        keys: KeyRing::default(),
         follows_seq: None,
     })
 }

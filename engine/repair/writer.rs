@@ -54,7 +54,13 @@ impl<'a> Copies<'a> {
 
     fn header(&mut self, base_seq: Seq) -> SegmentHeader {
         let id = self.id();
-        copy_header(self.dir, self.owner.log_id, id, base_seq)
+        copy_header(
+            self.dir,
+            self.owner.log_id,
+            id,
+            base_seq,
+            &self.options.keys,
+        )
     }
 
     pub(super) fn floor_seq(&self) -> Seq {
@@ -76,7 +82,8 @@ impl<'a> Copies<'a> {
         mut seen: impl FnMut(Seq),
     ) -> Result<()> {
         let mut outcome = Ok(());
-        records(window, context, range, id, |piece| {
+        let keys = self.options.keys.clone();
+        records(window, (context, &keys), range, id, |piece| {
             if outcome.is_err() {
                 return;
             }
@@ -117,7 +124,7 @@ impl<'a> Copies<'a> {
         }
         if self.builder.is_none() {
             let header = self.header(record.seq);
-            let created = Builder::create(self.dir, header);
+            let created = Builder::create(self.dir, header, &self.options.keys);
             self.builder = Some(created.map_err(|error| failed(self.next_id, error))?);
         }
         match &mut self.builder {
@@ -153,8 +160,9 @@ impl<'a> Copies<'a> {
     /// An empty tail and a spare, and everything written so far durable under its name.
     pub(super) fn end(&mut self, next_seq: Seq) -> Result<(TailWriter, Spare, SegmentId)> {
         let id = self.id();
-        let header = tail_header(self.dir, self.owner.log_id, id, next_seq);
-        let tail = Builder::create(self.dir, header)
+        let keys = &self.options.keys;
+        let header = tail_header(self.dir, self.owner.log_id, id, next_seq, keys);
+        let tail = Builder::create(self.dir, header, keys)
             .and_then(Builder::into_tail)
             .map_err(|error| failed(self.next_id, error))?;
         let id = self.id();

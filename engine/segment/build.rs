@@ -2,7 +2,12 @@
 //!
 //! Used by recovery (survivors), rewind, repair and compaction.
 
+mod header;
 mod pack;
+mod seal;
+
+pub(crate) use header::{copy_header, new_incarnation, new_log_id, tail_header};
+pub(crate) use seal::{facts, sealing_under, tally_of};
 
 use super::{
     Behind, Space, Summary, Tail, TailWriter, Tally, Unnamed, behind::Lane, summary::push_index,
@@ -12,14 +17,15 @@ use crate::{
         BatchHeader, Compression, Footer, IndexEntry, RecordRef, SegmentContext, SegmentHeader,
         batch::BATCH_HEADER_BYTES,
         footer::INDEX_STEP_BYTES,
-        header::Origin,
         manifest::SealedEntry,
         names, packed,
         record::{self, RecordParts},
+        sealed::{APPENDS_MAX, SealedAppend, state_append},
     },
+    seal::{Key, KeyId, KeyRing},
     sync::Arc,
-    types::{LogId, SegmentId, Seq},
-    vfs::{Dir, VfsFile, write_all_at},
+    types::Seq,
+    vfs::{Dir, Vfs, VfsFile, write_all_at},
 };
 use std::io;
 
@@ -43,47 +49,6 @@ pub(crate) fn batch_takes(batch_bytes: usize, more_bytes: usize) -> bool {
     batch_bytes < BATCH_TARGET_BYTES && batch_bytes + more_bytes <= SHARED_BATCH_BYTES_MAX
 }
 
-/// The header of a segment that is written aside, of this incarnation.
-pub(crate) fn copy_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq) -> SegmentHeader {
-    SegmentHeader {
-        origin: Origin::Copy,
-        log_id,
-        id,
-        base_seq,
-        salt: dir.vfs().random(),
-        base_timestamp_ms: dir.vfs().unix_time_ms(),
-        predecessor: None,
-        durable_seq: base_seq,
-        appends_from: None,
-        recycled: false,
-        packed: false,
-    }
-}
-
-/// As [`copy_header`], of a segment that becomes the tail with nothing in it.
-pub(crate) fn tail_header(dir: &Dir, log_id: LogId, id: SegmentId, base_seq: Seq) -> SegmentHeader {
-    SegmentHeader {
-        appends_from: Some(base_seq),
-        ..copy_header(dir, log_id, id, base_seq)
-    }
-}
-
-/// The identity of a log that is being created.
-pub(crate) fn new_log_id(dir: &Dir) -> LogId {
-    let mut id = [0; 16];
-    for half in id.chunks_exact_mut(8) {
-        half.copy_from_slice(&dir.vfs().random().to_le_bytes());
-    }
-    LogId(id)
-}
-
-/// The incarnation of a log that may go on by itself from here.
-pub(crate) fn new_incarnation(dir: &Dir) -> u32 {
-    let [low, high] = [0, 32].map(|shift| (dir.vfs().random() >> shift) & u64::from(u32::MAX));
-    // 0 says that there is none.
-    u32::try_from(low ^ high).unwrap_or(1).max(1)
-}
-
 /// A segment under construction; nothing is left of one that is not finished.
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -104,6 +69,10 @@ pub(crate) struct Builder {
     filled: bool,
     /// What records are packed with.
     pack: Option<Compression>,
+    /// What they are sealed with, and the randomness for it.
+    keys: KeyRing,
+    vfs: std::sync::Arc<dyn Vfs>,
+    sealing: Option<(KeyId, Key)>,
     /// Whether the next batch states the seq of each record.
     sparse_next: bool,
 }
@@ -116,6 +85,8 @@ struct OpenBatch {
     next_seq: Seq,
     tally: Tally,
     gap_count: u32,
+    /// Appends of producers in it, if it is to be sealed.
+    appends: Vec<SealedAppend>,
 }
 
 impl OpenBatch {
@@ -127,8 +98,13 @@ impl OpenBatch {
 }
 
 impl Builder {
-    /// Creates the file. It must not exist.
-    pub(crate) fn create(dir: &Dir, header: SegmentHeader) -> io::Result<Self> {
+    /// Creates the file. It must not exist. Records are sealed under the current key, if there is to be one
+    /// and the header says so.
+    pub(crate) fn create(dir: &Dir, header: SegmentHeader, keys: &KeyRing) -> io::Result<Self> {
+        let sealing = header.sealed.then(|| keys.current()).flatten();
+        if let (true, Some(id), None) = (header.sealed, keys.current_id(), &sealing) {
+            return Err(io::Error::other(format!("key {id} is not to be had")));
+        }
         let name = names::segment(header.id);
         // An orphan of an interrupted attempt may have the name; no manifest ever named it.
         dir.remove_if_there(&name)?;
@@ -149,6 +125,9 @@ impl Builder {
             batch: None,
             filled: false,
             pack: None,
+            keys: keys.clone(),
+            vfs: dir.vfs().clone(),
+            sealing,
             sparse_next: false,
         })
     }
@@ -171,9 +150,10 @@ impl Builder {
         let Some(batch) = self.batch.take() else {
             return Ok(());
         };
-        match self.pack {
-            Some(codec) => self.end_packed(codec, batch),
-            None => self.end_with(batch),
+        match (self.sealing.take(), self.pack) {
+            (Some(key), _) => self.end_sealed(key, batch),
+            (None, Some(codec)) => self.end_packed(codec, batch),
+            (None, None) => self.end_with(batch),
         }
     }
 
@@ -219,7 +199,7 @@ impl Builder {
             Some(_) => batch_bytes + more_bytes <= BLOCK_BYTES_MAX,
             None => batch_takes(batch_bytes, more_bytes),
         };
-        let full = self.filled && !takes;
+        let full = self.filled && !takes || batch.appends.len() == APPENDS_MAX;
         if full || (gap && !batch.header.sparse) {
             self.sparse_next = self.filled && batch.pays_sparse();
             self.end_batch()?;
@@ -254,6 +234,7 @@ impl Builder {
                 next_seq: record.seq,
                 tally: Tally::default(),
                 gap_count: 0,
+                appends: Vec::new(),
             }
         });
         let delta = record.seq.saturating_sub(batch.header.first_seq);
@@ -267,14 +248,17 @@ impl Builder {
         };
         record::encode(
             &mut self.buffer,
-            match self.pack {
-                Some(_) => packed::inner(&self.context).salt,
-                None => self.context.salt,
+            match self.pack.is_some() || self.sealing.is_some() {
+                true => packed::inner(&self.context).salt,
+                false => self.context.salt,
             },
             record.seq,
             batch.header.sparse.then_some(delta),
             &parts,
         );
+        if let (Some(producer), true) = (record.producer, self.sealing.is_some()) {
+            state_append(&mut batch.appends, producer, delta);
+        }
         batch.tally.add_record(record);
         batch.next_seq = record.seq + 1;
         Ok(())
@@ -352,7 +336,7 @@ impl Builder {
         self.finish_frames()?;
         self.unnamed.keep();
         let space = Arc::new(Space::new(self.file.clone(), self.summary.end));
-        let tail = Tail::new(self.header.id, self.context, space);
+        let tail = Tail::new(&self.header, space, &self.keys);
         Ok(TailWriter::new(Arc::new(tail), self.summary, self.index))
     }
 }

@@ -65,17 +65,22 @@ fn find_beside_damage(view: &View, seq: Seq, span: Span) -> Result<Option<Spot>,
     };
     let (mut batch_at, mut found) = (None, None);
     let mut window = Window::new(&view.source);
-    salvage(&mut window, &view.context, range, |piece| match piece {
-        Piece::Batch(offset, batch) => batch_at = Some((offset, *batch)),
-        Piece::Record(offset, record) if record.seq == seq => {
-            found = batch_at.map(|(batch_offset, batch)| Spot {
-                offset,
-                batch,
-                batch_offset,
-                dense_seq: seq,
-            });
-        }
-        Piece::Record(..) | Piece::Packed(..) | Piece::Gap(_) => {}
-    })?;
+    salvage(
+        &mut window,
+        (&view.context, &view.keys),
+        range,
+        |piece| match piece {
+            Piece::Batch(offset, batch) => batch_at = Some((offset, *batch)),
+            Piece::Record(offset, record) if record.seq == seq => {
+                found = batch_at.map(|(batch_offset, batch)| Spot {
+                    offset,
+                    batch,
+                    batch_offset,
+                    dense_seq: seq,
+                });
+            }
+            Piece::Record(..) | Piece::Packed(..) | Piece::Gap(_) => {}
+        },
+    )?;
     Ok(found)
 }

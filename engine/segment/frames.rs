@@ -4,9 +4,11 @@
 //! seq, go backwards by way of the index, and go on in a tail that grew.
 
 mod block;
+mod keys;
 mod step;
 
 pub(super) use block::unpack;
+pub(crate) use keys::Stored;
 
 use super::{Fault, View, Window};
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
         header::HEADER_BYTES,
         record,
     },
+    seal::KeyRing,
     types::Seq,
 };
 use bytes::Bytes;
@@ -56,6 +59,7 @@ impl Spot {
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
     context: SegmentContext,
+    keys: KeyRing,
     window: Window,
     /// What records are verified against.
     inner: SegmentContext,
@@ -65,6 +69,8 @@ pub(crate) struct Frames {
     is_packed: bool,
     /// The file's, while the window is that of an unpacked batch.
     file: Option<Window>,
+    /// The time of the records of an unpacked batch that have none of their own.
+    block_time_ms: i64,
     /// Memory of the last unpacked one.
     used: Bytes,
     /// Where the next batch starts, which is where the open one ends.
@@ -94,11 +100,13 @@ impl Frames {
         };
         Self {
             context: view.context,
+            keys: view.keys.clone(),
             window,
             inner: view.context,
             records_end: start,
             is_packed: false,
             file: None,
+            block_time_ms: 0,
             used: Bytes::new(),
             next_batch: start,
             next: Spot::first_of(none, start),
@@ -188,6 +196,9 @@ impl Frames {
             let header_bytes = BATCH_HEADER_BYTES as u64;
             let bytes = self.window.get(offset, header_bytes, limit).map_err(io)?;
             let batch = BatchHeader::decode(bytes, &self.context, offset).map_err(fault)?;
+            if batch.count > 0 && !batch.packed && self.keys.insists(batch.first_seq) {
+                return Err(fault(Defect::Tampered));
+            }
             let needed_bytes = batch.batch_bytes();
             if offset + needed_bytes > limit {
                 let available_bytes = limit - offset;
@@ -232,7 +243,7 @@ impl Frames {
     /// Goes to a spot found earlier, behind which so many records are left of its batch.
     pub(crate) fn go_back(&mut self, spot: &Spot, left: u32) -> Result<(), Fault> {
         self.enter(spot)?;
-        (self.next, self.left, self.next_batch) = (*spot, left, spot.batch_end());
+        (self.next, self.left, self.next_batch) = (self.timed(spot), left, spot.batch_end());
         // What lies before the spot was stepped over.
         self.stepped = true;
         Ok(())
@@ -259,7 +270,7 @@ impl Frames {
             return Ok(None);
         }
         if self.is_packed {
-            self.open_block(self.next.batch, self.next.batch_offset)?;
+            self.open_next()?;
         }
         let Spot {
             offset,
@@ -324,6 +335,7 @@ impl Frames {
     /// from the window.
     pub(crate) fn at(&mut self, spot: &Spot) -> Result<(RecordRef<'_>, &Bytes), Fault> {
         self.enter(spot)?;
+        let spot = &self.timed(spot);
         let bytes = self.window.peek(spot.offset, self.records_end);
         match record::decode(bytes, &self.inner, &spot.batch, spot.dense_seq) {
             Ok((record, _)) => Ok((record, self.window.chunk())),

@@ -44,6 +44,7 @@ pub(crate) fn open_damaged(dir: &Dir, identity: Identity) -> io::Result<Option<F
         salt: identity.salt,
         base_seq: identity.base_seq,
         base_timestamp_ms: 0,
+        log_id: identity.log_id,
     };
     let context = header.as_ref().map_or(unknown, SegmentHeader::context);
     let times_lost = header.is_none();

@@ -31,12 +31,13 @@ mod witness;
 
 pub(crate) use behind::Behind;
 pub(crate) use build::{
-    Builder, batch_takes, copy_header, new_incarnation, new_log_id, tail_header, write_footer,
+    Builder, batch_takes, copy_header, facts, new_incarnation, new_log_id, sealing_under,
+    tail_header, write_footer,
 };
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
 use frames::unpack;
-pub(crate) use frames::{Frames, Spot};
+pub(crate) use frames::{Frames, Spot, Stored};
 pub(crate) use mend::{Found, mend_header, open_damaged};
 pub(crate) use recycle::Returned;
 pub(crate) use salvage::{Gap, Piece, Range, salvage};

@@ -11,11 +11,11 @@ use super::{Fault, Window, mend::with_one_bit_turned, witness::search_headers};
 use crate::{
     error::Defect,
     format::{
-        BatchHeader, RecordRef, SegmentContext,
+        BatchHeader, RecordRef, SegmentContext, StoredHead,
         batch::{BATCH_HEADER_BYTES, Records, check_annex},
-        packed::PackedHead,
         record,
     },
+    seal::KeyRing,
     types::Seq,
 };
 use packed::salvage_packed;
@@ -40,14 +40,14 @@ impl Gap {
     pub(crate) fn unread(
         offset: u64,
         batch: &BatchHeader,
-        head: &PackedHead,
+        head: &StoredHead,
         defect: Defect,
     ) -> Self {
         Self {
             offset,
             end_offset: offset + batch.batch_bytes(),
             first_seq: batch.first_seq,
-            next_seq: head.last_seq.saturating_add(1),
+            next_seq: head.next_seq(),
             defect,
             torn: false,
         }
@@ -61,7 +61,7 @@ pub(crate) enum Piece<'a> {
     Batch(u64, &'a BatchHeader),
     /// The head of a batch whose records are packed, which verifies, and where the batch starts. What they
     /// cannot be had for, if they cannot; else they follow, as if they were not packed.
-    Packed(u64, &'a BatchHeader, &'a PackedHead, Option<Defect>),
+    Packed(u64, &'a BatchHeader, &'a StoredHead, Option<Defect>),
     /// A record that verifies, and where it starts.
     Record(u64, RecordRef<'a>),
     /// Something that does not.
@@ -106,7 +106,7 @@ const MEND_BYTES: u64 = 64 * 1024;
 /// Walks a range of a segment to its end, whatever is in it.
 pub(crate) fn salvage(
     window: &mut Window,
-    context: &SegmentContext,
+    (context, keys): (&SegmentContext, &KeyRing),
     range: Range,
     mut each: impl FnMut(Piece<'_>),
 ) -> Result<(), Fault> {
@@ -155,8 +155,23 @@ pub(crate) fn salvage(
                 let body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
                 let body_offset = offset + BATCH_HEADER_BYTES as u64;
                 budget = budget.saturating_add(SEARCH_FACTOR.saturating_mul(batch.batch_bytes()));
+                if batch.count > 0 && !batch.packed && keys.insists(batch.first_seq) {
+                    each(Piece::Gap(Gap {
+                        offset,
+                        end_offset: end,
+                        first_seq: batch.first_seq,
+                        next_seq: batch.next_seq(),
+                        defect: Defect::Tampered,
+                        torn: false,
+                    }));
+                    (offset, expected) = (end, batch.next_seq());
+                    continue;
+                }
                 expected = match batch.packed {
-                    true => salvage_packed(body, offset, context, &batch, &mut budget, &mut each)?,
+                    true => {
+                        let how = (context, keys);
+                        salvage_packed(body, offset, how, &batch, &mut budget, &mut each)?
+                    }
                     false => {
                         salvage_batch(body, body_offset, context, &batch, &mut budget, &mut each)
                     }
@@ -234,7 +249,7 @@ fn unconfirmed(
             match bytes.get(BATCH_HEADER_BYTES..len) {
                 Some(body) if batch.count == 0 => annex_defect(&batch, body, context, offset),
                 Some(body) if batch.packed => {
-                    PackedHead::decode(body, &batch, context, offset).err()
+                    StoredHead::decode(body, &batch, context, offset).err()
                 }
                 Some(body) => Records::new(body, *context, batch).find_map(Result::err),
                 None => Some(Defect::Truncated {
@@ -301,7 +316,7 @@ fn mend(
             _ if batch.count == 0 => true,
             Ok(bytes) if batch.packed => {
                 let body = body.get(..bytes).unwrap_or_default();
-                PackedHead::decode(body, &batch, context, offset).is_ok()
+                StoredHead::decode(body, &batch, context, offset).is_ok()
             }
             _ => record::decode(body, context, &batch, batch.first_seq).is_ok(),
         };

@@ -4,12 +4,13 @@
 //! Never writes, never judges: torn or damaged is for `recover` to decide from these facts.
 
 use super::{
-    Fault, Summary, Tally, Window, nonzero_end, summary::push_index, witness::witness_in_old,
+    Fault, Summary, Tally, Window, build::tally_of, nonzero_end, summary::push_index,
+    witness::witness_in_old,
 };
 use crate::{
     error::Defect,
     format::{
-        BatchHeader, Footer, IndexEntry, SegmentContext,
+        BatchHeader, Footer, IndexEntry, SegmentContext, StoredHead,
         batch::{BATCH_HEADER_BYTES, Records, check_annex},
         footer::FOOTER_BYTES,
         moves::MOVES_KIND,
@@ -68,6 +69,8 @@ pub(crate) struct Limits {
 pub(crate) struct Verified<'a> {
     pub(crate) batch: BatchHeader,
     pub(crate) body: &'a [u8],
+    /// Where it starts.
+    pub(crate) offset: u64,
     /// Whether a record of it says who appended it.
     pub(crate) names_producers: bool,
     /// Whether it has no records and holds moves of cursors.
@@ -151,6 +154,7 @@ pub(crate) fn walk(
         each(Verified {
             batch,
             body: bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default(),
+            offset,
             names_producers,
             has_moves,
         });
@@ -181,8 +185,8 @@ fn batch_at(
         };
         return Ok(Err((offset, expected, defect)));
     }
-    if batch.sparse || batch.packed {
-        let defect = Defect::Malformed("sparse or packed batch in an unsealed segment");
+    if batch.sparse {
+        let defect = Defect::Malformed("sparse batch in an unsealed segment");
         return Ok(Err((offset, expected, defect)));
     }
     let bytes = get(window, offset, batch.batch_bytes(), file_end)?;
@@ -211,6 +215,13 @@ fn batch_at(
             Err(defect) => Err((body_offset, expected, defect)),
         });
     }
+    if batch.packed {
+        let content = sealed_content(body, &batch, context, offset);
+        return Ok(match content {
+            Ok(content) => Ok((batch, content)),
+            Err(defect) => Err((offset + BATCH_HEADER_BYTES as u64, expected, defect)),
+        });
+    }
     let mut content = Content::default();
     let mut records = Records::new(body, *context, batch);
     let mut seq = batch.first_seq;
@@ -226,6 +237,23 @@ fn batch_at(
             None => return Ok(Ok((batch, content))),
         }
     }
+}
+
+/// What a sealed batch holds, by what it states in the clear.
+fn sealed_content(
+    body: &[u8],
+    batch: &BatchHeader,
+    context: &SegmentContext,
+    offset: u64,
+) -> Result<Content, Defect> {
+    let StoredHead::Sealed(head) = StoredHead::decode(body, batch, context, offset)? else {
+        return Err(Defect::Malformed("packed batch in an unsealed segment"));
+    };
+    Ok(Content {
+        tally: tally_of(batch, &StoredHead::Sealed(head)),
+        names_producers: head.append_count > 0,
+        has_moves: false,
+    })
 }
 
 /// Whether what follows the frames is an orderly end; `None` if it is not.

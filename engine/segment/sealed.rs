@@ -20,6 +20,7 @@ use crate::{
         manifest::SealedEntry,
         names,
     },
+    seal::KeyRing,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -77,17 +78,19 @@ pub(crate) struct Home {
     log_id: LogId,
     /// Whether they are mapped where that is possible.
     mapped: bool,
+    keys: KeyRing,
     shelf: Shelf,
     /// The files of those that are retired.
     returned: Returned,
 }
 
 impl Home {
-    pub(crate) fn new(dir: Dir, log_id: LogId, mapped: bool) -> Arc<Self> {
+    pub(crate) fn new(dir: Dir, log_id: LogId, mapped: bool, keys: KeyRing) -> Arc<Self> {
         Arc::new(Self {
             dir,
             log_id,
             mapped,
+            keys,
             shelf: Shelf::default(),
             returned: Returned::default(),
         })
@@ -243,6 +246,8 @@ impl Sealed {
             context,
             source,
             index,
+            sealed: header.sealed,
+            keys: self.home.keys.clone(),
         };
         Ok(Loaded {
             view,

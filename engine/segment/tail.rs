@@ -6,11 +6,12 @@
 use super::{Scan, Source, Space, Summary, Tally, View, Way, index::Index, summary::push_index};
 use crate::{
     format::{
-        BatchHeader, IndexEntry, SegmentContext,
+        BatchHeader, IndexEntry, SegmentContext, SegmentHeader,
         footer::{Footer, INDEX_STEP_BYTES},
         header::HEADER_BYTES,
         manifest::TailEntry,
     },
+    seal::{Key, KeyId, KeyRing},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -25,19 +26,35 @@ pub(crate) struct Tail {
     pub(crate) id: SegmentId,
     pub(crate) context: SegmentContext,
     pub(crate) space: Arc<Space>,
+    /// Whether its header says that batches may be sealed.
+    pub(crate) sealed: bool,
+    /// What they are opened with, and sealed under what the provider says is current when it is begun.
+    keys: KeyRing,
+    pub(crate) sealing: Option<(KeyId, Key)>,
     index: RwLock<Vec<IndexEntry>>,
     written_end: AtomicU64,
 }
 
 impl Tail {
-    pub(crate) fn new(id: SegmentId, context: SegmentContext, space: Arc<Space>) -> Self {
+    pub(crate) fn new(header: &SegmentHeader, space: Arc<Space>, keys: &KeyRing) -> Self {
         Self {
-            id,
-            context,
+            id: header.id,
+            context: header.context(),
             space,
+            sealed: header.sealed,
+            keys: keys.clone(),
+            sealing: header.sealed.then(|| keys.current()).flatten(),
             index: RwLock::new(Vec::new()),
             written_end: AtomicU64::new(HEADER_BYTES as u64),
         }
+    }
+
+    /// Sealed under the same key as the one before, if the provider has not got its current one just now.
+    pub(crate) fn or_sealing(mut self, before: Option<(KeyId, Key)>) -> Self {
+        if self.sealed && self.sealing.is_none() {
+            self.sealing = before;
+        }
+        self
     }
 
     /// How a manifest names it as the tail.
@@ -68,6 +85,8 @@ impl Tail {
             context: self.context,
             source: Source::File(self.space.file().clone()),
             index: Index::Tail(self.clone()),
+            sealed: self.sealed,
+            keys: self.keys.clone(),
         }
     }
 }
@@ -137,10 +156,18 @@ impl TailWriter {
 
     /// The same segment at the same place, without anything that changes in common.
     pub(crate) fn apart(&self) -> Self {
-        let Tail { id, context, .. } = *self.tail;
         let space = &self.tail.space;
         let space = Space::new(space.file().clone(), space.allocated_end());
-        let tail = Tail::new(id, context, Arc::new(space));
+        let tail = Tail {
+            id: self.tail.id,
+            context: self.tail.context,
+            space: Arc::new(space),
+            sealed: self.tail.sealed,
+            keys: self.tail.keys.clone(),
+            sealing: self.tail.sealing.clone(),
+            index: RwLock::default(),
+            written_end: AtomicU64::new(self.tail.written_end()),
+        };
         let index = self.tail.index.read().clone();
         Self::new(Arc::new(tail), self.summary.clone(), index)
     }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     format::{IndexEntry, SegmentContext, batch::BATCH_HEADER_BYTES, header::HEADER_BYTES},
+    seal::KeyRing,
     types::SegmentId,
 };
 
@@ -16,6 +17,10 @@ pub(crate) struct View {
     pub(crate) context: SegmentContext,
     pub(crate) source: Source,
     pub(crate) index: Index,
+    /// Whether batches of it may be sealed.
+    pub(crate) sealed: bool,
+    /// What its sealed records are opened with.
+    pub(crate) keys: KeyRing,
 }
 
 impl View {

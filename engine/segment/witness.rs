@@ -123,7 +123,7 @@ pub(super) fn witness_in_old(
         let room = bytes_before + (offset - from);
         let fits = |batch: &&BatchHeader| {
             let records = batch.first_seq.checked_sub(next_seq);
-            !batch.packed && records.is_some_and(|count| count <= room / RECORD_BYTES_MIN as u64)
+            records.is_some_and(|count| count <= room / RECORD_BYTES_MIN as u64)
         };
         if let Some(batch) = batch.filter(fits) {
             let end = (offset + batch.batch_bytes()).min(file_end);
@@ -154,8 +154,6 @@ fn witness_in_zeros(
         file_end.min(nonzero_end + BATCH_HEADER_BYTES as u64),
         |offset, batch| {
             match batch {
-                // Nothing is packed that is not sealed.
-                Some(batch) if batch.packed => {}
                 Some(batch) => {
                     found.durable_seq = found.durable_seq.max(batch.durable_seq);
                     found.next_seq = found.next_seq.max(batch.next_seq());
@@ -221,6 +219,7 @@ mod tests {
         salt: 0x1234_5678_9abc_def0,
         base_seq: 1000,
         base_timestamp_ms: 0,
+        log_id: crate::types::LogId([0; 16]),
     };
     const FROM: u64 = 300;
 

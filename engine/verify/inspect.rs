@@ -3,9 +3,10 @@
 use crate::{
     error::{Defect, Error, Op, Place, Result},
     format::{
-        BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader,
-        footer::FOOTER_BYTES, header::HEADER_BYTES, names, packed::PackedHead,
+        BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader, StoredHead,
+        footer::FOOTER_BYTES, header::HEADER_BYTES, names,
     },
+    seal::KeyRing,
     segment::{Beyond, Fault, Piece, Range, Source, Window, nonzero_end, salvage, witness},
     types::{SegmentId, Seq},
     vfs::{Access, Dir, read_full_at},
@@ -30,7 +31,7 @@ pub enum Inspected<'a> {
         /// Where the batch starts.
         offset: u64,
         /// What it says.
-        head: PackedHead,
+        head: StoredHead,
         /// Why they do not follow.
         defect: Option<Defect>,
     },
@@ -67,7 +68,12 @@ pub enum Inspected<'a> {
 }
 
 /// Shows a segment to `each`, from its start to its end.
-pub(crate) fn inspect(dir: &Dir, id: SegmentId, mut each: impl FnMut(Inspected<'_>)) -> Result<()> {
+pub(crate) fn inspect(
+    dir: &Dir,
+    id: SegmentId,
+    keys: &KeyRing,
+    mut each: impl FnMut(Inspected<'_>),
+) -> Result<()> {
     let io_at = |error: io::Error| Error::io(Op::Read, error).at(Place::in_segment(id, 0));
     let file = dir.open(&names::segment(id), Access::Read).map_err(io_at)?;
     let end_offset = file.len().map_err(io_at)?;
@@ -77,7 +83,7 @@ pub(crate) fn inspect(dir: &Dir, id: SegmentId, mut each: impl FnMut(Inspected<'
         Ok(header) => {
             each(Inspected::Header(header.clone()));
             let mut window = Window::new(&Source::File(file));
-            let at = frames(dir, &header, &mut window, end_offset, &mut each)
+            let at = frames(dir, (&header, keys), &mut window, end_offset, &mut each)
                 .map_err(|fault| fault.into_error(Op::Read, id))?;
             let bytes = window.get(at, 1, end_offset).map_err(io_at)?;
             behind(bytes, &header.context(), at, end_offset, each);
@@ -98,7 +104,7 @@ pub(crate) fn inspect(dir: &Dir, id: SegmentId, mut each: impl FnMut(Inspected<'
 /// Shows the frames; gives where they end.
 fn frames(
     dir: &Dir,
-    header: &SegmentHeader,
+    (header, keys): (&SegmentHeader, &KeyRing),
     window: &mut Window,
     file_end: u64,
     each: &mut impl FnMut(Inspected<'_>),
@@ -122,7 +128,8 @@ fn frames(
         ..Range::known()
     };
     let mut at = start;
-    salvage(window, &header.context(), range, |piece| match piece {
+    let how = (&header.context(), keys);
+    salvage(window, how, range, |piece| match piece {
         Piece::Batch(offset, header) => {
             at = offset + header.batch_bytes();
             each(Inspected::Batch {

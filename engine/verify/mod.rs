@@ -19,10 +19,11 @@ pub use report::{Finding, FindingKind, Health, Progress, VerifyReport};
 
 use crate::{
     error::{Op, Place, Result},
-    format::{Manifest, manifest::SealedEntry},
+    format::{Manifest, SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry},
     options::Options,
     recover::{self, Damage, Facts, HeaderFact, Plan, UnsealedFact},
-    segment::{Gap, Piece, Range as FrameRange, Source, Window, salvage},
+    seal::KeyRing,
+    segment::{Gap, Piece, Range as FrameRange, Scan, Source, Window, salvage},
     sync::in_order,
     types::{SegmentId, Seq},
     vfs::{Access, Dir},
@@ -61,7 +62,12 @@ pub(crate) fn verify(
     let unsealed_bytes: u64 = unsealed().map(used_bytes).sum();
     let total_bytes = sealed_bytes + unsealed_bytes;
     let mut before = None;
-    let look = |entry: &SealedEntry| (entry.frames_end, sealed::look(dir, manifest.log_id, entry));
+    let look = |entry: &SealedEntry| {
+        (
+            entry.frames_end,
+            sealed::look(dir, manifest.log_id, entry, &options.keys),
+        )
+    };
     in_order(
         options.threads,
         &manifest.sealed,
@@ -80,7 +86,7 @@ pub(crate) fn verify(
             Ok(())
         },
     )?;
-    unsealed_segments(dir, &facts, &plan, manifest, &mut report)?;
+    unsealed_segments(dir, &facts, &plan, (manifest, &options.keys), &mut report)?;
     progress(Progress {
         done_bytes: report.byte_count,
         total_bytes,
@@ -105,7 +111,7 @@ fn unsealed_segments(
     dir: &Dir,
     facts: &Facts,
     plan: &Plan,
-    manifest: &Manifest,
+    (manifest, keys): (&Manifest, &KeyRing),
     report: &mut VerifyReport,
 ) -> Result<()> {
     let attested_seq = recover::attested(facts, manifest);
@@ -113,7 +119,7 @@ fn unsealed_segments(
         let until_seq = facts.ends_below(fact, attested_seq);
         // Behind what a newer program wrote nothing can be told apart.
         let refused = plan.refuses() && facts.newer.is_empty();
-        unsealed_segment(dir, fact, until_seq, refused, report)?;
+        unsealed_segment(dir, (fact, keys), until_seq, refused, report)?;
     }
     Ok(())
 }
@@ -161,9 +167,39 @@ pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
     }
 }
 
-fn unsealed_segment(
+/// With keys, whether what verified of an unsealed segment opens as well.
+fn look_under_seal(
     dir: &Dir,
     fact: &UnsealedFact,
+    (header, scan): (&SegmentHeader, &Scan),
+    keys: &KeyRing,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    if !keys.seals() {
+        return Ok(());
+    }
+    let io = |error| crate::error::Error::io(Op::Verify, error).at(Place::in_segment(fact.id, 0));
+    let file = dir.open(&crate::format::names::segment(fact.id), Access::Read);
+    let range = FrameRange {
+        offset: HEADER_BYTES as u64,
+        frames_end: scan.summary.end,
+        first_seq: header.base_seq,
+        next_seq: scan.summary.next_seq,
+        dense: true,
+        ..FrameRange::known()
+    };
+    let mut window = Window::new(&Source::File(file.map_err(io)?));
+    salvage(&mut window, (&header.context(), keys), range, |piece| {
+        if let Piece::Gap(gap) = piece {
+            report.findings.push(of_gap(fact.id, &gap));
+        }
+    })
+    .map_err(|fault| fault.into_error(Op::Verify, fact.id))
+}
+
+fn unsealed_segment(
+    dir: &Dir,
+    (fact, keys): (&UnsealedFact, &KeyRing),
     until_seq: Seq,
     refused: bool,
     report: &mut VerifyReport,
@@ -174,6 +210,7 @@ fn unsealed_segment(
     report.segment_count += 1;
     report.byte_count += used_bytes(fact);
     report.record_count += u64::from(scan.summary.tally.record_count);
+    look_under_seal(dir, fact, (header, scan), keys, report)?;
     report.next_seq = scan.summary.next_seq;
     if !refused || fact.witness.nonzero_end <= scan.summary.end {
         return Ok(());
@@ -198,7 +235,9 @@ fn unsealed_segment(
         .iter()
         .map(|found| found.place.offset)
         .collect();
-    salvage(&mut window, &header.context(), range, |piece| match piece {
+    // What is not sealed on the disk yet is counted by what stands in the clear.
+    let how = (&header.context(), &KeyRing::default());
+    salvage(&mut window, how, range, |piece| match piece {
         Piece::Record(_, record) => {
             report.record_count += 1;
             report.next_seq = record.seq + 1;

@@ -37,7 +37,7 @@ pub(crate) fn plan(dir: &Dir, options: &Options) -> Result<RecoveryPlan> {
     }
     let mut looked = begun(&plan);
     if let Some(manifest) = facts.valid_manifest() {
-        unsealed_segments(dir, &facts, &plan, manifest, &mut looked)?;
+        unsealed_segments(dir, &facts, &plan, (manifest, &options.keys), &mut looked)?;
     }
     let end = facts.tail.as_ref().and_then(|tail| tail.scan.as_ref());
     let end_seq = end.map_or(0, |scan| scan.summary.next_seq);

@@ -18,14 +18,14 @@ pub enum FindingKind {
     Torn,
     /// Bytes that were durable do not verify.
     Damage,
-    /// A newer program's: this one does not know what it says.
+    /// A newer program's: this one does not know what it says; or sealed under a key that it has not got.
     Unsupported,
 }
 
 impl FindingKind {
     /// What a defect is in something that was durable.
     pub(crate) fn of(defect: Defect) -> Self {
-        if defect.is_unsupported() {
+        if defect.is_out_of_reach() {
             Self::Unsupported
         } else {
             Self::Damage

@@ -8,6 +8,7 @@ use crate::{
         header::{HEADER_BYTES, Origin, Predecessor},
         manifest::SealedEntry,
     },
+    seal::KeyRing,
     segment::{
         Fault, Home, Identity, Loaded, Piece, Range, Sealed, Source, View, Window, open_damaged,
         salvage,
@@ -50,7 +51,12 @@ impl Looked {
 }
 
 /// Looks at a sealed segment.
-pub(super) fn look(dir: &Dir, log_id: LogId, entry: &SealedEntry) -> Result<Looked> {
+pub(super) fn look(
+    dir: &Dir,
+    log_id: LogId,
+    entry: &SealedEntry,
+    keys: &KeyRing,
+) -> Result<Looked> {
     let mut looked = Looked {
         entry: *entry,
         record_count: 0,
@@ -59,12 +65,13 @@ pub(super) fn look(dir: &Dir, log_id: LogId, entry: &SealedEntry) -> Result<Look
         told: None,
         state: None,
     };
-    let sealed = Sealed::new(*entry, Home::new(dir.clone(), log_id, false));
+    let sealed = Sealed::new(*entry, Home::new(dir.clone(), log_id, false, keys.clone()));
     match sealed.open() {
         Ok(loaded) => {
             let dense = loaded.origin == Origin::Live;
             let source = &loaded.view.source;
-            walk(entry, source, loaded.view.context, dense, &mut looked)?;
+            let how = (&loaded.view.context, keys);
+            walk(entry, source, how, dense, &mut looked)?;
             if looked.findings.is_empty() && looked.record_count != u64::from(entry.record_count) {
                 let defect = Defect::Malformed("count of records");
                 looked.findings.push(whole(entry, defect));
@@ -84,7 +91,7 @@ pub(super) fn look(dir: &Dir, log_id: LogId, entry: &SealedEntry) -> Result<Look
             }
             looked.findings.push(finding);
             if !defect.is_unsupported() {
-                damaged(dir, log_id, entry, &mut looked)?;
+                damaged(dir, (log_id, keys), entry, &mut looked)?;
             }
         }
         Err(fault) => return Err(fault.into_error(Op::Verify, entry.id)),
@@ -93,7 +100,12 @@ pub(super) fn look(dir: &Dir, log_id: LogId, entry: &SealedEntry) -> Result<Look
 }
 
 /// The file as a whole is not what it should be: what of its records is?
-fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, looked: &mut Looked) -> Result<()> {
+fn damaged(
+    dir: &Dir,
+    (log_id, keys): (LogId, &KeyRing),
+    entry: &SealedEntry,
+    looked: &mut Looked,
+) -> Result<()> {
     let identity = Identity {
         log_id,
         id: entry.id.0,
@@ -106,7 +118,7 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, looked: &mut Looked) -
         walk(
             entry,
             &Source::File(found.file),
-            found.context,
+            (&found.context, keys),
             found.dense,
             looked,
         )?;
@@ -118,7 +130,7 @@ fn damaged(dir: &Dir, log_id: LogId, entry: &SealedEntry, looked: &mut Looked) -
 fn walk(
     entry: &SealedEntry,
     source: &Source,
-    context: SegmentContext,
+    how: (&SegmentContext, &KeyRing),
     dense: bool,
     looked: &mut Looked,
 ) -> Result<()> {
@@ -131,21 +143,16 @@ fn walk(
         dense,
         ..Range::known()
     };
-    salvage(
-        &mut Window::new(source),
-        &context,
-        range,
-        |piece| match piece {
-            Piece::Record(_, record) => (count, end_seq) = (count + 1, record.seq + 1),
-            Piece::Gap(gap) => looked.findings.push(of_gap(entry.id, &gap)),
-            // What this program cannot unpack verifies as it is stored.
-            Piece::Packed(_, batch, head, Some(_)) => {
-                (count, end_seq) = (count + u64::from(batch.count), head.last_seq + 1);
-            }
-            Piece::Packed(..) => {}
-            Piece::Batch(_, batch) => end_seq = end_seq.max(batch.first_seq),
-        },
-    )
+    salvage(&mut Window::new(source), how, range, |piece| match piece {
+        Piece::Record(_, record) => (count, end_seq) = (count + 1, record.seq + 1),
+        Piece::Gap(gap) => looked.findings.push(of_gap(entry.id, &gap)),
+        // What this program cannot unpack verifies as it is stored.
+        Piece::Packed(_, batch, head, Some(_)) => {
+            (count, end_seq) = (count + u64::from(batch.count), head.next_seq());
+        }
+        Piece::Packed(..) => {}
+        Piece::Batch(_, batch) => end_seq = end_seq.max(batch.first_seq),
+    })
     .map_err(|fault| fault.into_error(Op::Verify, entry.id))?;
     if end_seq > entry.next_seq {
         let found = whole(

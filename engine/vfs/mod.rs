@@ -15,6 +15,7 @@ mod dir;
 mod held;
 mod lock;
 mod map;
+mod private;
 mod real;
 mod replace;
 pub mod sim;
@@ -28,6 +29,7 @@ mod write_back;
 pub(crate) use ballast::{Ballast, is_full};
 pub(crate) use dir::Dir;
 pub(crate) use map::fetch;
+pub(crate) use private::read_private;
 pub use real::RealFs;
 pub(crate) use replace::{NotReplaced, Replaced};
 

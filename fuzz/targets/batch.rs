@@ -7,8 +7,12 @@ use cairnlog::format::{
     crc32c,
 };
 
-const CONTEXT: SegmentContext =
-    SegmentContext { salt: 0x0123_4567_89ab_cdef, base_seq: 1 << 40, base_timestamp_ms: 0 };
+const CONTEXT: SegmentContext = SegmentContext {
+    salt: 0x0123_4567_89ab_cdef,
+    base_seq: 1 << 40,
+    base_timestamp_ms: 0,
+    log_id: cairnlog::LogId([0; 16]),
+};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     walk(bytes);
@@ -26,10 +30,14 @@ fn fold(value: u64) -> u32 {
 }
 
 fn walk(bytes: &[u8]) {
-    let Ok(header) = BatchHeader::decode(bytes, &CONTEXT, 128) else { return };
+    let Ok(header) = BatchHeader::decode(bytes, &CONTEXT, 128) else {
+        return;
+    };
     assert!(header.durable_seq <= header.first_seq);
     let end = BATCH_HEADER_BYTES.saturating_add(header.body_bytes as usize);
-    let Some(body) = bytes.get(BATCH_HEADER_BYTES..end) else { return };
+    let Some(body) = bytes.get(BATCH_HEADER_BYTES..end) else {
+        return;
+    };
     let (mut count, mut payload_bytes) = (0, 0);
     for record in Records::new(body, CONTEXT, header) {
         let Ok(record) = record else { return };

@@ -2,7 +2,12 @@
 #![no_main]
 use cairnlog::format::{Footer, IndexEntry, SegmentContext, crc32c};
 
-const CONTEXT: SegmentContext = SegmentContext { salt: 77, base_seq: 0, base_timestamp_ms: 0 };
+const CONTEXT: SegmentContext = SegmentContext {
+    salt: 77,
+    base_seq: 0,
+    base_timestamp_ms: 0,
+    log_id: cairnlog::LogId([0; 16]),
+};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     look(bytes);
@@ -17,9 +22,17 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 });
 
 fn look(bytes: &[u8]) {
-    let Ok(footer) = Footer::decode(bytes, &CONTEXT, 4096) else { return };
-    let Ok(entries) = footer.verify_index(bytes, &CONTEXT) else { return };
-    let index: Vec<IndexEntry> =
-        (0..footer.entry_count as usize).map(|number| IndexEntry::read(&entries, number)).collect();
-    assert_eq!(Footer::decode(&footer.encode(&CONTEXT, &index), &CONTEXT, 4096), Ok(footer));
+    let Ok(footer) = Footer::decode(bytes, &CONTEXT, 4096) else {
+        return;
+    };
+    let Ok(entries) = footer.verify_index(bytes, &CONTEXT) else {
+        return;
+    };
+    let index: Vec<IndexEntry> = (0..footer.entry_count as usize)
+        .map(|number| IndexEntry::read(&entries, number))
+        .collect();
+    assert_eq!(
+        Footer::decode(&footer.encode(&CONTEXT, &index), &CONTEXT, 4096),
+        Ok(footer)
+    );
 }

@@ -21,7 +21,7 @@ fn step_of(path: &Path) -> usize {
 }
 
 /// Turns every bit over: there are more than so many, and of more than one in so many something is noticed.
-fn check_every_bit(subject: &Subject, count_min: u64, one_in: u64) {
+pub fn check_every_bit(subject: &Subject, count_min: u64, one_in: u64) {
     let (detected, count) = flip_every_bit(subject);
     println!("{detected} of {count} flips detected, the others harmless");
     assert!(

@@ -5,7 +5,7 @@
 
 use crate::{
     crash::{check_shown, recovers, shown_before},
-    history::{Run, options},
+    history::{Run, options, sealed},
     model::step,
     steps::{Append, Named, New, Open, Step, Submit},
 };
@@ -40,7 +40,11 @@ pub fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
         false => [512, 640, 1024, 2048][number as usize % 4],
     };
     let steps = if large { larger(steps) } else { steps };
-    let options = options(segment_bytes)
+    let options = match number % 4 {
+        1 => sealed(options(segment_bytes * 2)),
+        _ => options(segment_bytes),
+    };
+    let options = options
         .publish(number.is_multiple_of(2))
         .direct_writes(number.is_multiple_of(5))
         .buffer_bytes([64, 300, 100_000][number as usize % 3]);

@@ -8,8 +8,8 @@ use crate::{
     told::Told,
 };
 use cairnlog::{
-    AppendOptions, CompactOptions, Compression, Consumer, Durability, ErrorKind, Log, NewRecord,
-    Options, PackOptions, Result, Retention, Seq,
+    AppendOptions, Cipher, CompactOptions, Compression, Consumer, Durability, ErrorKind, Key,
+    KeyId, Keys, Log, NewRecord, Options, PackOptions, Result, Retention, Seq,
     vfs::{Vfs, sim::SimFs},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -419,9 +419,23 @@ pub fn borrowed<'a>(recs: &'a [Rec], news: &[New]) -> Vec<NewRecord<'a>> {
 
 /// Small segments, no threads: the same steps give the same calls. And nothing is told to other
 /// processes: a write that nobody syncs would double the states of every crash point.
+///
+/// With `CAIRN_SEALED=1` records are sealed, in all of these tests.
 pub fn options(segment_bytes: u64) -> Options {
-    Options::new()
+    let options = Options::new()
         .segment_bytes(segment_bytes)
         .background(false)
-        .publish(false)
+        .publish(false);
+    match std::env::var("CAIRN_SEALED") {
+        Ok(text) if text == "1" => sealed(options.segment_bytes(segment_bytes * 2)),
+        _ => options,
+    }
+}
+
+/// The same with records sealed, if this program can.
+pub fn sealed(options: Options) -> Options {
+    match Cipher::Aes256GcmSiv.is_built() {
+        true => options.keys(Keys::new(KeyId(1), Key::new([1; 32]))),
+        false => options,
+    }
 }

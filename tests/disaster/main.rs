@@ -20,6 +20,7 @@ mod losses;
 mod model;
 mod no_room;
 mod putback;
+mod seal;
 mod shadow;
 mod steps;
 mod stories;

@@ -31,7 +31,10 @@ pub struct Subject {
 pub const MANIFEST: &str = "/log/MANIFEST";
 
 pub fn subject(steps: &[Step], clean: bool) -> Subject {
-    let options = options(640);
+    subject_with(options(640), steps, clean)
+}
+
+pub fn subject_with(options: Options, steps: &[Step], clean: bool) -> Subject {
     let mut run = Run::new(SimFs::new(1), &options);
     let mut manifests = Vec::new();
     let (mut batches, mut next, mut tail_from) = (Vec::new(), 0, 0);

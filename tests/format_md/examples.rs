@@ -12,10 +12,12 @@ use cairnlog::format::packed::{self, HEAD_BYTES, PackedHead};
 use cairnlog::format::piece::Piece;
 use cairnlog::format::producers::{AppendEntry, ProducerEntry, ProducersFile};
 use cairnlog::format::record::{self, Producer, RecordParts};
+use cairnlog::format::sealed::{self, SealedAppend, Sealing};
 use cairnlog::format::{
-    BatchHeader, Compression, Manifest, SegmentContext, SegmentHeader, WatermarkFile, crc32c,
+    BatchHeader, Compression, Manifest, SegmentContext, SegmentHeader, StoredHead, WatermarkFile,
+    crc32c,
 };
-use cairnlog::{LogId, SegmentId};
+use cairnlog::{Key, KeyId, LogId, SegmentId};
 
 type Outcome<T = ()> = Result<T, String>;
 
@@ -124,6 +126,7 @@ pub fn check(spec: &str) -> Outcome {
             "record" => record(&args, name, &mut seen)?,
             "annex" => annex(&args, &seen)?,
             "packed-batch" => packed_batch(&args, &mut seen)?,
+            "sealed-batch" => sealed_batch(&args, &mut seen)?,
             "footer" => footer(&args, name, &seen)?,
             "manifest" => manifest(&args)?,
             "producers" => producers(&args)?,
@@ -167,6 +170,7 @@ fn segment_header(args: &Args, seen: &mut Seen) -> Outcome {
         appends_from: None,
         recycled: false,
         packed: false,
+        sealed: false,
     };
     same("file of a segment", args.number("file")?, header.id.0)?;
     same("segment header", &args.block.bytes, &header.encode())?;
@@ -217,6 +221,7 @@ fn batch_header(args: &Args, name: Option<&str>, seen: &mut Seen) -> Outcome {
             salt: args.number("salt")?,
             base_seq: args.number("base_seq")?,
             base_timestamp_ms: args.number("base_timestamp_ms")?,
+            log_id: LogId([0; 16]),
         },
     };
     if batch.first_seq < context.base_seq || batch.durable_seq > batch.first_seq {
@@ -298,6 +303,82 @@ fn record(args: &Args, name: Option<&str>, seen: &mut Seen) -> Outcome {
         parts.timestamp_ms.unwrap_or(batch.timestamp_ms),
         decoded.timestamp_ms,
     )
+}
+
+/// Two records of these values, the second by a producer, under a key whose bytes are all its number.
+fn sealed_batch(args: &Args, seen: &mut Seen) -> Outcome {
+    let (batch, context) = seen.batch.ok_or("sealed records without a batch")?;
+    same("salt of a sealed batch", args.number("salt")?, context.salt)?;
+    let context = SegmentContext {
+        log_id: log_id(args)?,
+        ..context
+    };
+    let offset = args.number("offset")?;
+    let number: u8 = args.number("key_id")?;
+    let nonce: Vec<u8> = (args.numbers("nonce")?.iter())
+        .map(|byte| u8::try_from(*byte).unwrap_or(0))
+        .collect();
+    let sealing = Sealing {
+        key_id: KeyId(number.into()),
+        key: Key::new([number; 32]),
+        nonce: nonce.try_into().map_err(|_| "a nonce has 12 bytes")?,
+    };
+    let by = match args.numbers("producer")?[..] {
+        [id, epoch, number] => Producer {
+            id,
+            epoch: u32::try_from(epoch).map_err(|_| "epoch")?,
+            number,
+        },
+        _ => return Err("three numbers make a producer".into()),
+    };
+    let (inner, mut raw) = (packed::inner(&context), Vec::new());
+    for (seq, (value, producer)) in (batch.first_seq..).zip([("value", None), ("then", Some(by))]) {
+        let parts = RecordParts {
+            key: None,
+            value: args.bytes(value),
+            timestamp_ms: None,
+            producer,
+        };
+        record::encode(&mut raw, inner.salt, seq, None, &parts);
+    }
+    let facts = PackedHead {
+        codec: 0,
+        raw_bytes: args.number("raw_bytes")?,
+        last_seq: batch.next_seq() - 1,
+        tombstone_count: 0,
+        keyed_count: 0,
+        min_timestamp_ms: batch.timestamp_ms,
+        max_timestamp_ms: batch.timestamp_ms,
+    };
+    let append = SealedAppend {
+        producer: by,
+        first_delta: 1,
+        count: 1,
+    };
+    let bytes = &args.block.bytes[..];
+    same(
+        "body of a sealed batch",
+        batch.body_bytes as usize,
+        bytes.len(),
+    )?;
+    let head = well(StoredHead::decode(bytes, &batch, &context, offset))?;
+    same("facts of a sealed batch", facts, *head.facts())?;
+    same("key of a sealed batch", Some(sealing.key_id), head.key_id())?;
+    let mut encoded = Vec::new();
+    let known = (&batch, &facts, &[append][..]);
+    let done = sealed::encode(
+        &mut encoded,
+        &raw,
+        (None, true),
+        &sealing,
+        known,
+        (&context, offset),
+    );
+    if done.is_some() {
+        same("sealed batch", bytes, &encoded)?;
+    }
+    seen.records_left = 0;
+    Ok(())
 }
 
 fn packed_batch(args: &Args, seen: &mut Seen) -> Outcome {

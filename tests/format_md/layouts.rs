@@ -16,11 +16,12 @@ use cairnlog::format::producers::{
     APPEND_BYTES, AppendEntry, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
 };
 use cairnlog::format::record::{Producer, RECORD_BYTES_MIN, RecordParts, VALUE_BYTES_MAX, encode};
+use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_HEAD_BYTES, SealedAppend, SealedHead};
 use cairnlog::format::watermark::WATERMARK_BYTES;
 use cairnlog::format::{
     BatchHeader, Manifest, SegmentContext, SegmentHeader, VERSION, WatermarkFile,
 };
-use cairnlog::{LogId, SegmentId};
+use cairnlog::{KeyId, LogId, SegmentId};
 use std::ops::Range;
 
 type Outcome<T = ()> = Result<T, String>;
@@ -48,6 +49,8 @@ pub fn check_layouts(spec: &str) -> Outcome {
         annex(),
         record(),
         packed(),
+        sealed_batch(),
+        stated_append(),
         footer(),
         index_entry(),
         manifest(),
@@ -147,6 +150,7 @@ pub const CONTEXT: SegmentContext = SegmentContext {
     salt: 0x0123_4567_89ab_cdef,
     base_seq: 0,
     base_timestamp_ms: 0,
+    log_id: LogId([0; 16]),
 };
 
 /// Encodes a value as it is and with one field changed at a time. `$change` sets bits only where
@@ -186,6 +190,7 @@ fn header() -> Layout {
         appends_from: None,
         recycled: false,
         packed: false,
+        sealed: false,
     };
     fn of(header: &mut SegmentHeader) -> &mut Predecessor {
         header.predecessor.as_mut().unwrap()
@@ -324,6 +329,77 @@ fn packed() -> Layout {
         "keyed_count": |it: &mut PackedHead| it.keyed_count = u32::MAX,
         "min_timestamp_ms": |it: &mut PackedHead| it.min_timestamp_ms = -1,
         "max_timestamp_ms": |it: &mut PackedHead| it.max_timestamp_ms = -1,
+    })
+}
+
+fn sealed_batch() -> Layout {
+    let batch = BatchHeader {
+        body_bytes: 0,
+        first_seq: 0,
+        durable_seq: 0,
+        timestamp_ms: 0,
+        count: 1,
+        sparse: true,
+        packed: true,
+    };
+    let value = SealedHead {
+        facts: PackedHead {
+            codec: 0,
+            raw_bytes: 0,
+            last_seq: 0,
+            tombstone_count: 0,
+            keyed_count: 0,
+            min_timestamp_ms: 0,
+            max_timestamp_ms: 0,
+        },
+        cipher: 0,
+        has_facts: true,
+        key_id: KeyId(0),
+        nonce: [0; 12],
+        append_count: 0,
+    };
+    let encode = |it: &SealedHead| {
+        let mut bytes = it.encode(&batch);
+        bytes[0] = 1; // The checksum is of all of the body, and written when that is there.
+        bytes
+    };
+    layout!(SEALED_HEAD_BYTES + FACTS_BYTES, value, encode, {
+        "codec": |it: &mut SealedHead| it.facts.codec = u8::MAX,
+        "cipher": |it: &mut SealedHead| it.cipher = u8::MAX,
+        "flags": |it: &mut SealedHead| it.has_facts = false,
+        "append_count": |it: &mut SealedHead| it.append_count = u8::MAX,
+        "key_id": |it: &mut SealedHead| it.key_id = KeyId(u64::MAX),
+        "nonce": |it: &mut SealedHead| it.nonce = [u8::MAX; 12],
+        "raw_bytes": |it: &mut SealedHead| it.facts.raw_bytes = u32::MAX,
+        "last_delta": |it: &mut SealedHead| it.facts.last_seq = u32::MAX.into(),
+        "tombstone_count": |it: &mut SealedHead| it.facts.tombstone_count = u32::MAX,
+        "keyed_count": |it: &mut SealedHead| it.facts.keyed_count = u32::MAX,
+        "min_timestamp_ms": |it: &mut SealedHead| it.facts.min_timestamp_ms = -1,
+        "max_timestamp_ms": |it: &mut SealedHead| it.facts.max_timestamp_ms = -1,
+    })
+}
+
+fn stated_append() -> Layout {
+    let value = SealedAppend {
+        producer: Producer {
+            id: 0,
+            epoch: 0,
+            number: 0,
+        },
+        first_delta: 0,
+        count: 0,
+    };
+    let encode = |it: &SealedAppend| {
+        let mut bytes = Vec::new();
+        it.encode(&mut bytes);
+        bytes
+    };
+    layout!(sealed::APPEND_BYTES, value, encode, {
+        "producer_id": |it: &mut SealedAppend| it.producer.id = ALL,
+        "producer_number": |it: &mut SealedAppend| it.producer.number = ALL,
+        "producer_epoch": |it: &mut SealedAppend| it.producer.epoch = u32::MAX,
+        "first_delta": |it: &mut SealedAppend| it.first_delta = u32::MAX,
+        "count": |it: &mut SealedAppend| it.count = u32::MAX,
     })
 }
 

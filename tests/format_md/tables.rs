@@ -13,6 +13,7 @@ use cairnlog::format::manifest::{FRAMES_END_MAX, MANIFEST_BYTES, SEALED_MAX};
 use cairnlog::format::moves::MOVE_BYTES;
 use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
+use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_BYTES_MIN};
 use cairnlog::format::{NUMBER_MAX, crc32c};
 
 type Outcome<T = ()> = Result<T, String>;
@@ -131,7 +132,8 @@ pub fn check_seeds(spec: &str) -> Outcome {
             bytes.get(from..to).map(|range| crc32c(seed, range))
         };
         let mut pairs = Vec::new();
-        let name = block.tag.replace('-', " ");
+        // What is sealed has the checksum of what is packed.
+        let name = block.tag.replace("sealed-", "packed-").replace('-', " ");
         let name = name[..1].to_uppercase() + &name[1..];
         let (constant, from, to) = row(&name)?;
         let end = to.unwrap_or(bytes.len());
@@ -141,7 +143,7 @@ pub fn check_seeds(spec: &str) -> Outcome {
                 let seed = bound(number(text("offset")?)?, constant);
                 pairs.push((word(0), sum(seed, from, end)));
             }
-            "annex" | "packed-batch" => {
+            "annex" | "packed-batch" | "sealed-batch" => {
                 let seed = bound(number(text("offset")?)?, constant);
                 pairs.push((word(0), sum(seed, from, end)));
             }
@@ -280,6 +282,18 @@ pub fn check_costs(spec: &str) -> Outcome {
         (
             "In a sparse batch".to_owned(),
             format!("+ {}", sparse.len() - bare),
+        ),
+        (
+            "In a batch sealed under a key, of n".to_owned(),
+            format!("+ {SEALED_BYTES_MIN}/n"),
+        ),
+        (
+            "There, with keys or times of their own".to_owned(),
+            format!("+ {}/n", SEALED_BYTES_MIN + FACTS_BYTES),
+        ),
+        (
+            "There, for each append of a producer".to_owned(),
+            format!("+ {}", sealed::APPEND_BYTES),
         ),
         ("A watermark".to_owned(), BATCH_HEADER_BYTES.to_string()),
         (

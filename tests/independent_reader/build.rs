@@ -54,6 +54,7 @@ impl Seg {
             appends_from: None,
             recycled: false,
             packed: false,
+            sealed: false,
         })
     }
 

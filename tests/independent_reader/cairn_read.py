@@ -3,13 +3,21 @@
 
 Prints a JSON line for each record that recovery would keep, one for each large value among them, then one with the
 verdict. Never writes.
-Behind damage in a sealed segment it goes on with the next segment."""
+Behind damage in a sealed segment it goes on with the next segment. What is under a key takes the package
+`cryptography`, and the keys in the environment: CAIRN_READ_KEYS="NUMBER:HEX ...", else the log is unsupported."""
 import json
+import os
 import pathlib
 import re
 import struct
 import sys
 from collections import namedtuple
+
+try:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+except ImportError:
+    AESGCMSIV = None
 
 HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24, 80, 144, 64
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
@@ -17,7 +25,10 @@ MANIFEST, ENTRIES, PRODUCERS = 0x4D414E49, 0x4D454E54, 0x50524F44
 LEDGER_BYTES, PRODUCER_BYTES, APPEND_BYTES, CURSOR_EPOCH = 72, 32, 24, 0xFFFFFFFF
 ANNEX, PACKED, NUMBER_MAX, PIECE_BYTES = 0x414E4558, 0x5041434B, 1 << 62, 32
 PACKED_FEATURE, PACKED_BYTES, RAW_BYTES_MAX = 1 << 2, 40, 1 << 20
+SEALED_FEATURE, SEALED_HEAD_BYTES, FACTS_BYTES, STATED_BYTES = 1 << 3, 32, 28, 28
 LIVE, COPY = 1, 2
+KEYS = {int(number): bytes.fromhex(key) for number, key in (
+    pair.split(":") for pair in os.environ.get("CAIRN_READ_KEYS", "").split())}
 
 
 class Defect(Exception):
@@ -78,7 +89,7 @@ def preamble(data, size, magic, constant, what, known=0):
 def header(data):
     """The header of a segment file, or the reason why there is none."""
     try:
-        preamble(data, HEADER_BYTES, b"CAIRNSEG", HEAD, "segment header", PACKED_FEATURE)
+        preamble(data, HEADER_BYTES, b"CAIRNSEG", HEAD, "segment header", PACKED_FEATURE | SEALED_FEATURE)
     except Defect as why:
         return None, why
     origin, log_id, number, base_seq, salt, time = struct.unpack_from("<I16sQQQq", data, 20)
@@ -155,6 +166,32 @@ def record(body, at, batch, salt, expected):
     return {"seq": seq, "ts": time, "key": key, "value": value, "producer": producer}, at
 
 
+def unseal(body, offset, batch, head):
+    """The records of a sealed batch, back to back, and the time of those that have none of their own."""
+    checksum, codec, cipher, flags, appends, key_id, nonce, raw_bytes = struct.unpack_from("<I4BQ12sI", body)
+    if crc(seed(PACKED, head.salt, offset), body[4:]) != checksum:
+        raise Defect("sealed batch: checksum")
+    if cipher != 1 or flags > 1:
+        raise Unsupported("sealed batch: cipher %d, flags %d" % (cipher, flags))
+    text_at, text_end = SEALED_HEAD_BYTES + FACTS_BYTES * flags, len(body) - STATED_BYTES * appends
+    last, tombstones, keyed, first_time, last_time = struct.unpack_from("<3I2q", body, SEALED_HEAD_BYTES) \
+        if flags else (batch.count - 1, 0, 0, 0, 0)
+    if (text_end - 24 < text_at or first_time > last_time or not tombstones <= keyed <= batch.count
+            or last < batch.count - 1 or last > batch.count - 1 and not batch.sparse
+            or not codec and raw_bytes != text_end - 24 - text_at):
+        raise Defect("sealed batch: malformed")
+    if key_id not in KEYS or AESGCMSIV is None:
+        raise Unsupported("sealed batch: key %d, or no cipher" % key_id)
+    clear = struct.pack("<16sQII", head.log_id, batch.first_seq, batch.count, batch.sparse) \
+        + body[4:text_at] + body[text_end:]
+    try:
+        text = AESGCMSIV(KEYS[key_id]).decrypt(nonce, body[text_at:text_end], clear)
+    except InvalidTag:
+        raise Defect("sealed batch: tampered") from None
+    time, text = int.from_bytes(text[-8:], "little", signed=True), text[:-8]
+    return by_columns(text, batch, codec, raw_bytes) if codec else text, time
+
+
 def unpack(body, offset, batch, head):
     """The records of a packed batch, back to back."""
     checksum, codec, *later, raw_bytes, last, tombstones, keyed, first_time, last_time = \
@@ -167,7 +204,14 @@ def unpack(body, offset, batch, head):
     if (not least <= raw_bytes <= most or first_time > last_time or not tombstones <= keyed <= batch.count
             or last < batch.count - 1 or last > batch.count - 1 and not batch.sparse):
         raise Defect("packed batch: malformed")
-    columns, at, records, key_at = lz4(body[PACKED_BYTES:], raw_bytes), 8 * batch.count, b"", 4 * batch.sparse
+    return by_columns(body[PACKED_BYTES:], batch, codec, raw_bytes)
+
+
+def by_columns(packed, batch, codec, raw_bytes):
+    """What a codec made of the columns of records, back to back again."""
+    if codec != 1:
+        raise Unsupported("packed batch: codec %d" % codec)
+    columns, at, records, key_at = lz4(packed, raw_bytes), 8 * batch.count, b"", 4 * batch.sparse
     if len(columns) != raw_bytes:
         raise Defect("packed batch: length")
     for number in range(batch.count):
@@ -245,7 +289,9 @@ def batch_at(data, offset, head, expected, end, gaps):
     if offset + BATCH_BYTES > end:
         raise Defect("batch header: too few bytes")
     batch = batch_header(data, offset, head)
-    gap = batch.first_seq != expected or batch.sparse or batch.packed
+    # What is under a key may stand anywhere; what is only packed, and gaps, in a sealed segment alone.
+    under_key = batch.packed and data[offset + BATCH_BYTES + 5:][:1] not in (b"", b"\0")
+    gap = batch.first_seq != expected or batch.sparse or batch.packed and not under_key
     if batch.first_seq < expected or (gap and not gaps):
         raise Defect("batch: seq %d where %d was expected" % (batch.first_seq, expected))
     batch_end = offset + BATCH_BYTES + batch.body_bytes
@@ -253,7 +299,10 @@ def batch_at(data, offset, head, expected, end, gaps):
         raise Defect("batch: longer than its segment")
     body, at, expected, records = data[offset + BATCH_BYTES:batch_end], 0, batch.first_seq, []
     salt = head.salt
-    if batch.packed:
+    if under_key:
+        (body, time), salt = unseal(body, offset, batch, head), 0
+        batch = batch._replace(time=time)
+    elif batch.packed:
         body, salt = unpack(body, offset, batch, head), 0
     for _ in range(batch.count):
         one, at = record(body, at, batch, salt, expected)
@@ -295,8 +344,8 @@ def own(data, x, head, expected, before):
 
 def headers(data, start, head):
     """Each place from start on where a batch header verifies, and the header."""
-    # The last byte of a header: the pattern 1010, extended, not packed, watermark and sparse.
-    for match in re.compile(rb"[\xa0-\xa3\xa8-\xab]").finditer(data, start + BATCH_BYTES - 1):
+    # The last byte of a header: the pattern 1010, extended, packed, watermark and sparse.
+    for match in re.compile(rb"[\xa0-\xa4\xa8-\xab]").finditer(data, start + BATCH_BYTES - 1):
         offset = match.start() - BATCH_BYTES + 1
         try:
             yield offset, batch_header(data, offset, head)

@@ -10,7 +10,7 @@ use crate::{
     exit::{About, Failure, In, Outcome},
     open, output, process, stream,
 };
-use cairnlog::{Log, Options};
+use cairnlog::Log;
 use clap::Args;
 use disk::Disk;
 use judge::judge;
@@ -123,7 +123,7 @@ pub fn run(args: &BenchArgs) -> Outcome {
     };
     let bare = bare_syncs(args, &place.0, &record)?;
     let dir = place.0.join("log");
-    let log = Options::new().open(&dir).in_log(&dir)?;
+    let log = open::options()?.open(&dir).in_log(&dir)?;
     let (single, _) = appends(args, &log, &dir, &record, 1)?;
     let (shared, syncs) = appends(args, &log, &dir, &record, args.threads)?;
     log.close().in_log(&dir)?;

@@ -90,7 +90,7 @@ pub fn run(args: &CompactArgs) -> Outcome {
         } else {
             KeyMatch::Exact
         });
-    let options = args.threads.of(open::existing());
+    let options = args.threads.of(open::existing()?);
     let options = options.segment_bytes(args.segment_bytes);
     let log = args.writer.open(options)?;
     let done = rewrite(log, dir, args.rotate, "compact", |log, progress| {

@@ -11,7 +11,7 @@ use crate::{
     bench::file_system,
     exit::{About, Failure, In, Outcome},
     input::{Framing, Input},
-    open, output,
+    keys, open, output,
     pipeline::Pipeline,
     stream,
 };
@@ -145,6 +145,7 @@ impl Demo {
         let mut child = Command::new(program)
             .arg("demo-writer")
             .args([&self.dir, &self.input])
+            .envs(keys::file().map(|file| (keys::VARIABLE, file)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -199,7 +200,7 @@ impl Demo {
     fn open_again(&self) -> Outcome<Log> {
         step("2  The log is opened again")?;
         let started = Instant::now();
-        let log = Log::options()
+        let log = open::options()?
             .create(false)
             .open(&self.dir)
             .in_log(&self.dir)?;
@@ -351,9 +352,7 @@ impl Demo {
     }
 
     fn verify(&self) -> Outcome {
-        let report = cairnlog::Options::new()
-            .verify(&self.dir)
-            .in_log(&self.dir)?;
+        let report = open::options()?.verify(&self.dir).in_log(&self.dir)?;
         if report.health() != cairnlog::Health::Clean {
             let findings = report.findings.first().map(ToString::to_string);
             return Err(wrong(findings.unwrap_or_default()));

@@ -4,7 +4,7 @@
 use crate::{
     exit::{About, Failure, In, Outcome},
     input::{Framing, Input},
-    process, stream,
+    open, process, stream,
 };
 use cairnlog::{AppendOptions, Log, NewRecord, Ticket};
 use clap::Args;
@@ -34,7 +34,7 @@ struct Shared {
 }
 
 pub fn run(args: &WriterArgs) -> Outcome {
-    let log = Log::open(&args.dir).in_log(&args.dir)?;
+    let log = open::options()?.open(&args.dir).in_log(&args.dir)?;
     let input = Input::new("demo", std::slice::from_ref(&args.file), Framing::Lines)?;
     let shared = Mutex::new(Shared {
         input,

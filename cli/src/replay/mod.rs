@@ -11,7 +11,7 @@ use crate::{
     open::{self, WriterArgs},
     stream,
 };
-use cairnlog::{AppendOptions, Durability, ErrorKind, Log, Maintained, NewRecord, Options, Seq};
+use cairnlog::{AppendOptions, Durability, ErrorKind, Log, Maintained, NewRecord, Seq};
 use clap::Args;
 use history::{Line, Op};
 use std::{
@@ -110,7 +110,7 @@ struct Replay<'a> {
 
 impl Replay<'_> {
     fn open(&mut self) -> Outcome<String> {
-        let options = Options::new()
+        let options = open::options()?
             .segment_bytes(self.args.segment_bytes)
             .background(!self.args.no_background);
         let log = self.args.writer.open_quietly(options)?;

@@ -1,7 +1,7 @@
 //! The picture of a log for people: a bar, a table of segments, the cursors.
 
 use super::{Picture, StatArgs};
-use crate::{cursor, output};
+use crate::{cursor, output, reseal};
 use owo_colors::OwoColorize;
 use std::io::{self, Write};
 
@@ -52,6 +52,13 @@ impl Picture {
         }
         writeln!(out)?;
         self.draw_dirty(out)?;
+        match &self.keys {
+            Some(in_use) => writeln!(out, "{}", reseal::keys_text(in_use))?,
+            None if self.is_sealing() => {
+                writeln!(out, "records are sealed: --keys tells under which keys")?;
+            }
+            None => {}
+        }
         writeln!(out, "\n  {}\n", self.bar())?;
         self.table(out, args)?;
         match &self.cursors {

@@ -5,11 +5,13 @@ mod draw;
 use crate::{
     cursor,
     exit::{About, Failure, In, Outcome},
-    open, stream,
+    open,
+    reseal::{self, KeysInUse},
+    stream,
 };
 use cairnlog::{
-    CursorInfo, Inspected, Options, SegmentId, Seq,
-    format::{Manifest, SegmentHeader, names},
+    CursorInfo, Inspected, SegmentId, Seq,
+    format::{Manifest, SEALED_FEATURE, SegmentHeader, names},
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -29,6 +31,7 @@ Dirty is what `cairn compact` may shrink: sealed segments with keys that were ne
 
 Examples:
   cairn stat orders.log
+  cairn stat orders.log --keys
   cairn stat orders.log --json";
 
 #[derive(Args, Debug)]
@@ -41,6 +44,9 @@ pub struct StatArgs {
     /// List every segment, however many there are
     #[arg(long)]
     all: bool,
+    /// Tell under which keys the records are sealed, and how much under each: reads all of the log
+    #[arg(long)]
+    keys: bool,
 }
 
 /// A segment file.
@@ -66,10 +72,12 @@ struct Picture {
     whole: Outcome,
     /// The cursors; none if they cannot be told.
     cursors: Option<Vec<CursorInfo>>,
+    /// Under which keys the log is; none if that was not asked, or cannot be told.
+    keys: Option<KeysInUse>,
 }
 
 pub fn run(args: &StatArgs) -> Outcome {
-    let picture = look(&args.dir)?;
+    let picture = look(&args.dir, args.keys)?;
     if args.json {
         stream::json(&picture.json())?;
         return picture.whole;
@@ -80,7 +88,7 @@ pub fn run(args: &StatArgs) -> Outcome {
     picture.whole
 }
 
-fn look(dir: &Path) -> Outcome<Picture> {
+fn look(dir: &Path, with_keys: bool) -> Outcome<Picture> {
     let reader = open::read_only(dir)?;
     let path = dir.join(names::MANIFEST);
     let bytes = fs::read(&path).about(path.display())?;
@@ -120,14 +128,20 @@ fn look(dir: &Path) -> Outcome<Picture> {
         };
         segments.push(spare);
     }
+    let in_use = with_keys.then(|| reader.keys_in_use().in_log(dir));
+    let (keys, told) = match in_use.transpose() {
+        Ok(keys) => (keys, Ok(())),
+        Err(failure) => (None, Err(failure)),
+    };
     Ok(Picture {
         manifest,
         segments,
         proven_seq: reader.end_seq(),
         next_seq,
-        whole: open::check_end(&reader, dir),
+        whole: open::check_end(&reader, dir).and(told),
         quarantine_bytes: bytes_in(&dir.join(names::QUARANTINE)),
-        cursors: open::existing().cursors(dir).ok(),
+        cursors: open::existing()?.cursors(dir).ok(),
+        keys,
     })
 }
 
@@ -157,19 +171,26 @@ fn unsealed(dir: &Path, id: SegmentId, state: &'static str, base_seq: Seq) -> Ou
         file_bytes: file_bytes(dir, id),
         newest_ms: None,
     };
-    let counted = Options::new().inspect(dir, id, |item| match item {
+    let mut batch_count = 0;
+    let counted = open::options()?.inspect(dir, id, |item| match item {
         Inspected::Header(_) => {
             segment.frame_bytes = cairnlog::format::header::HEADER_BYTES as u64;
         }
-        Inspected::Batch { offset, header } => segment.frame_bytes = offset + header.batch_bytes(),
+        Inspected::Batch { offset, header } => {
+            segment.frame_bytes = offset + header.batch_bytes();
+            batch_count = u64::from(header.count);
+        }
+        // Its records are not shown, and what stands beside them says as much.
         Inspected::Packed {
             head,
             defect: Some(_),
             ..
         } => {
-            segment.tombstone_count += u64::from(head.tombstone_count);
-            segment.seqs.end = head.last_seq + 1;
-            segment.newest_ms = segment.newest_ms.max(Some(head.max_timestamp_ms));
+            let facts = head.facts();
+            segment.record_count += batch_count;
+            segment.tombstone_count += u64::from(facts.tombstone_count);
+            segment.seqs.end = head.next_seq();
+            segment.newest_ms = segment.newest_ms.max(Some(facts.max_timestamp_ms));
         }
         Inspected::Record { record, .. } => {
             segment.record_count += 1;
@@ -201,6 +222,11 @@ fn bytes_in(dir: &Path) -> u64 {
 impl Picture {
     fn record_count(&self) -> u64 {
         self.segments.iter().map(|part| part.record_count).sum()
+    }
+
+    /// Whether records are sealed in it, or may be.
+    fn is_sealing(&self) -> bool {
+        self.manifest.write_features & SEALED_FEATURE != 0
     }
 
     /// Records that are still in a file and yet below the head.
@@ -260,6 +286,8 @@ impl Picture {
             "quarantine_bytes": self.quarantine_bytes,
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
             "cursors": cursors,
+            "sealing": self.is_sealing(),
+            "keys_in_use": self.keys.as_ref().map(reseal::keys_json),
         })
     }
 }

@@ -116,6 +116,41 @@ fn does_every_verb_leave_a_log_of_a_newer_program_alone() {
     .try_all(VERBS);
 }
 
+/// Without the key nothing is read and nothing appended, and the log is as whole as before.
+#[test]
+fn does_every_verb_bear_a_log_that_it_has_no_key_for() {
+    let other = r#"export CAIRN_KEY_FILE=others; exec "$@""#;
+    for (name, shell) in [("no key", r#"exec "$@""#), ("another key", other)] {
+        World {
+            name,
+            shell,
+            places: &["log", "out"],
+            prepare: &|scratch| {
+                let seal = ["reseal", "log", "--key-file", "keys", "--rate", "none"];
+                scratch.run(&seal).ok();
+                // Both are needed to see that nothing is lost.
+                let others = "umask 077; sed 's/^1 /7 /' keys >others && cat others keys >both";
+                scratch.shell(&format!("{others} && mv both keys")).ok();
+            },
+            then: &|_, verb, ended| {
+                let lines = ["cat", "get", "tail", "consume", "export", "salvage", "pack"];
+                let reads = lines.iter().any(|word| verb.line.starts_with(word));
+                let reads = reads || verb.line.starts_with("compact");
+                let appends = verb.begins && name == "no key";
+                match code(ended) {
+                    // What it was in is a file that is no more.
+                    1 => assert!(verb.line.starts_with("inspect"), "{}", ended.err),
+                    5 => assert!(ended.err.contains("hint: ") || ended.out.contains("key 1")),
+                    code => assert!(code == 0 && !reads && !appends, "{code}: {}", ended.err),
+                }
+                assert!(!ended.out.contains("record 5"), "{}", ended.out);
+            },
+            ..World::default()
+        }
+        .try_all(VERBS);
+    }
+}
+
 #[test]
 fn does_every_verb_bear_that_there_is_no_log() {
     let gone = |scratch: &Scratch| fs::remove_dir_all(scratch.path.join("log")).expect("removed");

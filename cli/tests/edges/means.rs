@@ -126,7 +126,7 @@ fn does_every_verb_bear_another_users_log() {
         World {
             name: &format!("another's log with {mode:o}"),
             shell: &shell,
-            places: &["log", "out", "bench"],
+            places: &["log", "out", "bench", "keys"],
             prepare: &|scratch| {
                 let dir = scratch.path.join("log");
                 fs::set_permissions(dir, fs::Permissions::from_mode(mode)).expect("its own");

@@ -4,7 +4,7 @@ use super::{
     common::{CAIRN, Scratch},
     verbs::{CURSOR, RECORDS, Verb},
 };
-use cairnlog::{ErrorKind, Options};
+use cairnlog::{ErrorKind, Keys, Options};
 use std::{
     fs,
     io::{Read, Write},
@@ -17,9 +17,9 @@ use std::{
 };
 
 /// The exit codes that `cairn --help` lists.
-const CODES: [i32; 7] = [0, 1, 2, 3, 4, 64, 141];
+const CODES: [i32; 9] = [0, 1, 2, 3, 4, 5, 6, 64, 141];
 
-/// Where each cell begins: a log with a cursor, an input, a history.
+/// Where each cell begins: a log with a cursor, a key file, an input, a history.
 pub fn template() -> Scratch {
     let scratch = Scratch::new();
     scratch.log("log", RECORDS);
@@ -27,6 +27,7 @@ pub fn template() -> Scratch {
     scratch
         .run(&["consume", "log", "mailer", "--max", &to])
         .ok();
+    scratch.run(&["keygen", "keys"]).ok();
     let lines: String = (0..20).map(|number| format!("line {number}\n")).collect();
     scratch.file("input.txt", lines);
     scratch.file("history.txt", "append 10 1\nbatch 3 10 2\ncrash\nsync\n");
@@ -169,7 +170,10 @@ pub fn holds(scratch: &Scratch, verb: &Verb, out: &str) {
     let dir = scratch.path.join("log");
     let report = Options::new().verify(&dir).expect("it can be looked at");
     assert!(report.findings.is_empty(), "{:?}", report.findings);
-    let reader = Options::new().open_reader(&dir).expect("a log");
+    // A verb may have sealed it.
+    let keys = Keys::from_file(scratch.path.join("keys")).expect("a key file");
+    let options = Options::new().keys(keys);
+    let reader = options.open_reader(&dir).expect("a log");
     let reader = reader.including_written();
     let mut wanted = verb.keeps();
     for record in reader.scan(wanted.clone()).expect("it is kept") {
@@ -185,7 +189,7 @@ pub fn holds(scratch: &Scratch, verb: &Verb, out: &str) {
             assert!(reader.get(seq).expect("readable").is_some(), "seq {seq}");
         }
     }
-    for cursor in Options::new().cursors(&dir).expect("cursors") {
+    for cursor in options.cursors(&dir).expect("cursors") {
         let begun = if cursor.name == "mailer" { CURSOR } else { 0 };
         if verb.line.starts_with("consume") {
             let printed = out.lines().count() as u64;

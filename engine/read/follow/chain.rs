@@ -7,6 +7,7 @@
 use crate::{
     error::{Defect, Error, ErrorKind, Op, Place, Result},
     format::{Manifest, SegmentHeader, header::HEADER_BYTES, names},
+    seal::KeyRing,
     segment::{Identity, Limits, Source, Space, Stop, Summary, Tail, TailWriter, Window, walk},
     sync::Arc,
     types::{SegmentId, Seq},
@@ -21,6 +22,7 @@ const CHUNK_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Chain {
     links: Vec<TailWriter>,
+    keys: KeyRing,
     /// Where the tail begins, if it has no link.
     base_seq: Seq,
     /// The place behind which only a newer program can read, or what is missing behind it.
@@ -32,9 +34,10 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(keys: KeyRing) -> Self {
         Self {
             links: Vec::new(),
+            keys,
             base_seq: 0,
             beyond: None,
             attested_seq: 0,
@@ -81,6 +84,7 @@ impl Chain {
         Self {
             links: self.links.iter().map(TailWriter::apart).collect(),
             beyond: self.beyond.clone(),
+            keys: self.keys.clone(),
             ..*self
         }
     }
@@ -119,7 +123,7 @@ impl Chain {
 
     fn push(&mut self, header: &SegmentHeader, file: std::sync::Arc<dyn crate::vfs::VfsFile>) {
         let space = Arc::new(Space::new(file, 0));
-        let tail = Arc::new(Tail::new(header.id, header.context(), space));
+        let tail = Arc::new(Tail::new(header, space, &self.keys));
         let summary = Summary::new(header.base_seq, &header.encode());
         self.links.push(TailWriter::new(tail, summary, Vec::new()));
         self.attest(header.durable_seq);

@@ -26,6 +26,7 @@ use crate::{
     catalog::{Catalog, CatalogCell, Level, Watermark},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{Manifest, WatermarkFile, check_log_id, names},
+    options::Options,
     segment::Tail,
     sync::{Arc, Mutex},
     types::Seq,
@@ -69,13 +70,13 @@ impl Follower {
     /// not all of that is there.
     pub(crate) fn new(
         dir: Dir,
-        mapped: bool,
+        options: &Options,
         (attested_seq, damage): (Seq, Option<Error>),
     ) -> Result<Self> {
         let manifest = read_manifest(&dir)?;
-        let mut chain = Chain::new();
+        let mut chain = Chain::new(options.keys.clone());
         chain.attest(attested_seq);
-        let empty = Catalog::of(&manifest, &dir, Vec::new(), mapped);
+        let empty = Catalog::of(&manifest, &dir, Vec::new(), options);
         let follower = Self {
             level: Level::Durable,
             catalog: Arc::new(CatalogCell::new(empty)),

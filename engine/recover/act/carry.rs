@@ -1,13 +1,14 @@
 //! Leaving an unclean end behind, without ever appending to it.
 
 use super::{
-    Ready, Scanned, blank_spare, check_same, in_place::in_place, io_at, remove, scan_unsealed,
+    Ready, Scanned, add_producers, blank_spare, check_same, in_place::in_place, io_at, remove,
+    scan_unsealed,
 };
 use crate::{
     append::{CursorStore, Ledger, Spare, create_spare},
     error::{ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SegmentHeader,
+        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader, StoredHead,
         batch::Records,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SealedEntry},
@@ -23,6 +24,7 @@ use crate::{
     types::{SegmentId, Seq},
     vfs::{Dir, is_full},
 };
+use std::io;
 
 /// What is proven is copied, too, if it is no more than this, in bytes, or a quarter of a segment. Else
 /// every unclean end would leave a segment behind, however small: a loop of restarts a thousand a day.
@@ -50,7 +52,7 @@ pub(crate) fn carry(
                 && !store.is_undecided()
                 && !dir.sync_failed() =>
         {
-            return in_place(dir, store, manifest, carry, facts);
+            return in_place(dir, store, (manifest, options), carry, facts);
         }
         Err(error) => return Err(error),
     };
@@ -129,19 +131,27 @@ fn into_new_segment(
     let base_seq = sealed
         .last()
         .map_or(manifest.tail.base_seq, |entry: &SealedEntry| entry.next_seq);
+    let under_key = proven.iter().rfind(|source| source.header.sealed);
     let header = SegmentHeader {
         predecessor,
         durable_seq: carry.proven_seq,
         appends_from: Some(carry.next_seq.max(base_seq)),
-        ..copy_header(dir, manifest.log_id, id(), base_seq)
+        ..copy_header(dir, manifest.log_id, id(), base_seq, &options.keys)
     };
+    // What is sealed is copied as it is, and times of its batches count from there.
+    let header = under_key.map_or(header.clone(), |source| SegmentHeader {
+        sealed: true,
+        base_timestamp_ms: source.header.base_timestamp_ms,
+        ..header
+    });
+    let write_features = if header.sealed { SEALED_FEATURE } else { 0 };
     // As of the new tail's base, or further if an earlier tail's base was there already.
     let as_of_seq = ledger.next_seq().max(base_seq);
     let stored = ledger.to_file(manifest.owner(), as_of_seq, as_of_seq, header.id);
     let place = Place::file(names::segment(header.id));
     let mut unnamed = Unnamed::new(dir);
     unnamed.add(header.id);
-    let mut builder = Builder::create(dir, header).map_err(io_at(place.clone()))?;
+    let mut builder = Builder::create(dir, header, &options.keys).map_err(io_at(place.clone()))?;
     let unsealed = facts.tail.iter().chain(&facts.spare);
     for (number, (source, found)) in proven.iter().zip(unsealed).enumerate() {
         // Read anew, to where it ends: what is sealed and copied is what was decided on.
@@ -167,6 +177,7 @@ fn into_new_segment(
 
     let committed = store.commit_with(Op::Open, stored.as_deref(), |manifest| {
         manifest.sealed.extend(sealed.iter().copied());
+        manifest.write_features |= write_features;
         manifest.tail = writer.tail.entry();
         manifest.spare = spare.as_ref().map(Spare::entry);
         manifest.next_segment_id = next_id;
@@ -230,28 +241,35 @@ fn copy_survivors(
     };
     let mut window = Window::new(&Source::File(found.file.clone()));
     let mut copied = Ok(());
-    let again = scan(
-        &mut window,
-        &context,
-        from,
-        limits,
-        |Verified { batch, body, .. }| {
-            let records = Records::new(body, context, batch).flatten();
-            let add = || {
-                records
-                    .into_iter()
-                    .inspect(|record| ledger.add_record(record))
-                    .try_for_each(|record| builder.add(&record, carry.proven_seq))?;
-                builder.end_batch()
-            };
-            if copied.is_ok() && batch.next_seq() <= carry.next_seq {
-                copied = add();
-            }
-        },
-    )
+    let again = scan(&mut window, &context, from, limits, |verified| {
+        if copied.is_ok() && verified.batch.next_seq() <= carry.next_seq {
+            add_producers(ledger, &verified, &context);
+            copied = copy_batch(&verified, &context, carry, builder);
+        }
+    })
     .map_err(|fault: Fault| fault.into_error(Op::Open, found.id))?;
     copied.map_err(io_at(Place::in_segment(found.id, 0)))?;
     Ok(again)
+}
+
+/// Writes a batch into the new segment: its records, or if they are sealed what is stored.
+fn copy_batch(
+    verified: &Verified<'_>,
+    context: &SegmentContext,
+    carry: &Carry,
+    builder: &mut Builder,
+) -> io::Result<()> {
+    let Verified { batch, body, .. } = *verified;
+    if batch.packed {
+        let head = StoredHead::decode(body, &batch, context, verified.offset);
+        return head.map_or_else(
+            |defect| Err(io::Error::other(defect.to_string())),
+            |head| builder.add_stored(&batch, (&head, body), carry.proven_seq),
+        );
+    }
+    let mut records = Records::new(body, *context, batch).flatten();
+    records.try_for_each(|record| builder.add(&record, carry.proven_seq))?;
+    builder.end_batch()
 }
 
 /// After the commit: footers for what was sealed, and no file of what was left behind.

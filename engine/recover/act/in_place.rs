@@ -15,6 +15,7 @@ use crate::{
     error::{Op, Place, Result},
     format::Manifest,
     manifest::ManifestStore,
+    options::Options,
     recover::{
         decide::Carry,
         look::{Facts, UnsealedFact},
@@ -30,7 +31,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub(super) fn in_place(
     dir: &Dir,
     store: ManifestStore,
-    manifest: &Manifest,
+    (manifest, options): (&Manifest, &Options),
     carry: &Carry,
     facts: &Facts,
 ) -> Result<Ready> {
@@ -44,7 +45,7 @@ pub(super) fn in_place(
             let as_of_seq = ledger.next_seq().max(next_seq);
             frozen = ledger.to_file(manifest.owner(), as_of_seq, as_of_seq, entry.id);
             let next = certain(dir, ballast, facts.spare.as_ref(), carry, &mut ledger)?;
-            finished.push(std::mem::replace(&mut last, next).into_writer());
+            finished.push(std::mem::replace(&mut last, next).into_writer(&options.keys));
         }
         Some(entry) => {
             spare = Some(blank_spare(dir, entry)?);
@@ -55,7 +56,7 @@ pub(super) fn in_place(
         }
         None => {}
     }
-    let writer = last.into_writer();
+    let writer = last.into_writer(&options.keys);
     // DURABILITY: after this commit the end is attested, and the manifest that was found is in force.
     store.commit_again(Op::Open, |manifest| {
         manifest.durable_seq = carry.next_seq;

@@ -17,7 +17,7 @@ use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SegmentHeader,
+        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader, StoredHead,
         batch::Records,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SpareEntry},
@@ -25,8 +25,9 @@ use crate::{
     },
     manifest::ManifestStore,
     options::Options,
+    seal::KeyRing,
     segment::{
-        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Unnamed, Window,
+        Builder, Limits, Scan, Source, Space, Summary, Tail, TailWriter, Unnamed, Verified, Window,
         new_incarnation, new_log_id, scan, tail_header,
     },
     sync::Arc,
@@ -59,10 +60,11 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     dir.sync_name().map_err(io_at(Place::file(dir.path())))?;
     let log_id = new_log_id(dir);
     let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
-    let header = tail_header(dir, log_id, id, 0);
+    let header = tail_header(dir, log_id, id, 0, &options.keys);
+    let write_features = if header.sealed { SEALED_FEATURE } else { 0 };
     let mut unnamed = Unnamed::new(dir);
     unnamed.add(id);
-    let writer = Builder::create(dir, header)
+    let writer = Builder::create(dir, header, &options.keys)
         .and_then(Builder::into_tail)
         .map_err(io_at(Place::file(names::segment(id))))?;
     let spare = create_spare(dir, spare_id, options.segment_bytes)
@@ -71,7 +73,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let first = Manifest {
         log_id,
         incarnation: new_incarnation(dir),
-        write_features: 0,
+        write_features,
         generation: 0,
         created_ms: vfs.unix_time_ms(),
         head_seq: 0,
@@ -133,13 +135,13 @@ fn check_same(found: &UnsealedFact, again: &Scan) -> Result<()> {
 
 impl Scanned {
     /// To append behind what was scanned.
-    fn into_writer(self) -> TailWriter {
+    fn into_writer(self, keys: &KeyRing) -> TailWriter {
         let space = match self.header.recycled {
             true => Space::recycled(self.file, self.file_end, self.scan.summary.end),
             false => Space::new(self.file, self.file_end),
         };
         let space = Arc::new(space);
-        let tail = Tail::new(self.id, self.header.context(), space);
+        let tail = Tail::new(&self.header, space, keys);
         TailWriter::new(Arc::new(tail), self.scan.summary, self.scan.index)
     }
 }
@@ -165,10 +167,7 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
     let context = header.context();
     let scan = scan(&mut window, &context, summary, limits, |verified| {
         if verified.names_producers {
-            let records = Records::new(verified.body, context, verified.batch);
-            records
-                .flatten()
-                .for_each(|record| ledger.add_record(&record));
+            add_producers(ledger, &verified, &context);
         } else if verified.batch.count > 0 {
             ledger.skip_to(verified.batch.next_seq());
         }
@@ -181,6 +180,18 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
         file_end,
         scan,
     })
+}
+
+/// Enters who appended the records of a batch.
+fn add_producers(ledger: &mut Ledger, verified: &Verified<'_>, context: &SegmentContext) {
+    let Verified { batch, body, .. } = verified;
+    if !batch.packed {
+        let records = Records::new(body, *context, *batch).flatten();
+        records.for_each(|record| ledger.add_record(&record));
+    } else if let Ok(head) = StoredHead::decode(body, batch, context, verified.offset) {
+        let producers = head.producers(body, batch);
+        producers.for_each(|(seq, producer)| ledger.add_next(seq, producer));
+    }
 }
 
 fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
@@ -230,13 +241,19 @@ fn tail_as_found(dir: &Dir, found: &UnsealedFact, ledger: &mut Ledger) -> Result
 /// Goes on behind an end that is in order. Unless the log was closed here (`certain`), the manifest
 /// may be one that an interrupted commit left visible and not durable: then it is committed again
 /// before anything is built on it or removed by it.
-pub(super) fn resume(dir: &Dir, manifest: Manifest, facts: &Facts, certain: bool) -> Result<Ready> {
+pub(super) fn resume(
+    dir: &Dir,
+    options: &Options,
+    manifest: Manifest,
+    facts: &Facts,
+    certain: bool,
+) -> Result<Ready> {
     let mut ledger = facts.ledger(manifest.tail.id);
     let found = match &facts.tail {
         Some(tail) => tail_as_found(dir, tail, &mut ledger)?,
         None => scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?,
     };
-    let writer = found.into_writer();
+    let writer = found.into_writer(&options.keys);
     let spare = manifest
         .spare
         .map(|entry| blank_spare(dir, entry))

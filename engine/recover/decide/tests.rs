@@ -36,6 +36,7 @@ fn header(id: SegmentId, origin: Origin, base_seq: Seq, durable_seq: Seq) -> Seg
         appends_from: None,
         recycled: false,
         packed: false,
+        sealed: false,
     }
 }
 

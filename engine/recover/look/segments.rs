@@ -29,7 +29,14 @@ pub(super) fn chain(
     let size = |id| segments.get(&id).copied();
     let named = manifest.tail;
     let (id, base_seq) = (named.id, named.base_seq);
-    let tail = unsealed(dir, op, id, (named.salt, base_seq), Beyond::Zeros, size(id))?;
+    let as_named = |salt, base_seq| SegmentContext {
+        salt,
+        base_seq,
+        base_timestamp_ms: 0,
+        log_id: manifest.log_id,
+    };
+    let named_tail = as_named(named.salt, base_seq);
+    let tail = unsealed(dir, op, id, named_tail, Beyond::Zeros, size(id))?;
     let spare = manifest
         .spare
         .map(|named| {
@@ -44,8 +51,8 @@ pub(super) fn chain(
                 },
                 false => Beyond::Zeros,
             };
-            let as_named = (named.salt, next_seq);
-            unsealed(dir, op, named.id, as_named, beyond, size(named.id))
+            let named_spare = as_named(named.salt, next_seq);
+            unsealed(dir, op, named.id, named_spare, beyond, size(named.id))
         })
         .transpose()?;
     Ok((tail, spare))
@@ -68,13 +75,13 @@ fn unsealed(
     dir: &Dir,
     op: Op,
     id: SegmentId,
-    (salt, base_seq): (u64, Seq),
+    as_named: SegmentContext,
     mut beyond: Beyond,
     file_bytes: Option<u64>,
 ) -> Result<UnsealedFact> {
     let mut fact = UnsealedFact {
         id,
-        salt,
+        salt: as_named.salt,
         file_bytes,
         header: HeaderFact::Blank,
         scan: None,
@@ -113,14 +120,7 @@ fn unsealed(
             (context, end)
         }
         // The salt is known from the manifest: frames can still be told from anything else.
-        _ => (
-            SegmentContext {
-                salt,
-                base_seq,
-                base_timestamp_ms: 0,
-            },
-            0,
-        ),
+        _ => (as_named, 0),
     };
     fact.witness = witness(&mut window, &context, from, file_end, beyond).map_err(fault)?;
     Ok(fact)

@@ -1,10 +1,10 @@
 //! Packing the records of a segment that is written aside.
 
-use super::{Builder, OpenBatch};
+use super::{Builder, OpenBatch, facts};
 use crate::format::{
     Compression,
     batch::{BATCH_HEADER_BYTES, Records},
-    packed::{self, PackedHead},
+    packed,
 };
 use std::io;
 
@@ -25,15 +25,7 @@ impl Builder {
         mut batch: OpenBatch,
     ) -> io::Result<()> {
         batch.header.count = batch.tally.record_count;
-        let facts = PackedHead {
-            codec: 0,
-            raw_bytes: 0,
-            last_seq: batch.next_seq.saturating_sub(1),
-            tombstone_count: batch.tally.tombstone_count,
-            keyed_count: batch.tally.keyed_count,
-            min_timestamp_ms: batch.tally.min_timestamp_ms,
-            max_timestamp_ms: batch.tally.max_timestamp_ms,
-        };
+        let facts = facts(&batch.tally, batch.next_seq.saturating_sub(1));
         let body_start = batch.start + BATCH_HEADER_BYTES;
         let raw = self.buffer.get(body_start..).unwrap_or_default();
         let place = (&self.context, self.summary.end);

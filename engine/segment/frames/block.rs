@@ -1,18 +1,19 @@
-//! The walk in a packed batch: its records are unpacked into a window of their own, in which they stand as
-//! if they were stored behind the header.
+//! The walk in a batch that is packed or sealed: its records are unpacked into a window of their own, in which
+//! they stand as if they were stored behind the header.
 
 use super::{Frames, Spot};
 use crate::{
     error::Defect,
-    format::{
-        BatchHeader,
-        batch::BATCH_HEADER_BYTES,
-        packed::{self, PackedHead},
-    },
+    format::{BatchHeader, SegmentContext, StoredHead, batch::BATCH_HEADER_BYTES, packed},
+    seal::KeyRing,
     segment::{Fault, Window},
+    types::Seq,
 };
 use bytes::{Bytes, BytesMut};
 use std::{io, mem};
+
+/// A batch as it is stored: its header, what its head says, its body.
+pub(crate) type Whole<'a> = (BatchHeader, StoredHead, &'a [u8]);
 
 impl Frames {
     /// Goes back from the records of a packed batch to the file.
@@ -21,6 +22,46 @@ impl Frames {
         if let Some(file) = self.file.take() {
             self.used = mem::replace(&mut self.window, file).into_chunk();
         }
+    }
+
+    /// Opens the batch of the next record.
+    pub(super) fn open_next(&mut self) -> Result<(), Fault> {
+        self.open_block(self.next.batch, self.next.batch_offset)?;
+        self.next = self.timed(&self.next);
+        Ok(())
+    }
+
+    /// A spot of the open batch, with the time that its records say: what is sealed keeps its own.
+    #[inline]
+    pub(super) fn timed(&self, spot: &Spot) -> Spot {
+        let mut spot = *spot;
+        if spot.batch.packed && self.file.is_some() {
+            spot.batch.timestamp_ms = self.block_time_ms;
+        }
+        spot
+    }
+
+    /// The next batch as it is stored, if it is sealed, none of its records was read yet, and all of them lie
+    /// below `end_seq`: [`leave_batch`](Self::leave_batch) goes past it.
+    pub(crate) fn stored(&mut self, limit: u64, end_seq: Seq) -> Result<Option<Whole<'_>>, Fault> {
+        if !self.go_on(limit)? || !self.is_packed {
+            return Ok(None);
+        }
+        let (batch, offset) = (self.next.batch, self.next.batch_offset);
+        let body = self.window.peek(self.next.offset, self.next_batch);
+        let head = StoredHead::decode(body, &batch, &self.context, offset);
+        let head = head.map_err(|defect| Fault::Defect {
+            offset,
+            seq: batch.first_seq,
+            defect,
+        })?;
+        let whole = head.key_id().is_some() && head.next_seq() <= end_seq;
+        Ok(whole.then_some((batch, head, body)))
+    }
+
+    /// Goes past the open batch.
+    pub(crate) fn leave_batch(&mut self) {
+        self.left = 0;
     }
 
     /// Makes the records of a batch that was met packed the ones that are read.
@@ -34,14 +75,16 @@ impl Frames {
         );
         let body = self.window.get(start, end - start, end).map_err(io)?;
         let used = mem::take(&mut self.used);
-        let block = PackedHead::decode(body, &batch, &self.context, offset)
-            .and_then(|head| unpack(&head, body, &batch, used))
+        let how = (&self.context, &self.keys);
+        let block = StoredHead::decode(body, &batch, &self.context, offset)
+            .and_then(|head| unpack(&head, body, &batch, how, used))
             .map_err(|defect| Fault::Defect {
                 offset,
                 seq: batch.first_seq,
                 defect,
             });
-        let block = block?.map_err(io)?;
+        let (block, time) = block?.map_err(io)?;
+        self.block_time_ms = time;
         (self.inner, self.is_packed) = (packed::inner(&self.context), false);
         self.records_end = start + block.len() as u64;
         self.file = Some(mem::replace(
@@ -70,18 +113,23 @@ impl Frames {
 }
 
 /// Unpacks a batch whose body and verified head these are: into the memory of a block that nobody holds any
-/// more, or else into new memory. Nothing, if there is no memory to be had.
+/// more, or else into new memory. Gives the time of records that have none of their own with it. Nothing, if
+/// there is no memory to be had.
 ///
 /// # Errors
 /// What is not as the head says; a codec that is not to be had.
 pub(in crate::segment) fn unpack(
-    head: &PackedHead,
+    head: &StoredHead,
     body: &[u8],
     batch: &BatchHeader,
+    (context, keys): (&SegmentContext, &KeyRing),
     used: Bytes,
-) -> Result<io::Result<Bytes>, Defect> {
-    head.check(body)?;
-    let len = usize::try_from(head.raw_bytes).unwrap_or(usize::MAX);
+) -> Result<io::Result<(Bytes, i64)>, Defect> {
+    if head.key_id().is_none() && keys.insists(batch.first_seq) {
+        return Err(Defect::Tampered);
+    }
+    head.check(body, keys)?;
+    let len = usize::try_from(head.facts().raw_bytes).unwrap_or(usize::MAX - 8) + 8;
     let mut block = match used.try_into_mut() {
         Ok(block) if block.capacity() >= len => block,
         _ => {
@@ -92,7 +140,7 @@ pub(in crate::segment) fn unpack(
             BytesMut::from(Bytes::from(memory))
         }
     };
-    block.resize(len, 0);
-    head.unpack(body, batch, &mut block)?;
-    Ok(Ok(block.freeze()))
+    block.clear();
+    let time = head.open(body, batch, (context, keys), &mut block)?;
+    Ok(Ok((block.freeze(), time)))
 }

@@ -44,7 +44,7 @@ impl Frames {
     /// not fit, which is left to the verified walk, as that names the place.
     pub(super) fn step_over(&mut self, seq: Seq) -> Result<bool, Fault> {
         if self.is_packed {
-            self.open_block(self.next.batch, self.next.batch_offset)?;
+            self.open_next()?;
         }
         let bytes = self.window.peek(self.next.offset, self.records_end);
         let Some(frame_bytes) = frame_bytes_unverified(bytes, self.next.batch.sparse) else {

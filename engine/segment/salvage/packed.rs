@@ -4,11 +4,8 @@
 use super::{Gap, Piece, salvage_batch};
 use crate::{
     error::Defect,
-    format::{
-        BatchHeader, SegmentContext,
-        batch::BATCH_HEADER_BYTES,
-        packed::{PackedHead, inner},
-    },
+    format::{BatchHeader, SegmentContext, StoredHead, batch::BATCH_HEADER_BYTES, packed::inner},
+    seal::KeyRing,
     segment::{Fault, unpack},
     types::Seq,
 };
@@ -18,7 +15,7 @@ use bytes::Bytes;
 pub(super) fn salvage_packed(
     body: &[u8],
     offset: u64,
-    context: &SegmentContext,
+    (context, keys): (&SegmentContext, &KeyRing),
     batch: &BatchHeader,
     budget: &mut u64,
     each: &mut impl FnMut(Piece<'_>),
@@ -33,13 +30,19 @@ pub(super) fn salvage_packed(
         torn: false,
     };
     let mended;
-    let (head, body) = match PackedHead::decode(body, batch, context, offset) {
+    let (head, body) = match StoredHead::decode(body, batch, context, offset) {
         Ok(head) => (head, body),
         Err(defect) => {
             mended = matches!(defect, Defect::BadChecksum { .. })
-                .then(|| PackedHead::mend(body, batch, context, offset))
+                .then(|| StoredHead::mend(body, batch, context, offset))
                 .flatten()
-                .filter(|(head, body)| unpack(head, body, batch, Bytes::new()).is_ok());
+                .filter(|(head, body)| {
+                    let opened = unpack(head, body, batch, (context, keys), Bytes::new());
+                    match opened {
+                        Ok(block) => block.is_ok(),
+                        Err(defect) => defect.is_out_of_reach(),
+                    }
+                });
             let Some((head, body)) = &mended else {
                 let next_seq = batch.next_seq();
                 each(Piece::Gap(gap((batch.first_seq, next_seq), defect)));
@@ -50,17 +53,21 @@ pub(super) fn salvage_packed(
             (*head, body.as_slice())
         }
     };
-    let next_seq = head.last_seq.saturating_add(1);
+    let next_seq = head.next_seq();
     let without = head
-        .check(body)
+        .check(body, keys)
         .err()
-        .filter(|defect| defect.is_unsupported());
+        .filter(|defect| defect.is_out_of_reach());
     each(Piece::Packed(offset, batch, &head, without));
     if without.is_some() {
         return Ok(next_seq);
     }
-    match unpack(&head, body, batch, Bytes::new()) {
-        Ok(Ok(block)) => {
+    match unpack(&head, body, batch, (context, keys), Bytes::new()) {
+        Ok(Ok((block, time))) => {
+            let batch = &BatchHeader {
+                timestamp_ms: time,
+                ..*batch
+            };
             // Of what is packed nothing has a place of its own.
             let mut whole = |piece: Piece<'_>| match piece {
                 Piece::Gap(part) => {

@@ -52,6 +52,7 @@ fn header(id: u64, predecessor: Option<Predecessor>) -> SegmentHeader {
         appends_from: None,
         recycled: false,
         packed: false,
+        sealed: false,
     }
 }
 
