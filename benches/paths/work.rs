@@ -24,7 +24,7 @@ const CONTEXT: SegmentContext = SegmentContext {
     salt: 0x1234_5678_9abc_def0,
     base_seq: 0,
     base_timestamp_ms: 0,
-    log_id: LogId([0; 16]),
+    log_id: cairnlog::LogId([0; 16]),
 };
 
 /// Encodes one record.

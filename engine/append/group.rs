@@ -160,12 +160,14 @@ impl Group {
         written
     }
 
+    #[inline]
     pub(super) fn end(&self) -> u64 {
         let added = self.seal.as_ref().map_or(0, |seal| seal.added_bytes);
         self.offset + (self.buffer.len() + added) as u64
     }
 
     /// What is written: once it is finished.
+    #[inline]
     pub(super) fn stored(&self) -> &[u8] {
         (self.seal.as_ref()).map_or(&self.buffer, |seal| &seal.buffer)
     }
@@ -176,12 +178,14 @@ impl Group {
     }
 
     /// Whether these records can share the last batch; else they begin one.
-    pub(super) fn batch_has_room(&self, body_bytes: usize, count: u32, plain: bool) -> bool {
+    #[inline]
+    pub(super) fn batch_has_room(&self, body_bytes: usize, records: &[NewRecord<'_>]) -> bool {
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         self.batches.last().is_some_and(|(start, batch)| {
             batch.count > 0
                 && batch_takes(self.buffer.len() - start, body_bytes)
-                && batch.count + count <= COUNT_MAX
-                && (self.seal.as_ref()).is_none_or(|seal| seal.takes(plain))
+                && batch.count.saturating_add(count) <= COUNT_MAX
+                && (self.seal.as_ref()).is_none_or(|seal| seal.takes(are_plain(records)))
         })
     }
 
@@ -220,10 +224,11 @@ impl Group {
             let parts = new.parts(own_time, producer);
             record::encode(&mut self.buffer, salt, self.next_seq, None, &parts);
             let time = parts.timestamp_ms.unwrap_or(batch.timestamp_ms);
-            let mut one = Tally::default();
-            one.add(parts.key.is_some(), parts.value.is_none(), time);
-            self.tally.merge(&one);
+            let (keyed, tombstone) = (parts.key.is_some(), parts.value.is_none());
+            self.tally.add(keyed, tombstone, time);
             if let Some(seal) = &mut self.seal {
+                let mut one = Tally::default();
+                one.add(keyed, tombstone, time);
                 seal.add(&one, producer, batch.count);
             }
             self.payload_bytes += new.payload_bytes();

@@ -3,12 +3,8 @@
 //! INVARIANT: what is checked and what is queued is one turn of the queue's lock: nobody comes in between.
 
 use super::{
-    AppendOptions, Core, NewRecord,
-    completion::Completion,
-    group::Group,
-    held::Held,
-    sealing::{are_plain, sealing_bytes_max},
-    state::State,
+    AppendOptions, Core, NewRecord, completion::Completion, group::Group, held::Held,
+    sealing::sealing_bytes_max, state::State,
 };
 use crate::{
     catalog::Level,
@@ -117,9 +113,10 @@ impl Core {
                 // With a worker, a group waits no longer than the buffer interval.
                 self.options.background || group.batch_age_ms(self.dir.vfs().unix_time_ms()) < 100
             };
-            let new_batch = !state.queue.open_group().is_some_and(|group| {
-                group.batch_has_room(body_bytes, count, are_plain(records)) && fresh(group)
-            });
+            let new_batch = !state
+                .queue
+                .open_group()
+                .is_some_and(|group| group.batch_has_room(body_bytes, records) && fresh(group));
             let needed = body_bytes + self.framing_bytes(how, new_batch);
             let may_go_there = self.may_hold(&state.queue.plan().0);
             if may_go_there && state.queue.has_room(needed, self.options.segment_bytes) {
@@ -193,6 +190,7 @@ impl Core {
     }
 
     /// What a batch takes beside its records, if they begin it, or more of it if they share one.
+    #[inline]
     fn framing_bytes(&self, how: &AppendOptions, begins: bool) -> usize {
         let sealing_bytes = match self.options.keys.seals() {
             true => sealing_bytes_max(begins, how.producer.is_some()),
@@ -202,11 +200,13 @@ impl Core {
     }
 
     /// Whether records may go into this segment: into one that is not sealed only if they are not to be.
+    #[inline]
     fn may_hold(&self, tail: &Tail) -> bool {
-        tail.sealing.is_some() || !self.options.keys.seals()
+        !self.options.keys.seals() || tail.sealing.is_some()
     }
 
     /// Nothing is appended in the clear to a log that is sealed.
+    #[inline]
     fn check_keys(&self) -> Result<()> {
         if self.sealed && !self.options.keys.seals() {
             let note = "the log is sealed, and it was opened without keys: see `Options::keys`";

@@ -161,6 +161,7 @@ impl KeyRing {
     }
 
     /// Whether what is written is to be sealed.
+    #[inline]
     pub(crate) fn seals(&self) -> bool {
         self.provider.is_some()
     }
