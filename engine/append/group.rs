@@ -31,6 +31,7 @@ use std::time::Duration;
 pub(super) struct Scratch {
     buffer: Vec<u8>,
     batches: Vec<(usize, BatchHeader)>,
+    seal: Option<Box<Seal>>,
     done: Arc<Completion>,
 }
 
@@ -86,6 +87,7 @@ impl Group {
         let Scratch {
             mut buffer,
             mut batches,
+            seal,
             mut done,
         } = scratch;
         buffer.clear();
@@ -98,7 +100,7 @@ impl Group {
         if begins.is_some() {
             buffer.resize(HEADER_BYTES, 0);
         }
-        let seal = tail.sealing.is_some().then(Box::default);
+        let seal = (tail.sealing.is_some()).then(|| seal.unwrap_or_default().again());
         Self {
             tail,
             begins,
@@ -131,6 +133,9 @@ impl Group {
         (self.buffer.capacity() <= buffer_bytes_max).then_some(Scratch {
             buffer: self.buffer,
             batches: self.batches,
+            seal: self
+                .seal
+                .filter(|seal| seal.buffer.capacity() <= buffer_bytes_max),
             done: self.done,
         })
     }
@@ -295,26 +300,28 @@ impl Group {
         self.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
     }
 
-    /// Fills in the headers, each stating `durable_seq`.
+    /// Makes what is written of what is queued: fills in the headers, each stating `durable_seq`.
     pub(super) fn finish(&mut self, durable_seq: Seq, vfs: &dyn Vfs) {
         self.states_seq = durable_seq;
-        if self.seal.is_some() {
-            return self.seal(durable_seq, vfs);
-        }
-        let mut end = self.buffer.len();
-        for (start, header) in self.batches.iter_mut().rev() {
+        self.seal_records(vfs);
+        let (buffer, batches) = match &mut self.seal {
+            Some(seal) => (&mut seal.buffer, &mut seal.stored),
+            None => (&mut self.buffer, &mut self.batches),
+        };
+        let mut end = buffer.len();
+        for (start, header) in batches.iter_mut().rev() {
             let body_bytes = end - *start - BATCH_HEADER_BYTES;
             header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
             header.durable_seq = durable_seq.min(header.first_seq);
             let (context, offset) = (&self.tail.context, self.offset + *start as u64);
             if header.count == 0
-                && let Some(annex) = self.buffer.get_mut(*start + BATCH_HEADER_BYTES..end)
+                && let Some(annex) = buffer.get_mut(*start + BATCH_HEADER_BYTES..end)
                 && !annex.is_empty()
             {
                 seal_annex(annex, context, offset);
             }
             let encoded = header.encode(context, offset);
-            if let Some(slot) = self.buffer.get_mut(*start..*start + BATCH_HEADER_BYTES) {
+            if let Some(slot) = buffer.get_mut(*start..*start + BATCH_HEADER_BYTES) {
                 slot.copy_from_slice(&encoded);
             }
             end = *start;

@@ -10,12 +10,11 @@ use super::{Producer, group::Group, record::NewRecord};
 use crate::{
     format::{
         BatchHeader,
-        batch::{BATCH_HEADER_BYTES, seal_annex},
+        batch::BATCH_HEADER_BYTES,
         header::HEADER_BYTES,
         sealed::{self, APPEND_BYTES, APPENDS_MAX, SealedAppend, added_bytes, state_append},
     },
     segment::{Tally, facts, sealing_under},
-    types::Seq,
     vfs::Vfs,
 };
 
@@ -55,6 +54,13 @@ pub(super) fn sealing_bytes_max(begins: bool, producer: bool) -> usize {
 }
 
 impl Seal {
+    /// The same with nothing in it, for another group.
+    pub(super) fn again(mut self: Box<Self>) -> Box<Self> {
+        self.added_bytes = 0;
+        self.batches.clear();
+        self
+    }
+
     /// Whether the last batch takes such records.
     pub(super) fn takes(&self, plain: bool) -> bool {
         let fits = |batch: &OfBatch| (plain || !batch.plain) && batch.appends.len() < APPENDS_MAX;
@@ -86,74 +92,49 @@ impl Seal {
 }
 
 impl Group {
-    /// Makes what is written of what is queued, each header stating `durable_seq`.
-    pub(super) fn seal(&mut self, durable_seq: Seq, vfs: &dyn Vfs) {
-        let (Some(mut seal), Some(key)) = (self.seal.take(), &self.tail.sealing) else {
+    /// Puts the batches into a buffer of their own, those with records sealed: their headers are still to come.
+    pub(super) fn seal_records(&mut self, vfs: &dyn Vfs) {
+        let (Some(seal), Some(key)) = (&mut self.seal, &self.tail.sealing) else {
             return;
         };
-        let context = &self.tail.context;
-        seal.buffer.clear();
-        seal.stored.clear();
+        let Seal {
+            batches,
+            buffer,
+            stored,
+            ..
+        } = seal.as_mut();
+        buffer.clear();
+        stored.clear();
         if self.begins.is_some() {
-            seal.buffer.resize(HEADER_BYTES, 0);
+            buffer.resize(HEADER_BYTES, 0);
         }
-        let mut of_batches = seal.batches.iter().peekable();
+        let mut of_batches = batches.iter().peekable();
         for (number, (start, header)) in self.batches.iter().enumerate() {
             let end = (self.batches.get(number + 1)).map_or(self.buffer.len(), |next| next.0);
             let body = self.buffer.get(start + BATCH_HEADER_BYTES..end);
             let body = body.unwrap_or_default();
-            let stored_start = seal.buffer.len();
-            let offset = self.offset + stored_start as u64;
-            seal.buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
-            let mut header = BatchHeader {
-                durable_seq: durable_seq.min(header.first_seq),
-                ..*header
-            };
-            if let Some(of_batch) = of_batches.next_if(|of| of.number == number) {
-                let last_seq = header.next_seq().saturating_sub(1);
-                let known = (
-                    &header,
-                    &facts(&of_batch.tally, last_seq),
-                    of_batch.appends.as_slice(),
-                );
-                let sealing = sealing_under(key, vfs);
-                let place = (context, offset);
-                let done = sealed::encode(
-                    &mut seal.buffer,
-                    body,
-                    (None, of_batch.plain),
-                    &sealing,
-                    known,
-                    place,
-                );
-                assert!(
-                    done.is_some(),
-                    "the cipher is there, or the log was not opened"
-                );
-                header.packed = true;
-            } else {
-                seal.buffer.extend_from_slice(body);
-                let annex = seal.buffer.get_mut(stored_start + BATCH_HEADER_BYTES..);
-                if let Some(annex) = annex.filter(|annex| !annex.is_empty()) {
-                    seal_annex(annex, context, offset);
+            let (mut header, stored_start) = (*header, buffer.len());
+            buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
+            match of_batches.next_if(|of| of.number == number) {
+                None => buffer.extend_from_slice(body),
+                Some(known) => {
+                    let last_seq = header.next_seq().saturating_sub(1);
+                    let facts = facts(&known.tally, last_seq);
+                    let form = (None, known.plain);
+                    let what = (&header, &facts, known.appends.as_slice());
+                    let place = (&self.tail.context, self.offset + stored_start as u64);
+                    let sealing = sealing_under(key, vfs);
+                    let done = sealed::encode(buffer, body, form, &sealing, what, place);
+                    assert!(done.is_some(), "the cipher is there, or nothing is queued");
+                    header.packed = true;
                 }
             }
-            let body_bytes = seal.buffer.len() - stored_start - BATCH_HEADER_BYTES;
-            header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
-            let encoded = header.encode(context, offset);
-            let slot = seal
-                .buffer
-                .get_mut(stored_start..stored_start + BATCH_HEADER_BYTES);
-            if let Some(slot) = slot {
-                slot.copy_from_slice(&encoded);
-            }
-            seal.stored.push((stored_start, header));
+            stored.push((stored_start, header));
         }
         assert_eq!(
-            seal.buffer.len(),
+            buffer.len(),
             self.buffer.len() + seal.added_bytes,
             "the next group is planned behind it"
         );
-        self.seal = Some(seal);
     }
 }

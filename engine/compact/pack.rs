@@ -5,7 +5,6 @@
 
 use super::{
     Between, CompactReport, Halt, Rewriting, Turn, at_rate,
-    live::Dead,
     pace::Pace,
     rewrite::{Outputs, Rewrite},
 };
@@ -82,21 +81,15 @@ impl Rewriting<'_> {
         how: &PackOptions,
         pace: &mut Pace<'_>,
     ) -> Result<(), Halt> {
-        let inputs = std::slice::from_ref(segment);
-        let all_alive = Dead::new(inputs);
         let form = Rewrite {
             pack: Some(how.codec),
             packed: true,
             compacted: segment.entry.compacted,
         };
-        let outputs = Outputs::write(self.core, inputs, &all_alive, 0, form, pace)?;
-        assert_eq!(
-            outputs.record_count,
-            u64::from(segment.entry.record_count),
-            "every record of the segment is in its copy"
-        );
+        let outputs = Outputs::of_all(self.core, segment, form, pace)?;
         let bytes: u64 = outputs.sealed.iter().map(|it| it.frames_end).sum();
         if bytes <= segment.entry.frames_end - segment.entry.frames_end / 8 {
+            let inputs = std::slice::from_ref(segment);
             return self.swap(inputs, inputs, outputs);
         }
         drop(outputs); // There is nothing to gain, nor the next time.

@@ -5,17 +5,15 @@
 
 use super::{
     Between, CompactReport, Halt, Rewriting, Turn, at_rate,
-    live::Dead,
     pace::Pace,
     rewrite::{Outputs, Rewrite},
 };
 use crate::{
     append::Core,
     error::{Error, ErrorKind, Op, Result},
-    format::header::HEADER_BYTES,
     options::ResealOptions,
     seal::KeyId,
-    segment::{Frames, Sealed, Stored},
+    segment::{Sealed, Stored},
     sync::Arc,
 };
 
@@ -60,10 +58,8 @@ impl Rewriting<'_> {
 
     fn how_stored(&self, segment: &Sealed) -> Result<Stored, Halt> {
         let entry = segment.entry;
-        let apart = Arc::new(Sealed::new(entry, self.core.home_apart()));
-        let stored = apart.open().and_then(|loaded| {
-            Frames::new(&loaded.view, HEADER_BYTES as u64).how_stored(entry.frames_end)
-        });
+        let apart = Sealed::new(entry, self.core.home_apart()).open();
+        let stored = apart.and_then(|loaded| Stored::of(&loaded.view, entry.frames_end));
         stored.map_err(|fault| Halt::Failed(fault.into_error(Op::Reseal, entry.id)))
     }
 
@@ -73,18 +69,13 @@ impl Rewriting<'_> {
         stored: &Stored,
         pace: &mut Pace<'_>,
     ) -> Result<(), Halt> {
-        let inputs = std::slice::from_ref(segment);
         let form = Rewrite {
             pack: stored.codec.filter(|codec| codec.is_built()),
             packed: segment.entry.packed,
             compacted: segment.entry.compacted,
         };
-        let outputs = Outputs::write(self.core, inputs, &Dead::new(inputs), 0, form, pace)?;
-        assert_eq!(
-            outputs.record_count,
-            u64::from(segment.entry.record_count),
-            "every record of the segment is in its copy"
-        );
+        let outputs = Outputs::of_all(self.core, segment, form, pace)?;
+        let inputs = std::slice::from_ref(segment);
         self.swap(inputs, inputs, outputs)
     }
 }

@@ -100,6 +100,23 @@ impl<'a> Outputs<'a> {
         Ok(outputs)
     }
 
+    /// Writes all of a segment.
+    pub(super) fn of_all(
+        core: &'a Core,
+        segment: &Arc<Sealed>,
+        how: Rewrite,
+        pace: &mut Pace<'_>,
+    ) -> Result<Self, Halt> {
+        let run = std::slice::from_ref(segment);
+        let outputs = Self::write(core, run, &Dead::new(run), 0, how, pace)?;
+        assert_eq!(
+            outputs.record_count,
+            u64::from(segment.entry.record_count),
+            "every record of the segment is in its copy"
+        );
+        Ok(outputs)
+    }
+
     /// Takes back what lies below the head as a whole.
     pub(super) fn remove_below(&mut self, head_seq: Seq) {
         let core = self.core;

@@ -8,11 +8,13 @@ use super::{
     BatchHeader, Compression, NUMBER_MAX, SegmentContext, batch::record_bytes_min, check_crc,
     stored,
 };
-use super::{checksum, checksum::Kind, fixed, i64_at, record, u32_at};
+use super::{at, checksum, checksum::Kind, fixed, i64_at, record, u32_at};
 use crate::{error::Defect, types::Seq};
 
 /// The size of the head in bytes.
 pub const HEAD_BYTES: usize = 40;
+/// The size of what it says of the records besides how long they are: its end.
+pub const FACTS_BYTES: usize = 28;
 /// The most bytes of records in a packed batch of more than one.
 pub const RAW_BYTES_MAX: u32 = 1 << 20;
 /// The same of one record: its head, key and value at their longest.
@@ -87,19 +89,11 @@ impl PackedHead {
         context: &SegmentContext,
         offset: u64,
     ) -> Vec<u8> {
-        let last_delta = self.last_seq.saturating_sub(batch.first_seq);
         let mut out = vec![0; 4];
-        for word in [
-            self.codec.into(),
-            self.raw_bytes,
-            u32::try_from(last_delta).unwrap_or(u32::MAX),
-            self.tombstone_count,
-            self.keyed_count,
-        ] {
+        for word in [self.codec.into(), self.raw_bytes] {
             out.extend_from_slice(&u32::to_le_bytes(word));
         }
-        out.extend_from_slice(&self.min_timestamp_ms.to_le_bytes());
-        out.extend_from_slice(&self.max_timestamp_ms.to_le_bytes());
+        self.encode_facts(&mut out, batch);
         out.extend_from_slice(packed);
         stored::sum(&mut out, context, offset);
         out
@@ -122,19 +116,39 @@ impl PackedHead {
         let Ok(codec) = u8::try_from(kind) else {
             return Err(Defect::UnknownExtension);
         };
-        let last_delta = u32_at(head, 12);
-        let packed = Self {
-            codec,
-            raw_bytes: u32_at(head, 8),
-            last_seq: batch.first_seq.saturating_add(last_delta.into()),
-            tombstone_count: u32_at(head, 16),
-            keyed_count: u32_at(head, 20),
-            min_timestamp_ms: i64_at(head, 24),
-            max_timestamp_ms: i64_at(head, 32),
-        };
+        let facts = at::<FACTS_BYTES>(head, HEAD_BYTES - FACTS_BYTES);
+        let packed = Self::decode_facts(&facts, batch, (codec, u32_at(head, 8)));
         match packed.can_be(batch, raw_bytes_max(batch.count)) {
             true => Ok(packed),
             false => Err(Defect::Malformed("head of a packed batch")),
+        }
+    }
+
+    /// Puts what it says of the records behind what is in `out`, but for how long they are and the codec.
+    pub(super) fn encode_facts(&self, out: &mut Vec<u8>, batch: &BatchHeader) {
+        let last_delta = self.last_seq.saturating_sub(batch.first_seq);
+        let last_delta = u32::try_from(last_delta).unwrap_or(u32::MAX);
+        for word in [last_delta, self.tombstone_count, self.keyed_count] {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(&self.min_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.max_timestamp_ms.to_le_bytes());
+    }
+
+    /// The same read again, of records of so many bytes and this codec.
+    pub(super) fn decode_facts(
+        facts: &[u8; FACTS_BYTES],
+        batch: &BatchHeader,
+        (codec, raw_bytes): (u8, u32),
+    ) -> Self {
+        Self {
+            codec,
+            raw_bytes,
+            last_seq: batch.first_seq.saturating_add(u32_at(facts, 0).into()),
+            tombstone_count: u32_at(facts, 4),
+            keyed_count: u32_at(facts, 8),
+            min_timestamp_ms: i64_at(facts, 12),
+            max_timestamp_ms: i64_at(facts, 20),
         }
     }
 

@@ -14,8 +14,7 @@ use bytes::BytesMut;
 
 /// The size of the head in bytes, without the facts that may follow.
 pub const SEALED_HEAD_BYTES: usize = 32;
-/// The size of the facts about records that are not all alike.
-pub const FACTS_BYTES: usize = 28;
+pub use super::packed::FACTS_BYTES;
 /// The size of an append of a producer, as stated in the clear.
 pub const APPEND_BYTES: usize = 28;
 /// The most appends that one batch states.
@@ -66,6 +65,10 @@ pub struct Sealing {
     /// The number that is used once with it: random, for each batch anew.
     pub nonce: [u8; NONCE_BYTES],
 }
+
+/// What opens a batch.
+#[derive(Debug)]
+pub(crate) struct Opener(Cipher, Key);
 
 /// What sealing adds to records in bytes, if that is known before they are: as they are, not packed.
 pub(crate) fn added_bytes(plain: bool, append_count: usize) -> usize {
@@ -159,14 +162,7 @@ impl SealedHead {
         out.extend_from_slice(&self.nonce);
         out.extend_from_slice(&self.facts.raw_bytes.to_le_bytes());
         if self.has_facts {
-            let last_delta = self.facts.last_seq.saturating_sub(batch.first_seq);
-            let last_delta = u32::try_from(last_delta).unwrap_or(u32::MAX);
-            let counts = [self.facts.tombstone_count, self.facts.keyed_count];
-            for word in [last_delta].into_iter().chain(counts) {
-                out.extend_from_slice(&word.to_le_bytes());
-            }
-            out.extend_from_slice(&self.facts.min_timestamp_ms.to_le_bytes());
-            out.extend_from_slice(&self.facts.max_timestamp_ms.to_le_bytes());
+            self.facts.encode_facts(&mut out, batch);
         }
         out
     }
@@ -189,16 +185,8 @@ impl SealedHead {
         let facts = match has_facts {
             false => plain,
             true => {
-                let facts: &[u8; FACTS_BYTES] =
-                    fixed(body.get(SEALED_HEAD_BYTES..).unwrap_or_default())?;
-                PackedHead {
-                    last_seq: batch.first_seq.saturating_add(u32_at(facts, 0).into()),
-                    tombstone_count: u32_at(facts, 4),
-                    keyed_count: u32_at(facts, 8),
-                    min_timestamp_ms: i64_at(facts, 12),
-                    max_timestamp_ms: i64_at(facts, 20),
-                    ..plain
-                }
+                let facts = fixed(body.get(SEALED_HEAD_BYTES..).unwrap_or_default())?;
+                PackedHead::decode_facts(facts, batch, (codec, plain.raw_bytes))
             }
         };
         let sealed = Self {
@@ -253,12 +241,9 @@ impl SealedHead {
         stated.chunks_exact(APPEND_BYTES).map(SealedAppend::decode)
     }
 
-    /// Whether the records can be had here: what is missing otherwise.
-    pub(super) fn check(&self, body: &[u8], ring: &KeyRing) -> Result<(), Defect> {
-        self.opener(body, ring).map(|_| ())
-    }
-
-    fn opener(&self, body: &[u8], ring: &KeyRing) -> Result<(Cipher, Key), Defect> {
+    /// What opens the records, if they can be had here: what is missing otherwise, and whether so many bytes can
+    /// come of these.
+    pub(super) fn opener(&self, body: &[u8], ring: &KeyRing) -> Result<Opener, Defect> {
         let cipher = self.cipher().filter(|cipher| cipher.is_built());
         let cipher = cipher.ok_or(Defect::CipherNotBuilt("seal"))?;
         let key = ring.key(self.key_id);
@@ -267,7 +252,7 @@ impl SealedHead {
         if self.facts.codec != 0 {
             packed::check(self.facts.codec, self.facts.raw_bytes, text_bytes)?;
         }
-        Ok((cipher, key))
+        Ok(Opener(cipher, key))
     }
 
     /// Opens the records into `out`, which is empty and has room for them and 8 bytes; gives the time of those that
@@ -276,17 +261,17 @@ impl SealedHead {
         &self,
         body: &[u8],
         batch: &BatchHeader,
-        (context, ring): (&SegmentContext, &KeyRing),
+        context: &SegmentContext,
+        Opener(cipher, key): &Opener,
         out: &mut BytesMut,
     ) -> Result<i64, Defect> {
-        let (cipher, key) = self.opener(body, ring)?;
         let malformed = Defect::Malformed("sealed records");
         let (head, text, behind) = self.parts(body).ok_or(malformed)?;
         let tag = at::<TAG_BYTES>(behind, TIME_BYTES);
         let appends = behind.get(TIME_BYTES + TAG_BYTES..).unwrap_or_default();
         let clear = clear(batch, context, head, appends);
         let time = behind.get(..TIME_BYTES).unwrap_or_default();
-        let open = |sealed: &mut [u8]| match cipher.open(&key, &self.nonce, &clear, sealed, &tag) {
+        let open = |sealed: &mut [u8]| match cipher.open(key, &self.nonce, &clear, sealed, &tag) {
             true => Ok(()),
             false => Err(Defect::Tampered),
         };

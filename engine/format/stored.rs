@@ -2,7 +2,12 @@
 //! that says what has to be known without them, and one checksum over all of it.
 
 use super::{BatchHeader, SegmentContext, at, check_crc, checksum, checksum::Kind, fixed};
-use super::{Producer, packed::PackedHead, sealed::SealedAppend, sealed::SealedHead, u32_at};
+use super::{
+    Producer,
+    packed::PackedHead,
+    sealed::{Opener, SealedAppend, SealedHead},
+    u32_at,
+};
 use crate::{error::Defect, seal::KeyId, seal::KeyRing, types::Seq};
 use bytes::BytesMut;
 
@@ -84,12 +89,12 @@ impl StoredHead {
         (self.appends(body).flat_map(of_one)).chain([last])
     }
 
-    /// Whether the records can be had here: what is missing otherwise, and whether so many bytes can come
-    /// of these, before room is made for them.
-    pub(crate) fn check(&self, body: &[u8], ring: &KeyRing) -> Result<(), Defect> {
+    /// What opens the records, if they can be had here: what is missing otherwise, and whether so many bytes can
+    /// come of these, before room is made for them. `None` if nothing is needed.
+    pub(crate) fn opener(&self, body: &[u8], ring: &KeyRing) -> Result<Option<Opener>, Defect> {
         match self {
-            Self::Packed(head) => head.check(body),
-            Self::Sealed(head) => head.check(body, ring),
+            Self::Packed(head) => head.check(body).map(|()| None),
+            Self::Sealed(head) => head.opener(body, ring).map(Some),
         }
     }
 
@@ -99,16 +104,18 @@ impl StoredHead {
         &self,
         body: &[u8],
         batch: &BatchHeader,
-        (context, ring): (&SegmentContext, &KeyRing),
+        context: &SegmentContext,
+        opener: Option<&Opener>,
         out: &mut BytesMut,
     ) -> Result<i64, Defect> {
-        match self {
-            Self::Packed(head) => {
+        match (self, opener) {
+            (Self::Sealed(head), Some(opener)) => head.open(body, batch, context, opener, out),
+            (Self::Sealed(head), None) => Err(Defect::KeyMissing(head.key_id)),
+            (Self::Packed(head), _) => {
                 out.resize(usize::try_from(head.raw_bytes).unwrap_or(usize::MAX), 0);
                 head.unpack(body, batch, out)?;
                 Ok(batch.timestamp_ms)
             }
-            Self::Sealed(head) => head.open(body, batch, (context, ring), out),
         }
     }
 

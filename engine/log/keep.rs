@@ -3,8 +3,9 @@
 
 use super::Log;
 use crate::{
+    append::Core,
     backup::{self, BackupOptions, BackupReport},
-    compact::{self, CompactProgress, CompactReport},
+    compact::{self, Between, CompactProgress, CompactReport, Turn},
     error::{Error, Op, Result},
     options::{CompactOptions, PackOptions, ResealOptions, Retention},
     retain::{self, RetainReport},
@@ -49,16 +50,12 @@ impl Log {
     pub fn compact_with(
         &self,
         how: &CompactOptions,
-        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+        progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
     ) -> Result<CompactReport> {
-        let (inner, core) = (&self.inner, self.core());
-        let _inside = core.enter(Op::Compact)?;
-        let held_seq = inner.cursors.held(self.core())?.seq;
-        let mut between = |at: &CompactProgress, pause| {
-            core.pause(pause)?;
-            progress(at)
-        };
-        compact::compact(core, &inner.keeper.turn, how, held_seq, &mut between)
+        self.rewriting(Op::Compact, progress, |core, turn, between| {
+            let held_seq = self.inner.cursors.held(core)?.seq;
+            compact::compact(core, turn, how, held_seq, between)
+        })
     }
 
     /// Packs now what is sealed and not packed yet: the same records, numbers and times in fewer bytes. As
@@ -79,15 +76,11 @@ impl Log {
     pub fn pack_with(
         &self,
         how: &PackOptions,
-        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+        progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
     ) -> Result<CompactReport> {
-        let core = self.core();
-        let _inside = core.enter(Op::Pack)?;
-        let mut between = |at: &CompactProgress, pause| {
-            core.pause(pause)?;
-            progress(at)
-        };
-        compact::pack(core, &self.inner.keeper.turn, how, &mut between)
+        self.rewriting(Op::Pack, progress, |core, turn, between| {
+            compact::pack(core, turn, how, between)
+        })
     }
 
     /// Seals everything under the current key of [`Options::keys`](crate::Options::keys): segments that are
@@ -126,18 +119,30 @@ impl Log {
     pub fn reseal_with(
         &self,
         how: &ResealOptions,
-        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+        progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
     ) -> Result<CompactReport> {
         if self.core().options().keys.seals() {
             self.rotate()?;
         }
+        self.rewriting(Op::Reseal, progress, |core, turn, between| {
+            compact::reseal(core, turn, how, between)
+        })
+    }
+
+    /// Does what writes segments anew, telling how far it has come, until it ends or the log is closed.
+    fn rewriting(
+        &self,
+        op: Op,
+        mut progress: impl FnMut(&CompactProgress) -> ControlFlow<()>,
+        work: impl FnOnce(&Core, &Turn, &mut Between<'_>) -> Result<CompactReport>,
+    ) -> Result<CompactReport> {
         let core = self.core();
-        let _inside = core.enter(Op::Reseal)?;
+        let _inside = core.enter(op)?;
         let mut between = |at: &CompactProgress, pause| {
             core.pause(pause)?;
             progress(at)
         };
-        compact::reseal(core, &self.inner.keeper.turn, how, &mut between)
+        work(core, &self.inner.keeper.turn, &mut between)
     }
 
     /// Drops whole sealed segments that pass the limits, from the head, now.

@@ -5,7 +5,7 @@ use crate::{
     error::{Op, Result},
     format::header::HEADER_BYTES,
     seal::KeyId,
-    segment::{Fault, Frames, Stored, View},
+    segment::{Fault, Stored},
     types::{SegmentId, Seq},
 };
 use std::collections::BTreeMap;
@@ -71,18 +71,17 @@ impl Reader {
             }
             Result::Ok(())
         };
-        let look = |view: &View, limit| Frames::new(view, HEADER_BYTES as u64).how_stored(limit);
         for segment in catalog.sealed.iter() {
             let entry = segment.entry;
             add(
                 entry.id,
                 segment
                     .open()
-                    .and_then(|it| look(&it.view, entry.frames_end)),
+                    .and_then(|it| Stored::of(&it.view, entry.frames_end)),
             )?;
         }
         for tail in &catalog.tails {
-            add(tail.id, look(&tail.view(), tail.written_end()))?;
+            add(tail.id, Stored::of(&tail.view(), tail.written_end()))?;
         }
         Ok(all)
     }

@@ -69,8 +69,8 @@ pub(crate) struct Limits {
 pub(crate) struct Verified<'a> {
     pub(crate) batch: BatchHeader,
     pub(crate) body: &'a [u8],
-    /// Where it starts.
-    pub(crate) offset: u64,
+    /// What stands beside its records in the clear, if they are sealed.
+    pub(crate) head: Option<StoredHead>,
     /// Whether a record of it says who appended it.
     pub(crate) names_producers: bool,
     /// Whether it has no records and holds moves of cursors.
@@ -81,6 +81,7 @@ pub(crate) struct Verified<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Content {
     tally: Tally,
+    head: Option<StoredHead>,
     names_producers: bool,
     has_moves: bool,
 }
@@ -139,6 +140,7 @@ pub(crate) fn walk(
         };
         let Content {
             tally,
+            head,
             names_producers,
             has_moves,
         } = content;
@@ -154,7 +156,7 @@ pub(crate) fn walk(
         each(Verified {
             batch,
             body: bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default(),
-            offset,
+            head,
             names_producers,
             has_moves,
         });
@@ -246,12 +248,14 @@ fn sealed_content(
     context: &SegmentContext,
     offset: u64,
 ) -> Result<Content, Defect> {
-    let StoredHead::Sealed(head) = StoredHead::decode(body, batch, context, offset)? else {
+    let head = StoredHead::decode(body, batch, context, offset)?;
+    let StoredHead::Sealed(sealed) = &head else {
         return Err(Defect::Malformed("packed batch in an unsealed segment"));
     };
     Ok(Content {
-        tally: tally_of(batch, &StoredHead::Sealed(head)),
-        names_producers: head.append_count > 0,
+        tally: tally_of(batch, &head),
+        head: Some(head),
+        names_producers: sealed.append_count > 0,
         has_moves: false,
     })
 }

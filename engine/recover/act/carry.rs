@@ -8,7 +8,7 @@ use crate::{
     append::{CursorStore, Ledger, Spare, create_spare},
     error::{ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader, StoredHead,
+        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader,
         batch::Records,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SealedEntry},
@@ -260,12 +260,8 @@ fn copy_batch(
     builder: &mut Builder,
 ) -> io::Result<()> {
     let Verified { batch, body, .. } = *verified;
-    if batch.packed {
-        let head = StoredHead::decode(body, &batch, context, verified.offset);
-        return head.map_or_else(
-            |defect| Err(io::Error::other(defect.to_string())),
-            |head| builder.add_stored(&batch, (&head, body), carry.proven_seq),
-        );
+    if let Some(head) = &verified.head {
+        return builder.add_stored(&batch, (head, body), carry.proven_seq);
     }
     let mut records = Records::new(body, *context, batch).flatten();
     records.try_for_each(|record| builder.add(&record, carry.proven_seq))?;

@@ -17,7 +17,7 @@ use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader, StoredHead,
+        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader,
         batch::Records,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SpareEntry},
@@ -185,12 +185,12 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
 /// Enters who appended the records of a batch.
 fn add_producers(ledger: &mut Ledger, verified: &Verified<'_>, context: &SegmentContext) {
     let Verified { batch, body, .. } = verified;
-    if !batch.packed {
-        let records = Records::new(body, *context, *batch).flatten();
-        records.for_each(|record| ledger.add_record(&record));
-    } else if let Ok(head) = StoredHead::decode(body, batch, context, verified.offset) {
-        let producers = head.producers(body, batch);
-        producers.for_each(|(seq, producer)| ledger.add_next(seq, producer));
+    match &verified.head {
+        Some(head) => {
+            (head.producers(body, batch)).for_each(|(seq, producer)| ledger.add_next(seq, producer))
+        }
+        None => (Records::new(body, *context, *batch).flatten())
+            .for_each(|record| ledger.add_record(&record)),
     }
 }
 

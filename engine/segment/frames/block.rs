@@ -41,20 +41,29 @@ impl Frames {
         spot
     }
 
+    /// What the head of the open batch says, which is packed or sealed and none of whose records was read yet;
+    /// and its body.
+    pub(super) fn stored_head(&self) -> Result<(StoredHead, &[u8]), Fault> {
+        let (batch, offset) = (self.next.batch, self.next.batch_offset);
+        let body = self.window.peek(self.next.offset, self.next_batch);
+        match StoredHead::decode(body, &batch, &self.context, offset) {
+            Ok(head) => Ok((head, body)),
+            Err(defect) => Err(Fault::Defect {
+                offset,
+                seq: batch.first_seq,
+                defect,
+            }),
+        }
+    }
+
     /// The next batch as it is stored, if it is sealed, none of its records was read yet, and all of them lie
     /// below `end_seq`: [`leave_batch`](Self::leave_batch) goes past it.
     pub(crate) fn stored(&mut self, limit: u64, end_seq: Seq) -> Result<Option<Whole<'_>>, Fault> {
         if !self.go_on(limit)? || !self.is_packed {
             return Ok(None);
         }
-        let (batch, offset) = (self.next.batch, self.next.batch_offset);
-        let body = self.window.peek(self.next.offset, self.next_batch);
-        let head = StoredHead::decode(body, &batch, &self.context, offset);
-        let head = head.map_err(|defect| Fault::Defect {
-            offset,
-            seq: batch.first_seq,
-            defect,
-        })?;
+        let batch = self.next.batch;
+        let (head, body) = self.stored_head()?;
         let whole = head.key_id().is_some() && head.next_seq() <= end_seq;
         Ok(whole.then_some((batch, head, body)))
     }
@@ -128,7 +137,7 @@ pub(in crate::segment) fn unpack(
     if head.key_id().is_none() && keys.insists(batch.first_seq) {
         return Err(Defect::Tampered);
     }
-    head.check(body, keys)?;
+    let opener = head.opener(body, keys)?;
     let len = usize::try_from(head.facts().raw_bytes).unwrap_or(usize::MAX - 8) + 8;
     let mut block = match used.try_into_mut() {
         Ok(block) if block.capacity() >= len => block,
@@ -141,6 +150,6 @@ pub(in crate::segment) fn unpack(
         }
     };
     block.clear();
-    let time = head.open(body, batch, (context, keys), &mut block)?;
+    let time = head.open(body, batch, context, opener.as_ref(), &mut block)?;
     Ok(Ok((block.freeze(), time)))
 }

@@ -2,9 +2,9 @@
 
 use super::Frames;
 use crate::{
-    format::{Compression, StoredHead},
+    format::{Compression, header::HEADER_BYTES},
     seal::KeyId,
-    segment::Fault,
+    segment::{Fault, View},
 };
 use std::collections::BTreeMap;
 
@@ -18,6 +18,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// Of a segment up to `limit`.
+    pub(crate) fn of(view: &View, limit: u64) -> Result<Self, Fault> {
+        Frames::new(view, HEADER_BYTES as u64).how_stored(limit)
+    }
+
     /// Whether any of it is not under this key.
     pub(crate) fn is_other_than(&self, id: KeyId) -> bool {
         self.bytes.keys().any(|key| *key != Some(id))
@@ -26,19 +31,12 @@ impl Stored {
 
 impl Frames {
     /// Looks at the rest of the walk up to `limit`.
-    pub(crate) fn how_stored(&mut self, limit: u64) -> Result<Stored, Fault> {
+    fn how_stored(&mut self, limit: u64) -> Result<Stored, Fault> {
         let mut stored = Stored::default();
         while self.go_on(limit)? {
-            let (batch, offset) = (self.next.batch, self.next.batch_offset);
-            let mut key_id = None;
+            let (batch, mut key_id) = (self.next.batch, None);
             if batch.packed {
-                let body = self.window.peek(self.next.offset, self.next_batch);
-                let head = StoredHead::decode(body, &batch, &self.context, offset);
-                let head = head.map_err(|defect| Fault::Defect {
-                    offset,
-                    seq: batch.first_seq,
-                    defect,
-                })?;
+                let (head, _) = self.stored_head()?;
                 key_id = head.key_id();
                 stored.codec = (stored.codec).or_else(|| Compression::of(head.facts().codec));
             }

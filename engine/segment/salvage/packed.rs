@@ -55,7 +55,7 @@ pub(super) fn salvage_packed(
     };
     let next_seq = head.next_seq();
     let without = head
-        .check(body, keys)
+        .opener(body, keys)
         .err()
         .filter(|defect| defect.is_out_of_reach());
     each(Piece::Packed(offset, batch, &head, without));
