@@ -1,8 +1,13 @@
-//! The keys of sealed logs: which file they come from, settled once for the whole run.
+//! The keys of sealed logs: which file they come from, settled once for the whole run; which are in use.
 
-use crate::exit::{Failure, Outcome};
-use cairnlog::{ErrorKind, Keys, Options};
+use crate::{
+    exit::{Failure, Outcome},
+    output,
+};
+use cairnlog::{ErrorKind, KeyId, Keys, Options};
+use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -41,4 +46,25 @@ pub fn read(file: &Path) -> Outcome<Keys> {
         ErrorKind::InvalidInput => Failure::Usage(error.to_string()),
         _ => Failure::Said(error.to_string()),
     })
+}
+
+/// Bytes of frames under each key; `None` for what is in the clear.
+pub type KeysInUse = BTreeMap<Option<KeyId>, u64>;
+
+/// The keys in use for scripts.
+pub fn in_use_json(in_use: &KeysInUse) -> Value {
+    let one = |(id, bytes): (&Option<KeyId>, &u64)| json!({ "key_id": id.map(|id| id.0), "frame_bytes": bytes });
+    in_use.iter().map(one).collect()
+}
+
+/// The keys in use for people.
+pub fn in_use_text(in_use: &KeysInUse) -> String {
+    if in_use.is_empty() {
+        return "no records, under no key".to_owned();
+    }
+    let one = |(id, bytes): (&Option<KeyId>, &u64)| match id {
+        Some(id) => format!("{} under key {id}", output::bytes(*bytes)),
+        None => format!("{} in the clear", output::bytes(*bytes)),
+    };
+    in_use.iter().map(one).collect::<Vec<_>>().join(", ")
 }

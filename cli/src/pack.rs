@@ -8,7 +8,6 @@ use crate::{
 };
 use cairnlog::{Compression, PackOptions};
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
 pub const EXAMPLES: &str = "\
 Writes each sealed segment anew with its records packed by a codec. Seqs, payloads, keys and times stay
@@ -61,37 +60,17 @@ pub fn run(args: &PackArgs) -> Outcome {
 }
 
 fn tell(args: &PackArgs, done: &Rewritten) -> Outcome {
-    let (report, sealed_bytes, elapsed) = (&done.report, done.stats.sealed_bytes, done.elapsed);
-    let as_json = args.json.then(|| {
-        json!({
-            "segments_before": report.segments_before,
-            "segments_after": report.segments_after,
-            "bytes_before": report.bytes_before,
-            "bytes_after": report.bytes_after,
-            "kept_count": report.kept_count,
-            "read_bytes": report.progress.read_bytes,
-            "written_bytes": report.progress.written_bytes,
-            "elapsed_ms": elapsed.as_millis() as u64,
-        })
-    });
-    let time = output::duration(elapsed);
-    stream::report(as_json, |out| {
-        if report.segments_before > 0 {
-            writeln!(
-                out,
-                "packed {}, {}, {} into {}, in {time}",
-                output::counted(report.segments_before, "segment"),
-                output::counted(report.kept_count, "record"),
-                output::bytes(report.bytes_before),
-                output::bytes(report.bytes_after),
-            )
+    let sealed_bytes = done.stats.sealed_bytes;
+    stream::report(args.json.then(|| done.json()), |out| {
+        if done.report.segments_before > 0 {
+            writeln!(out, "packed {}", done.text())
         } else if sealed_bytes == 0 {
             writeln!(
                 out,
                 "pack: no segment is sealed yet; --rotate seals the one that is being written"
             )
         } else {
-            let sealed = output::bytes(sealed_bytes);
+            let (sealed, time) = (output::bytes(sealed_bytes), output::duration(done.elapsed));
             writeln!(out, "pack: nothing to gain in {sealed}, in {time}")
         }
     })

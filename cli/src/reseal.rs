@@ -3,14 +3,12 @@
 use crate::{
     compact::{Rate, Rewritten, rate, rewrite},
     exit::{Failure, In, Outcome},
-    keys,
+    keys::{self, KeysInUse},
     open::{self, WriterArgs},
     output, stream,
 };
-use cairnlog::{KeyId, ResealOptions};
+use cairnlog::ResealOptions;
 use clap::Args;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
 
 pub const EXAMPLES: &str = "\
 Writes each segment anew of which something is in the clear, or under another key than the current one
@@ -38,9 +36,6 @@ pub struct ResealArgs {
     json: bool,
 }
 
-/// Bytes of frames under each key; `None` for what is in the clear.
-pub type KeysInUse = BTreeMap<Option<KeyId>, u64>;
-
 pub fn run(args: &ResealArgs) -> Outcome {
     let dir = &args.writer.dir;
     if keys::file().is_none() {
@@ -61,52 +56,19 @@ pub fn run(args: &ResealArgs) -> Outcome {
 }
 
 fn tell(args: &ResealArgs, done: &Rewritten, in_use: &KeysInUse) -> Outcome {
-    let (report, elapsed) = (&done.report, done.elapsed);
     let as_json = args.json.then(|| {
-        json!({
-            "segments_before": report.segments_before,
-            "segments_after": report.segments_after,
-            "bytes_before": report.bytes_before,
-            "bytes_after": report.bytes_after,
-            "kept_count": report.kept_count,
-            "read_bytes": report.progress.read_bytes,
-            "written_bytes": report.progress.written_bytes,
-            "elapsed_ms": elapsed.as_millis() as u64,
-            "keys_in_use": keys_json(in_use),
-        })
+        let mut json = done.json();
+        json["keys_in_use"] = keys::in_use_json(in_use);
+        json
     });
-    let time = output::duration(elapsed);
     stream::report(as_json, |out| {
-        if report.segments_before > 0 {
-            writeln!(
-                out,
-                "resealed {}, {}, {} into {}, in {time}",
-                output::counted(report.segments_before, "segment"),
-                output::counted(report.kept_count, "record"),
-                output::bytes(report.bytes_before),
-                output::bytes(report.bytes_after),
-            )?;
-        } else {
-            writeln!(out, "reseal: nothing was under another key, in {time}")?;
+        match done.report.segments_before {
+            0 => {
+                let time = output::duration(done.elapsed);
+                writeln!(out, "reseal: nothing was under another key, in {time}")?;
+            }
+            _ => writeln!(out, "resealed {}", done.text())?,
         }
-        writeln!(out, "{}", keys_text(in_use))
+        writeln!(out, "{}", keys::in_use_text(in_use))
     })
-}
-
-/// The keys in use for scripts.
-pub fn keys_json(in_use: &KeysInUse) -> Value {
-    let one = |(id, bytes): (&Option<KeyId>, &u64)| json!({ "key_id": id.map(|id| id.0), "frame_bytes": bytes });
-    in_use.iter().map(one).collect()
-}
-
-/// The keys in use for people.
-pub fn keys_text(in_use: &KeysInUse) -> String {
-    if in_use.is_empty() {
-        return "no records, under no key".to_owned();
-    }
-    let one = |(id, bytes): (&Option<KeyId>, &u64)| match id {
-        Some(id) => format!("{} under key {id}", output::bytes(*bytes)),
-        None => format!("{} in the clear", output::bytes(*bytes)),
-    };
-    in_use.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -80,19 +80,14 @@ fn ending(health: Health, findings: &[Finding]) -> Outcome {
     }
 }
 
-/// The code that tells what is wrong with bytes that were durable: the worst of it. That a key is missing is
-/// the least.
+/// The code that tells what is wrong with bytes that were durable: the worst of it.
 pub fn damage_code(findings: &[Finding]) -> u8 {
-    let damage = findings.iter().filter(|it| it.kind == FindingKind::Damage);
-    let rank = |finding: &Finding| match finding.defect {
-        Defect::KeyMissing(_) => (0, exit::KEY_MISSING),
-        Defect::Tampered => (2, exit::TAMPERED),
-        _ => (1, exit::DAMAGED),
-    };
-    damage
-        .map(rank)
-        .max()
-        .map_or(exit::DAMAGED, |(_, code)| code)
+    let tampered = findings.iter().any(|it| it.defect == Defect::Tampered);
+    if tampered {
+        exit::TAMPERED
+    } else {
+        exit::DAMAGED
+    }
 }
 
 fn verify_json(report: &VerifyReport) -> Value {

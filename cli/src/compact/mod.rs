@@ -9,7 +9,7 @@ use crate::{
 };
 use cairnlog::{CompactOptions, CompactProgress, CompactReport, KeyMatch, Log, Stats};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     ops::ControlFlow,
     path::Path,
@@ -104,6 +104,36 @@ pub struct Rewritten {
     pub report: CompactReport,
     pub stats: Stats,
     pub elapsed: Duration,
+}
+
+impl Rewritten {
+    /// What was done where no record is dropped, for scripts.
+    pub fn json(&self) -> Value {
+        let report = &self.report;
+        json!({
+            "segments_before": report.segments_before,
+            "segments_after": report.segments_after,
+            "bytes_before": report.bytes_before,
+            "bytes_after": report.bytes_after,
+            "kept_count": report.kept_count,
+            "read_bytes": report.progress.read_bytes,
+            "written_bytes": report.progress.written_bytes,
+            "elapsed_ms": self.elapsed.as_millis() as u64,
+        })
+    }
+
+    /// The same for people, behind the verb.
+    pub fn text(&self) -> String {
+        let report = &self.report;
+        format!(
+            "{}, {}, {} into {}, in {}",
+            output::counted(report.segments_before, "segment"),
+            output::counted(report.kept_count, "record"),
+            output::bytes(report.bytes_before),
+            output::bytes(report.bytes_after),
+            output::duration(self.elapsed),
+        )
+    }
 }
 
 /// Has the segments of a log written anew, and shows how far that is; then closes it.

@@ -1,7 +1,7 @@
 //! The picture of a log for people: a bar, a table of segments, the cursors.
 
 use super::{Picture, StatArgs};
-use crate::{cursor, output, reseal};
+use crate::{cursor, keys, output};
 use owo_colors::OwoColorize;
 use std::io::{self, Write};
 
@@ -53,7 +53,7 @@ impl Picture {
         writeln!(out)?;
         self.draw_dirty(out)?;
         match &self.keys {
-            Some(in_use) => writeln!(out, "{}", reseal::keys_text(in_use))?,
+            Some(in_use) => writeln!(out, "{}", keys::in_use_text(in_use))?,
             None if self.is_sealing() => {
                 writeln!(out, "records are sealed: --keys tells under which keys")?;
             }

@@ -5,9 +5,8 @@ mod draw;
 use crate::{
     cursor,
     exit::{About, Failure, In, Outcome},
-    open,
-    reseal::{self, KeysInUse},
-    stream,
+    keys::{self, KeysInUse},
+    open, stream,
 };
 use cairnlog::{
     CursorInfo, Inspected, SegmentId, Seq,
@@ -287,7 +286,7 @@ impl Picture {
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
             "cursors": cursors,
             "sealing": self.is_sealing(),
-            "keys_in_use": self.keys.as_ref().map(reseal::keys_json),
+            "keys_in_use": self.keys.as_ref().map(keys::in_use_json),
         })
     }
 }
