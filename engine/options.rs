@@ -197,17 +197,19 @@ impl Options {
         self
     }
 
-    /// Seals what is written from now on: keys and values of records, in the tail as well, so that who reads the
-    /// disk learns nothing of them, and who changes one is found out. `SECURITY.md` says what stays in the
-    /// clear: sizes, times, counts, numbers, names of cursors. Needs the cargo feature `seal`.
+    /// Seals what is written from now on: keys and values of records, in the tail as well, so that who reads
+    /// the disk learns nothing of them, and who changes one is found out. `SECURITY.md` says what stays in
+    /// the clear: sizes, times, counts, numbers, names of cursors. Needs the cargo feature `seal`. Default:
+    /// nothing is sealed.
     ///
     /// Readers, of other processes too, take the same keys; without one, what is sealed under it is
-    /// `KeyMissing`, and everything else is read: a walk ends there, and another may begin behind it. Recovery, verification, trimming, retention and backup need
-    /// none. Appending to a sealed log without keys is refused. What was there before stays as it is
-    /// until [`Log::reseal`](crate::Log::reseal). Programs from before there was sealing refuse such a log by name. Default: nothing is sealed.
+    /// `KeyMissing`, and everything else is read: a walk ends there, and another may begin behind it.
+    /// Recovery, verification, trimming, retention and backup need none. Appending to a sealed log without
+    /// keys is refused. What was there before stays as it is until [`Log::reseal`](crate::Log::reseal).
+    /// Programs from before there was sealing refuse such a log by name.
     ///
-    /// For each batch it costs 56 bytes (84 if its records have keys, or times of their own; 28 more for each append that
-    /// names its producer).
+    /// For each batch it costs 56 bytes (84 if its records have keys, or times of their own; 28 more for each
+    /// append that names its producer).
     #[must_use]
     pub fn keys(mut self, provider: impl KeyProvider + 'static) -> Self {
         self.keys = self.keys.with(Arc::new(provider));

@@ -16,8 +16,7 @@ use std::{
 
 pub const VERIFY_EXAMPLES: &str = "\
 Reads every byte and writes none. While a writer is at work its last write may look unfinished. Records
-that are sealed verify without their key too, as bytes; with --key-file they are opened
-as well.
+that are sealed verify without their key too, as bytes; with --key-file they are opened as well.
 
 Exit codes:
   0  everything verifies

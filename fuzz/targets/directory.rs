@@ -13,30 +13,12 @@ use std::{path::Path, sync::Arc};
 
 #[derive(Arbitrary, Debug)]
 enum Change {
-    Patch {
-        file: u8,
-        offset: u16,
-        bytes: Vec<u8>,
-    },
-    Replace {
-        file: u8,
-        bytes: Vec<u8>,
-    },
-    Cut {
-        file: u8,
-        len: u16,
-    },
-    Swap {
-        a: u8,
-        b: u8,
-    },
-    Remove {
-        file: u8,
-    },
-    Add {
-        id: u8,
-        bytes: Vec<u8>,
-    },
+    Patch { file: u8, offset: u16, bytes: Vec<u8> },
+    Replace { file: u8, bytes: Vec<u8> },
+    Cut { file: u8, len: u16 },
+    Swap { a: u8, b: u8 },
+    Remove { file: u8 },
+    Add { id: u8, bytes: Vec<u8> },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -50,32 +32,22 @@ struct Input {
 }
 
 fn value(seq: u64, size: u8) -> Vec<u8> {
-    (0..u64::from(size))
-        .map(|at| (seq * 31 + at) as u8)
-        .collect()
+    (0..u64::from(size)).map(|at| (seq * 31 + at) as u8).collect()
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
     let disk = SimFs::new(1);
     let options = |disk: &SimFs| {
-        Log::options()
-            .vfs(Arc::new(disk.clone()))
-            .segment_bytes(512)
-            .background(false)
+        Log::options().vfs(Arc::new(disk.clone())).segment_bytes(512).background(false)
     };
     let log = options(&disk).open("log").unwrap();
     let sizes: Vec<u8> = input.record_sizes.into_iter().take(40).collect();
     for (seq, size) in (0..).zip(&sizes) {
         let (id, epoch, number) = (seq % 2, 0, seq);
         let by = AppendOptions::new().producer(Producer { id, epoch, number });
-        let how = if input.named {
-            by
-        } else {
-            AppendOptions::new()
-        };
+        let how = if input.named { by } else { AppendOptions::new() };
         let (key, value) = ([b'a' + (seq % 5) as u8], value(seq, *size));
-        log.append_records(&[NewRecord::keyed(&key, &value)], &how)
-            .unwrap();
+        log.append_records(&[NewRecord::keyed(&key, &value)], &how).unwrap();
     }
     if input.cursor {
         let consumer = log.consumer("cursor").unwrap();
@@ -85,19 +57,14 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     }
     if input.compact {
         log.rotate().unwrap();
-        log.compact(&CompactOptions::new().rate_bytes_per_s(None))
-            .unwrap();
+        log.compact(&CompactOptions::new().rate_bytes_per_s(None)).unwrap();
     }
     if input.close {
         log.close().unwrap();
     }
     drop(log);
     let disk = disk.kill();
-    input
-        .changes
-        .iter()
-        .take(8)
-        .for_each(|change| apply(&disk, change));
+    input.changes.iter().take(8).for_each(|change| apply(&disk, change));
 
     let check = |seq: u64, found: Option<&[u8]>| {
         let expected = sizes.get(seq as usize).map(|size| value(seq, *size));
@@ -115,8 +82,7 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
     if let Ok(reader) = tools.open_reader("log")
         && let Ok(scan) = reader.scan(..)
     {
-        scan.map_while(Result::ok)
-            .for_each(|record| check(record.seq(), record.value()));
+        scan.map_while(Result::ok).for_each(|record| check(record.seq(), record.value()));
     }
     if let Ok(log) = options(&disk).open("log") {
         let end = log.next_seq();
@@ -131,18 +97,11 @@ libfuzzer_sys::fuzz_target!(|input: Input| {
             }
             let _ = consumer.ack(end.saturating_sub(1));
         }
-        let by = Producer {
-            id: 1,
-            epoch: 0,
-            number: 39,
-        };
+        let by = Producer { id: 1, epoch: 0, number: 39 };
         let once_more = AppendOptions::new().producer(by);
         let _ = log.append_records(&[NewRecord::value("one more")], &once_more);
         let _ = log.backup("backup");
-    } else if tools
-        .repair("log", RepairOptions::new().apply(true).accept_loss(true))
-        .is_ok()
-    {
+    } else if tools.repair("log", RepairOptions::new().apply(true).accept_loss(true)).is_ok() {
         let log = options(&disk).open("log").expect("a repaired log opens");
         for record in log.scan(..).unwrap() {
             let record = record.expect("a repaired log verifies");
@@ -163,11 +122,7 @@ fn apply(disk: &SimFs, change: &Change) {
         }
     };
     match change {
-        Change::Patch {
-            file,
-            offset,
-            bytes,
-        } => edit(*file, &|content| {
+        Change::Patch { file, offset, bytes } => edit(*file, &|content| {
             let start = usize::from(*offset).min(content.len());
             let end = (start + bytes.len()).min(content.len());
             content[start..end].copy_from_slice(&bytes[..end - start]);

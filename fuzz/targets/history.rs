@@ -3,43 +3,27 @@
 #![no_main]
 use arbitrary::Arbitrary;
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Producer, vfs::sim::SimFs,
+    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Producer,
+    vfs::sim::SimFs,
 };
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 #[derive(Arbitrary, Debug)]
 enum Op {
-    Append {
-        size: u8,
-        level: u8,
-    },
-    Batch {
-        count: u8,
-        size: u8,
-    },
+    Append { size: u8, level: u8 },
+    Batch { count: u8, size: u8 },
     Sync,
     Rotate,
     Maintain,
     Compact,
-    Trim {
-        back: u8,
-    },
-    Rewind {
-        back: u8,
-    },
+    Trim { back: u8 },
+    Rewind { back: u8 },
     Reopen,
     Kill,
-    PowerLoss {
-        seed: u64,
-    },
+    PowerLoss { seed: u64 },
     /// An append under the next number of a producer, or once more under a late one.
-    Named {
-        back: u8,
-        level: u8,
-    },
-    Ack {
-        ahead: u8,
-    },
+    Named { back: u8, level: u8 },
+    Ack { ahead: u8 },
     /// Appends what came of the next record, and moves past it.
     Output,
 }
@@ -152,17 +136,9 @@ fn open(disk: &SimFs) -> Log {
 }
 
 fn append(log: &Log, model: &mut Model, count: u8, size: u8, level: u8) {
-    let level = [
-        Durability::Durable,
-        Durability::Written,
-        Durability::Buffered,
-    ][level as usize];
+    let level = [Durability::Durable, Durability::Written, Durability::Buffered][level as usize];
     let values: Vec<Vec<u8>> = (0..u64::from(count))
-        .map(|n| {
-            (0..u64::from(size))
-                .map(|at| ((model.next + n) * 7 + at) as u8)
-                .collect()
-        })
+        .map(|n| (0..u64::from(size)).map(|at| ((model.next + n) * 7 + at) as u8).collect())
         .collect();
     let records: Vec<NewRecord> = values.iter().map(Vec::as_slice).map(record).collect();
     match log.append_records(&records, &AppendOptions::new().durability(level)) {
@@ -186,25 +162,15 @@ fn record(value: &[u8]) -> NewRecord<'_> {
 }
 
 fn by(number: u64) -> AppendOptions {
-    AppendOptions::new().producer(Producer {
-        id: 7,
-        epoch: 1,
-        number,
-    })
+    AppendOptions::new().producer(Producer { id: 7, epoch: 1, number })
 }
 
 /// Appends under the next number, or asks for one of the last eight again and gets the same answer.
 fn named(log: &Log, model: &mut Model, back: u64, level: u8) {
-    let level = [
-        Durability::Durable,
-        Durability::Written,
-        Durability::Buffered,
-    ][level as usize];
+    let level = [Durability::Durable, Durability::Written, Durability::Buffered][level as usize];
     let next = model.named.last().map_or(0, |(number, _)| number + 1);
     let number = next.saturating_sub(back);
-    let seqs = log
-        .append_records(&[record(b"named")], &by(number).durability(level))
-        .unwrap();
+    let seqs = log.append_records(&[record(b"named")], &by(number).durability(level)).unwrap();
     match model.named.iter().find(|(known, _)| *known == number) {
         Some((_, original)) => assert_eq!(seqs, *original),
         None => {
@@ -254,42 +220,28 @@ impl Model {
 
     /// Only the newest record of each key is left.
     fn compacted(&mut self) {
-        let keyed = self
-            .records
-            .iter()
-            .filter_map(|(seq, value)| Some((key_of(value)?, *seq)));
+        let keyed = self.records.iter().filter_map(|(seq, value)| Some((key_of(value)?, *seq)));
         let newest: BTreeMap<_, _> = keyed.collect();
-        self.records
-            .retain(|seq, value| key_of(value).is_none_or(|key| newest[key] == *seq));
+        self.records.retain(|seq, value| key_of(value).is_none_or(|key| newest[key] == *seq));
     }
 }
 
 fn check(log: &Log, model: &mut Model) {
     let end = log.next_seq();
-    assert!(
-        end >= model.durable && end <= model.next,
-        "{end} is not in {:?}",
-        model.durable..=model.next
-    );
+    assert!(end >= model.durable && end <= model.next, "{end} is not in {:?}", model.durable..=model.next);
     assert_eq!(log.head_seq(), model.head);
     model.records.split_off(&end);
     model.undone(end);
     for (number, seqs) in model.named.iter().rev().take(8) {
-        let again = log
-            .append_records(&[record(b"named")], &by(*number))
-            .unwrap();
+        let again = log.append_records(&[record(b"named")], &by(*number)).unwrap();
         assert_eq!(again, *seqs, "number {number}");
     }
     let found = log.cursors().unwrap();
     assert_eq!(found.first().map(|cursor| cursor.seq), model.at());
     model.next = end;
     model.durable = end;
-    let found: BTreeMap<u64, Vec<u8>> = log
-        .scan(..)
-        .unwrap()
-        .map(|r| r.unwrap())
-        .map(|r| (r.seq(), r.to_vec()))
-        .collect();
+    let found: BTreeMap<u64, Vec<u8>> =
+        log.scan(..).unwrap().map(|r| r.unwrap()).map(|r| (r.seq(), r.to_vec())).collect();
     let kept = model.records.split_off(&model.head);
     model.records = kept;
     assert_eq!(found, model.records);
