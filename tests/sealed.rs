@@ -388,8 +388,11 @@ fn are_keys_taken_from_a_file_that_is_private() {
     );
 }
 
-/// Where each sealed batch of the first segment starts, with its header and head; and what its frames are bound to.
-fn batches(options: &Options) -> (SegmentContext, Vec<(u64, BatchHeader, SealedHead)>) {
+/// Where each sealed batch of a segment starts, with its header and head; and what its frames are bound to.
+fn batches_of(
+    options: &Options,
+    id: SegmentId,
+) -> (SegmentContext, Vec<(u64, BatchHeader, SealedHead)>) {
     let (mut context, mut last, mut found) = (None, None, Vec::new());
     let look = |item: Inspected<'_>| match item {
         Inspected::Header(header) => context = Some(header.context()),
@@ -402,8 +405,13 @@ fn batches(options: &Options) -> (SegmentContext, Vec<(u64, BatchHeader, SealedH
         }
         _ => {}
     };
-    options.inspect(DIR, SegmentId(1), look).unwrap();
+    options.inspect(DIR, id, look).unwrap();
     (context.unwrap(), found)
+}
+
+/// The same of the first segment.
+fn batches(options: &Options) -> (SegmentContext, Vec<(u64, BatchHeader, SealedHead)>) {
+    batches_of(options, SegmentId(1))
 }
 
 /// The same value again and again, before and after the log was opened anew: no two batches look alike.
@@ -420,6 +428,75 @@ fn does_each_batch_have_a_number_of_its_own() {
     let (_, found) = batches(&options(&fs));
     let numbers: BTreeSet<_> = found.iter().map(|(_, _, head)| head.nonce).collect();
     assert_eq!(numbers.len(), 15, "{found:?}");
+}
+
+/// Every segment has a batch right behind its header, so the same offset comes again and again, with another text. The
+/// number of a batch is not taken from it.
+#[test]
+fn does_a_place_that_comes_again_have_the_number_of_before() {
+    let fs = Arc::new(SimFs::new(16));
+    let log = options(&fs).keys(keys(1)).open(DIR).unwrap();
+    let (mut places, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for round in 0..4_u64 {
+        log.append(value(round)).unwrap();
+        log.append(value(100 + round)).unwrap();
+        log.rotate().unwrap();
+        log.append(value(200 + round)).unwrap();
+        for segment in log.segments().unwrap() {
+            for (offset, _, head) in batches_of(&options(&fs), segment.id).1 {
+                places.insert(offset);
+                numbers.insert(head.nonce);
+            }
+        }
+        log.rewind(0).unwrap();
+    }
+    assert_eq!((places.len(), numbers.len()), (2, 12));
+}
+
+/// A directory is copied, and both copies are appended to: the same seqs at the same places of the same file, and other
+/// texts. So the number of a batch is made of nothing that stands in the log.
+#[test]
+fn do_two_copies_of_a_log_use_one_number_for_two_texts() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let options = Log::options().keys(keys(1)).background(false);
+        options.open(dir.path().join(name)).unwrap()
+    };
+    let log = open("one");
+    log.append("of both").unwrap();
+    log.close().unwrap();
+    std::fs::create_dir(dir.path().join("two")).unwrap();
+    for entry in std::fs::read_dir(dir.path().join("one")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join("two").join(entry.file_name())).unwrap();
+    }
+    let (mut places, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for name in ["one", "two"] {
+        let log = open(name);
+        for number in 0..5 {
+            log.append(format!("{name} {number}")).unwrap();
+        }
+        log.close().unwrap();
+        let mut offset = 0;
+        let look = |item: Inspected<'_>| match item {
+            Inspected::Batch { offset: at, .. } => offset = at,
+            Inspected::Packed {
+                head: StoredHead::Sealed(head),
+                ..
+            } => {
+                places.insert(offset);
+                numbers.insert(head.nonce);
+            }
+            _ => {}
+        };
+        let path = dir.path().join(name);
+        Log::options().inspect(path, SegmentId(1), look).unwrap();
+    }
+    assert_eq!(
+        (places.len(), numbers.len()),
+        (6, 11),
+        "one of them is of both"
+    );
 }
 
 /// Who writes the disk brings in a batch of the same length from another log under the same key, and one from another
