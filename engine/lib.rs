@@ -83,7 +83,7 @@ pub use consume::{
     Backoff, Consumer, ConsumerOptions, CursorInfo, InFlight, Lease, Queue, QueueOptions, Start,
 };
 pub use error::{Defect, Error, ErrorKind, Op, Place, Result};
-pub use format::{Compression, Producer, RecordRef};
+pub use format::{Compression, Mark, Producer, RecordRef};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use large::LargeStream;

@@ -250,6 +250,7 @@ mod tests {
                 base_seq: 0,
             },
             spare: None,
+            marks: Vec::new(),
         };
         ManifestStore::new(dir, first)
     }

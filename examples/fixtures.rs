@@ -29,7 +29,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [Shape; 18] = [
+    let shapes: [Shape; 19] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),
@@ -48,6 +48,7 @@ fn main() -> Outcome {
         ("moves", moves),
         ("large", large),
         ("packed", packed),
+        ("marks", marks),
     ];
     for (name, make) in shapes {
         let target = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -127,6 +128,20 @@ fn packed(disk: &SimFs) -> Outcome {
     assert!(log.compact(&CompactOptions::new())?.dropped_count > 10);
     log.append("not packed")?;
     finish(disk, log, true)
+}
+
+/// Marks beside records: one that was set anew, one without a value, one that was removed. The power fails.
+fn marks(disk: &SimFs) -> Outcome {
+    let log = options(disk).open("log")?;
+    log.set_mark("vote", "term 1")?;
+    log.set_mark("gone", "soon")?;
+    for number in 0..40 {
+        log.append(format!("record number {number}"))?;
+    }
+    log.set_mark("vote", "term 2")?;
+    log.set_mark("empty", "")?;
+    log.remove_mark("gone")?;
+    finish(disk, log, false)
 }
 
 fn kinds(disk: &SimFs) -> Outcome {
@@ -358,6 +373,9 @@ fn expected(disk: &SimFs) -> Result<String, Box<dyn Error>> {
     }
     for cursor in log.cursors()? {
         writeln!(out, "cursor {} {}", cursor.name, cursor.seq)?;
+    }
+    for mark in log.marks() {
+        writeln!(out, "mark {} {}", mark.name, part(Some(&mark.value)))?;
     }
     Ok(out)
 }

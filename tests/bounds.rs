@@ -337,6 +337,7 @@ fn which_segments_does_a_manifest_name() {
             salt: 1,
             base_seq: 0,
         },
+        marks: Vec::new(),
         spare: Some(SpareEntry {
             id: SegmentId(7),
             salt: 1,

@@ -249,6 +249,7 @@ fn sample_manifest() -> Manifest {
             salt: 8,
             base_seq: 1000,
         },
+        marks: Vec::new(),
         spare: Some(SpareEntry {
             id: SegmentId(13),
             salt: 9,
@@ -1473,6 +1474,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                         salt: tail_salt,
                         base_seq: seq,
                     },
+                    marks: Vec::new(),
                     spare: spare_salt.map(|salt| SpareEntry {
                         id: SegmentId(count + 2),
                         salt,

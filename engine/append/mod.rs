@@ -35,6 +35,7 @@ mod lead;
 mod ledger;
 mod life;
 mod maintain;
+mod marks;
 mod moves;
 #[cfg(feature = "async")]
 mod owned;

@@ -22,7 +22,7 @@ pub(crate) use watermark::{Level, Wait, Watermark};
 
 use crate::{
     error::{Error, Result},
-    format::{Manifest, manifest::SealedEntry},
+    format::{Manifest, Mark, manifest::SealedEntry},
     options::Options,
     segment::{Home, Returned, Sealed, Tail},
     sync::{Arc, RwLock},
@@ -49,6 +49,8 @@ pub(crate) struct Catalog {
     pub(crate) sealed: Arc<Vec<Arc<Sealed>>>,
     /// Segments that are not sealed yet, in order; the last is the tail.
     pub(crate) tails: Vec<Arc<Tail>>,
+    /// Small named values, as of the last commit.
+    pub(crate) marks: Arc<Vec<Mark>>,
     /// Why nothing is shown of what lies behind: a newer program wrote it, or it is damaged.
     pub(crate) beyond: Option<Error>,
     home: Arc<Home>,
@@ -74,6 +76,7 @@ impl Catalog {
             durable_seq: manifest.durable_seq,
             sealed: Arc::new(manifest.sealed.iter().map(segment).collect()),
             tails,
+            marks: Arc::new(manifest.marks.clone()),
             beyond: None,
             home,
         }

@@ -78,6 +78,7 @@ pub enum Op {
     Decode,
     Backup,
     Consume,
+    Mark,
 }
 
 impl fmt::Display for Op {
@@ -103,6 +104,7 @@ impl fmt::Display for Op {
             Self::Decode => "decode",
             Self::Backup => "backup",
             Self::Consume => "consume",
+            Self::Mark => "mark",
         })
     }
 }

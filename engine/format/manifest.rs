@@ -1,5 +1,8 @@
 //! The manifest: which segments are the log. Layout: `format.md`, "Manifest".
 
+use super::{
+    MARKS_FEATURE, marks::MARKS_BYTES_MAX, marks::Mark, marks::decode_marks, marks::encode_marks,
+};
 use super::{Owner, VERSION, at, check_crc, check_numbers, check_preamble, check_version};
 use super::{checksum, entry_bytes, fixed, header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
 use crate::{
@@ -108,6 +111,8 @@ pub struct Manifest {
     pub tail: TailEntry,
     /// The file prepared for the next rotation.
     pub spare: Option<SpareEntry>,
+    /// Small named values, in the order of their names.
+    pub marks: Vec<Mark>,
 }
 
 impl Manifest {
@@ -141,7 +146,12 @@ impl Manifest {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&0u16.to_le_bytes()); // entries of the size of version 1
-        out.extend_from_slice(&0u32.to_le_bytes()); // required features
+        let required = if self.marks.is_empty() {
+            0
+        } else {
+            MARKS_FEATURE
+        };
+        out.extend_from_slice(&required.to_le_bytes());
         out.extend_from_slice(&self.write_features.to_le_bytes());
         out.extend_from_slice(&self.flags().to_le_bytes());
         out.extend_from_slice(&self.log_id.0);
@@ -169,15 +179,24 @@ impl Manifest {
         out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
         out.extend_from_slice(&entries);
+        if required != 0 {
+            out.extend_from_slice(&encode_marks(&self.marks));
+        }
         out
     }
 
-    /// How long the file is that begins with these bytes, as far as they can be believed.
+    /// How long the file is at most that begins with these bytes, as far as they can be believed.
     pub(crate) fn stated_bytes(head: &[u8]) -> u64 {
         let list = match fixed(head).and_then(checked) {
             Ok(head) if u64::from(u32_at(head, 80)) <= SEALED_MAX as u64 => {
                 let sealed_bytes = entry_bytes(u16_at(head, 10).into(), SEALED_BYTES);
+                let marks = if u32_at(head, 12) == MARKS_FEATURE {
+                    MARKS_BYTES_MAX
+                } else {
+                    0
+                };
                 u64::from(u32_at(head, 80)) * sealed_bytes.unwrap_or(SEALED_BYTES) as u64
+                    + marks as u64
             }
             _ => 0,
         };
@@ -196,17 +215,21 @@ impl Manifest {
     /// The first [`Defect`] found. A list that is shorter or longer than stated is one.
     pub fn decode(file: &[u8]) -> Result<Self, Defect> {
         let head = checked(fixed(file)?)?;
-        check_version(u16_at(head, 8), u32_at(head, 12))?;
-        let entries = file.get(MANIFEST_BYTES..).unwrap_or_default();
+        let required = u32_at(head, 12);
+        check_version(u16_at(head, 8), required & !MARKS_FEATURE)?;
+        let rest = file.get(MANIFEST_BYTES..).unwrap_or_default();
         let sealed_bytes = entry_bytes(u16_at(head, 10).into(), SEALED_BYTES)?;
         let needed_bytes = u64::from(u32_at(head, 80)) * sealed_bytes as u64;
-        if entries.len() as u64 != needed_bytes {
-            let available_bytes = entries.len() as u64;
-            return Err(Defect::Truncated {
+        let available_bytes = rest.len() as u64;
+        let split = usize::try_from(needed_bytes).ok();
+        let split = split.and_then(|bytes| rest.split_at_checked(bytes));
+        let has_marks = required & MARKS_FEATURE != 0;
+        let (entries, marks) = split
+            .filter(|(_, behind)| has_marks || behind.is_empty())
+            .ok_or(Defect::Truncated {
                 needed_bytes,
                 available_bytes,
-            });
-        }
+            })?;
         check_crc(entries, SEED_ENTRIES, u32_at(head, 84))?;
         let spare = SpareEntry {
             id: SegmentId(u64_at(head, 88)),
@@ -235,6 +258,11 @@ impl Manifest {
             },
             spare: (spare.id.0 != 0).then_some(spare),
             created_ms: i64_at(head, 128),
+            marks: if has_marks {
+                decode_marks(marks)?
+            } else {
+                Vec::new()
+            },
         };
         manifest.check()?;
         Ok(manifest)

@@ -15,6 +15,7 @@ pub mod cursor;
 pub mod footer;
 pub mod header;
 pub mod manifest;
+pub mod marks;
 pub mod moves;
 pub mod names;
 pub mod packed;
@@ -31,6 +32,7 @@ pub use compression::Compression;
 pub use footer::{Footer, IndexEntry};
 pub use header::SegmentHeader;
 pub use manifest::Manifest;
+pub use marks::Mark;
 pub use piece::Piece;
 pub use producers::ProducersFile;
 pub use record::{Producer, RecordRef};
@@ -145,6 +147,8 @@ pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE | PACKED_FEATURE | SEAL
 pub const PACKED_FEATURE: u32 = 1 << 2;
 /// The same of a log with sealed batches.
 pub const SEALED_FEATURE: u32 = 1 << 3;
+/// The feature of a log with marks. It stands in the manifest that has them, for every reader, and no other.
+pub const MARKS_FEATURE: u32 = 1 << 4;
 /// Features, a bit each, of a segment that a reader has to know and that this one does.
 pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE | SEALED_FEATURE;
 

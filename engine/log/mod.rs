@@ -4,6 +4,7 @@ mod append;
 mod keep;
 #[cfg(feature = "async")]
 mod later;
+mod marks;
 mod show;
 mod tools;
 

@@ -11,6 +11,7 @@
 
 mod follow;
 mod level;
+mod marks;
 mod record;
 mod reverse;
 mod scan;

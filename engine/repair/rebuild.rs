@@ -98,6 +98,8 @@ pub(super) fn run(dir: &Dir, options: &Options, facts: &Facts) -> Result<Vec<Cut
         generation: facts.watermark.generation(),
         op: Op::Repair,
         sealed: options.keys.seals(),
+        // They were nowhere else.
+        marks: Vec::new(),
     };
     as_new.commit(copies, used_seq)?;
     for fact in &facts.unnamed {

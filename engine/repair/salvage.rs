@@ -10,7 +10,7 @@ use super::{
 use crate::{
     append::Ledger,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{Manifest, Owner, RecordRef, SEALED_FEATURE},
+    format::{Manifest, Mark, Owner, RecordRef, SEALED_FEATURE},
     manifest::ManifestStore,
     options::Options,
     recover,
@@ -176,6 +176,10 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         gaps: Vec::new(),
         next_seq: 0,
     };
+    let marks = facts
+        .valid_manifest()
+        .map(|manifest| manifest.marks.clone());
+    let marks = marks.unwrap_or_default();
     let mut outcome = Ok(());
     let used_seq = read_surveyed(survey, options.threads, |item| match item {
         Salvaged::Gap(gap) if gap.kind == FindingKind::Unsupported && outcome.is_ok() => {
@@ -196,6 +200,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
         generation: 0,
         op: Op::Salvage,
         sealed: options.keys.seals(),
+        marks,
     };
     as_new.commit(copies, report.next_seq)?;
     Ok(report)
@@ -210,6 +215,8 @@ pub(super) struct New<'a> {
     pub(super) op: Op,
     /// Whether what was copied was sealed.
     pub(super) sealed: bool,
+    /// What its marks are set to.
+    pub(super) marks: Vec<Mark>,
 }
 
 impl New<'_> {
@@ -234,6 +241,7 @@ impl New<'_> {
             sealed,
             tail: tail.tail.entry(),
             spare: None,
+            marks: self.marks,
         };
         let store = ManifestStore::new(self.dir.clone(), first);
         // DURABILITY: after this commit the log is what was copied.

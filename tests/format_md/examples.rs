@@ -7,6 +7,7 @@ use cairnlog::format::cursor::{CursorFile, Pending};
 use cairnlog::format::footer::{FOOTER_BYTES, Footer, INDEX_ENTRY_BYTES, IndexEntry};
 use cairnlog::format::header::{Origin, Predecessor};
 use cairnlog::format::manifest::{SealedEntry, SpareEntry, TailEntry};
+use cairnlog::format::marks::{Mark, decode_marks, encode_marks};
 use cairnlog::format::moves::{MOVES_KIND, Move, moves};
 use cairnlog::format::packed::{self, HEAD_BYTES, PackedHead};
 use cairnlog::format::piece::Piece;
@@ -129,6 +130,7 @@ pub fn check(spec: &str) -> Outcome {
             "sealed-batch" => sealed_batch(&args, &mut seen)?,
             "footer" => footer(&args, name, &seen)?,
             "manifest" => manifest(&args)?,
+            "marks" => marks(&args)?,
             "producers" => producers(&args)?,
             "cursor" => cursor(&args)?,
             "watermark" => watermark(&args)?,
@@ -529,6 +531,7 @@ fn manifest(args: &Args) -> Outcome {
             salt: tail[1],
             base_seq: tail[2],
         },
+        marks: Vec::new(),
         spare: Some(SpareEntry {
             id: SegmentId(spare[0]),
             salt: spare[1],
@@ -541,6 +544,17 @@ fn manifest(args: &Args) -> Outcome {
         "manifest",
         &manifest,
         &well(Manifest::decode(&args.block.bytes))?,
+    )
+}
+
+fn marks(args: &Args) -> Outcome {
+    let value = args.bytes("value").ok_or("a mark without a value")?;
+    let marks = [Mark::new(args.text("name")?, value)];
+    same("marks", &args.block.bytes, &encode_marks(&marks))?;
+    same(
+        "marks",
+        &marks[..],
+        &well(decode_marks(&args.block.bytes))?[..],
     )
 }
 

@@ -9,6 +9,7 @@ use cairnlog::format::header::{HEADER_BYTES, Origin, Predecessor};
 use cairnlog::format::manifest::{
     MANIFEST_BYTES, SEALED_BYTES, SealedEntry, SpareEntry, TailEntry,
 };
+use cairnlog::format::marks::{MARK_BYTES, MARKS_HEAD_BYTES, Mark, encode_marks};
 use cairnlog::format::moves::{MOVE_BYTES, Move};
 use cairnlog::format::packed::{HEAD_BYTES, PackedHead};
 use cairnlog::format::piece::{PIECE_HEADER_BYTES, Piece};
@@ -55,6 +56,8 @@ pub fn check_layouts(spec: &str) -> Outcome {
         index_entry(),
         manifest(),
         sealed(),
+        marks(),
+        one_mark(),
         producers(),
         producer_entry(),
         append_entry(),
@@ -463,6 +466,7 @@ fn empty_manifest() -> Manifest {
             base_seq: 0,
         },
         spare: None,
+        marks: Vec::new(),
     }
 }
 
@@ -527,6 +531,35 @@ fn sealed() -> Layout {
     let bytes = layout.bytes.iter().enumerate();
     let other = bytes.map(|(at, byte)| if (60..64).contains(&at) { !byte } else { *byte });
     layout.changed.push(("flags", other.collect()));
+    layout
+}
+
+fn marks() -> Layout {
+    let bytes = encode_marks(&[Mark::new("a", "b")]);
+    layout_of(MARKS_HEAD_BYTES, bytes, &[("marks_bytes", 4..8)])
+}
+
+fn one_mark() -> Layout {
+    let bytes = encode_marks(&[Mark::new("a", "b")])[MARKS_HEAD_BYTES..].to_vec();
+    let sizes = [
+        ("mark_bytes", 0..4),
+        ("name_bytes", 4..6),
+        ("value_bytes", 6..8),
+    ];
+    layout_of(MARK_BYTES, bytes, &sizes)
+}
+
+/// A structure of sizes: their words are turned over, and proved by the example.
+fn layout_of(size: usize, bytes: Vec<u8>, fields: &[(&'static str, Range<usize>)]) -> Layout {
+    let changed = Vec::new();
+    let mut layout = Layout {
+        size,
+        bytes,
+        changed,
+    };
+    for (name, range) in fields {
+        turn_over(&mut layout, name, range.clone());
+    }
     layout
 }
 

@@ -10,6 +10,7 @@ use cairnlog::format::cursor::{
 use cairnlog::format::footer::{FOOTER_BYTES, INDEX_ENTRY_BYTES, INDEX_STEP_BYTES};
 use cairnlog::format::header::HEADER_BYTES;
 use cairnlog::format::manifest::{FRAMES_END_MAX, MANIFEST_BYTES, SEALED_MAX};
+use cairnlog::format::marks::{MARK_VALUE_BYTES_MAX, MARKS_BYTES_MAX};
 use cairnlog::format::moves::MOVE_BYTES;
 use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
@@ -110,6 +111,15 @@ pub fn check_seeds(spec: &str) -> Outcome {
                 .text(name)
                 .ok_or_else(|| format!("{}: no {name}", block.tag))
         };
+        if block.tag == "marks" {
+            let (constant, from, _) = row("Marks")?;
+            let stored = bytes.first_chunk().map(|it| u32::from_le_bytes(*it));
+            let covered = bytes.get(from..).unwrap_or_default();
+            if stored != Some(crc32c(constant, covered)) {
+                return Err("the checksum of marks".into());
+            }
+            continue;
+        }
         let salt = match block.text("file") {
             Some(name) => {
                 let header = file(&found, name);
@@ -229,6 +239,11 @@ pub fn check_limits(spec: &str) -> Outcome {
         format!("{} NUMBER_MAX", grouped(NUMBER_MAX)),
         format!("{} bytes NAME_BYTES_MAX", grouped(NAME_BYTES_MAX)),
         format!("{} PENDING_MAX", grouped(PENDING_MAX)),
+        format!(
+            "{} bytes MARK_VALUE_BYTES_MAX",
+            grouped(MARK_VALUE_BYTES_MAX)
+        ),
+        format!("{} bytes MARKS_BYTES_MAX", grouped(MARKS_BYTES_MAX)),
         format!("{} bytes INDEX_STEP_BYTES", grouped(INDEX_STEP_BYTES)),
     ];
     let rows = table(spec, &["Limit", "Value", "Constant"])?;

@@ -224,6 +224,7 @@ pub fn manifest(sealed: &[&Seg], tail: &Seg) -> Manifest {
             salt: tail.header.salt,
             base_seq: tail.header.base_seq,
         },
+        marks: Vec::new(),
         spare: Some(SpareEntry {
             id: SegmentId(spare_id),
             salt: salt(spare_id),

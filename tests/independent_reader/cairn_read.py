@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Reads Cairn logs, from format.md alone: python3 cairn_read.py DIR...
 
-Prints a JSON line for each record that recovery would keep, one for each large value among them, then one with the
-verdict. Never writes.
+Prints a JSON line for each record that recovery would keep, one for each large value among them and for each mark,
+then one with the verdict. Never writes.
 Behind damage in a sealed segment it goes on with the next segment. What is under a key takes the package
 `cryptography`, and the keys in the environment: CAIRN_READ_KEYS="NUMBER:HEX ...", else the log is unsupported."""
 import json
@@ -11,6 +11,7 @@ import pathlib
 import re
 import struct
 import sys
+import unicodedata
 from collections import namedtuple
 
 try:
@@ -21,11 +22,12 @@ except ImportError:
 
 HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24, 80, 144, 64
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
-MANIFEST, ENTRIES, PRODUCERS = 0x4D414E49, 0x4D454E54, 0x50524F44
+MANIFEST, ENTRIES, PRODUCERS, MARKS = 0x4D414E49, 0x4D454E54, 0x50524F44, 0x4D41524B
 LEDGER_BYTES, PRODUCER_BYTES, APPEND_BYTES, CURSOR_EPOCH = 72, 32, 24, 0xFFFFFFFF
 ANNEX, PACKED, NUMBER_MAX, PIECE_BYTES = 0x414E4558, 0x5041434B, 1 << 62, 32
 PACKED_FEATURE, PACKED_BYTES, RAW_BYTES_MAX = 1 << 2, 40, 1 << 20
 SEALED_FEATURE, SEALED_HEAD_BYTES, FACTS_BYTES, STATED_BYTES = 1 << 3, 32, 28, 28
+MARKS_FEATURE, MARKS_BYTES_MAX, MARK_VALUE_BYTES_MAX = 1 << 4, 65536, 4096
 LIVE, COPY = 1, 2
 KEYS = {int(number): bytes.fromhex(key) for number, key in (
     pair.split(":") for pair in os.environ.get("CAIRN_READ_KEYS", "").split())}
@@ -72,7 +74,7 @@ Header = namedtuple(
 Pred = namedtuple("Pred", "id salt frames_end next_seq checksum")
 Batch = namedtuple("Batch", "body_bytes first_seq durable_seq time count sparse packed")
 Sealed = namedtuple("Sealed", "id salt base_seq next_seq frames_end max_time records tombstones keyed flags")
-Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare")
+Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare marks")
 Named = namedtuple("Named", "id salt base_seq recycled")  # base_seq is None for a spare
 
 
@@ -100,12 +102,38 @@ def header(data):
     return (head, None) if valid else (None, Defect("segment header: malformed"))
 
 
+def marks(data):
+    """The marks behind the sealed entries of a manifest, by their names."""
+    size = int.from_bytes(data[4:8], "little")
+    if len(data) != 8 + size or not 0 < size <= MARKS_BYTES_MAX - 8 or crc(MARKS, data[4:]) != int.from_bytes(data[:4], "little"):
+        raise Defect("manifest: marks")
+    found, data = {}, data[8:]
+    while data:
+        size, name_bytes, value_bytes = struct.unpack_from("<IHH", data.ljust(8, b"\0"))
+        name, last = data[8:8 + name_bytes], max(found, default=b"")
+        if not 8 + name_bytes + value_bytes <= size <= len(data) or value_bytes > MARK_VALUE_BYTES_MAX:
+            raise Defect("manifest: size of a mark")
+        if not 0 < name_bytes <= 255 or name <= last or not unicode(name):
+            raise Defect("manifest: name of a mark")
+        found[name], data = data[8 + name_bytes:8 + name_bytes + value_bytes], data[size:]
+    return found
+
+
+def unicode(name):
+    """Whether it is UTF-8 without control characters."""
+    try:
+        return not any(unicodedata.category(char) == "Cc" for char in name.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def manifest(data):
-    preamble(data, MANIFEST_BYTES, b"CAIRNMAN", MANIFEST, "manifest")
+    preamble(data, MANIFEST_BYTES, b"CAIRNMAN", MANIFEST, "manifest", MARKS_FEATURE)
     log_id, _, head_seq, next_id, durable_seq = struct.unpack_from("<16s4Q", data, 24)
     count, checksum, spare_id, spare_salt, *tail = struct.unpack_from("<II5Q", data, 80)
     entries, size = data[MANIFEST_BYTES:], struct.unpack_from("<H", data, 10)[0] or SEALED_BYTES
-    if size < SEALED_BYTES or len(entries) != count * size or crc(ENTRIES, entries) != checksum:
+    entries, behind, has_marks = entries[:count * size], entries[count * size:], data[12] & MARKS_FEATURE
+    if size < SEALED_BYTES or len(entries) != count * size or crc(ENTRIES, entries) != checksum or behind and not has_marks:
         raise Defect("manifest: list of sealed segments")
     sealed = [Sealed(*struct.unpack_from("<5QqIIII", entries, number * size))
               for number in range(count)]
@@ -119,7 +147,7 @@ def manifest(data):
         raise Defect("manifest: a number is too large")
     if seqs != sorted(seqs) or not all(HEADER_BYTES <= end <= 1 << 33 for end in ends):
         raise Defect("manifest: order of segments")
-    return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail, None), spare)
+    return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail, None), spare, marks(behind) if has_marks else {})
 
 
 def batch_header(data, offset, head):
@@ -501,6 +529,8 @@ class Reader:
             self.defects.append({"segment": None, "offset": 0, "what": str(why)})
         for value in self.large:
             print(json.dumps(value, separators=(",", ":")))
+        for name, value in (self.log.marks.items() if self.log else []):
+            print(json.dumps({"mark": name.decode(), "value": value.hex()}, separators=(",", ":")))
         last = {"verdict": self.verdict, "next_seq": self.next_seq, "defects": self.defects}
         print(json.dumps(last, separators=(",", ":")))
 

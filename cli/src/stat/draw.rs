@@ -61,6 +61,7 @@ impl Picture {
         }
         writeln!(out, "\n  {}\n", self.bar())?;
         self.table(out, args)?;
+        self.draw_marks(out)?;
         match &self.cursors {
             Some(cursors) if cursors.is_empty() => Ok(()),
             Some(cursors) => {
@@ -72,6 +73,18 @@ impl Picture {
                 "\nthe cursors cannot be told: `cairn cursor list` says why"
             ),
         }
+    }
+
+    fn draw_marks(&self, out: &mut impl Write) -> io::Result<()> {
+        let marks = &self.manifest.marks;
+        if marks.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\n{}", output::counted(marks.len() as u64, "mark"))?;
+        marks.iter().try_for_each(|mark| {
+            let bytes = output::bytes(mark.value.len() as u64);
+            writeln!(out, "  {}  {bytes}", mark.name)
+        })
     }
 
     /// How much compaction may shrink, if there are keys.

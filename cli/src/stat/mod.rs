@@ -6,7 +6,7 @@ use crate::{
     cursor,
     exit::{About, Failure, In, Outcome},
     keys::{self, KeysInUse},
-    open, stream,
+    open, output, stream,
 };
 use cairnlog::{
     CursorInfo, Inspected, SegmentId, Seq,
@@ -270,6 +270,9 @@ impl Picture {
         let cursors = self.cursors.as_ref();
         let cursors: Option<Vec<Value>> =
             cursors.map(|cursors| cursors.iter().map(cursor::cursor_json).collect());
+        let marks: Vec<Value> = (self.manifest.marks.iter())
+            .map(|mark| json!({ "name": mark.name, "value_hex": output::hex(&mark.value) }))
+            .collect();
         json!({
             "log_id": self.manifest.log_id.to_string(),
             "created_ms": self.manifest.created_ms,
@@ -285,6 +288,7 @@ impl Picture {
             "quarantine_bytes": self.quarantine_bytes,
             "segments": self.segments.iter().map(segment).collect::<Vec<_>>(),
             "cursors": cursors,
+            "marks": marks,
             "sealing": self.is_sealing(),
             "keys_in_use": self.keys.as_ref().map(keys::in_use_json),
         })

@@ -85,6 +85,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
         sealed: Vec::new(),
         tail: writer.tail.entry(),
         spare: None,
+        marks: Vec::new(),
     };
     let manifest = ManifestStore::new(dir.clone(), first);
     // DURABILITY: after this commit the log exists.

@@ -105,6 +105,7 @@ fn manifest() -> Manifest {
             salt: TAIL.0 * 1000,
             base_seq: BASE,
         },
+        marks: Vec::new(),
         spare: Some(SpareEntry {
             id: SPARE,
             salt: SPARE.0 * 1000,

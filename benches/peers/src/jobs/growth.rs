@@ -165,6 +165,7 @@ pub fn build(spec: &Spec) -> Result<Sample> {
             base_seq: tail.base_seq,
         },
         spare: None,
+        marks: Vec::new(),
     };
     fs::write(dir.join(names::MANIFEST), manifest.encode())?;
     system::sync_file_system(&fs::File::open(&dir)?)?;
