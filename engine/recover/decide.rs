@@ -101,7 +101,8 @@ fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTai
     let end = match find_end(facts, manifest) {
         Ok(end) => end,
         Err(mut found) => {
-            found.next_seq = found.next_seq.max(attested_seq);
+            let below = |id| facts.ends_below(id, attested_seq);
+            found.next_seq = (found.next_seq).max(found.place.segment.map_or(attested_seq, below));
             damage.push(*found);
             return Plan::Refuse { damage };
         }
@@ -117,7 +118,7 @@ fn decide_named(facts: &Facts, manifest: &Manifest, on_ambiguous: OnAmbiguousTai
             place: Place::in_segment(end.segment.id, offset).with_seq(seq),
             defect,
             first_seq: end.next_seq,
-            next_seq: attested_seq,
+            next_seq: facts.ends_below(end.segment.id, attested_seq),
         });
     }
     let torn = end.defect.map(|(offset, seq, defect)| Damage {

@@ -120,9 +120,9 @@ impl Facts {
     }
 
     /// Below which seq the records of an unsealed segment lie, if all below this one were durable.
-    pub(crate) fn ends_below(&self, fact: &UnsealedFact, durable_seq: Seq) -> Seq {
-        match self.spare.as_ref().map(|spare| (spare.id, &spare.header)) {
-            Some((id, HeaderFact::Valid(begun))) if id != fact.id => {
+    pub(crate) fn ends_below(&self, id: SegmentId, durable_seq: Seq) -> Seq {
+        match self.spare.as_ref().map(|spare| (spare, &spare.header)) {
+            Some((next, HeaderFact::Valid(begun))) if next.id != id && begun.salt == next.salt => {
                 durable_seq.min(begun.base_seq)
             }
             _ => durable_seq,

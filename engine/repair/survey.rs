@@ -161,7 +161,7 @@ impl Named<'_> {
             offset: HEADER_BYTES as u64,
             frames_end: fact.witness.nonzero_end.max(scanned.0),
             first_seq: base_seq,
-            next_seq: self.facts.ends_below(fact, attested_seq),
+            next_seq: self.facts.ends_below(fact.id, attested_seq),
             dense: true,
             durable_seq: attested_seq,
             times_lost: false,

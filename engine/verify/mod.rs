@@ -116,7 +116,7 @@ fn unsealed_segments(
 ) -> Result<()> {
     let attested_seq = recover::attested(facts, manifest);
     for fact in facts.tail.iter().chain(&facts.spare) {
-        let until_seq = facts.ends_below(fact, attested_seq);
+        let until_seq = facts.ends_below(fact.id, attested_seq);
         // Behind what a newer program wrote nothing can be told apart.
         let refused = plan.refuses() && facts.newer.is_empty();
         unsealed_segment(dir, (fact, keys), until_seq, refused, report)?;

@@ -2,7 +2,7 @@
 
 use crate::history::{DIR, options};
 use cairnlog::{
-    AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Reader, Seq, Verdict,
+    AppendOptions, Durability, ErrorKind, Finding, Log, NewRecord, Options, Reader, Seq, Verdict,
     format::WatermarkFile,
     vfs::{Vfs, sim::SimFs},
 };
@@ -116,6 +116,60 @@ fn harm_is_not_told_to_a_reader(options: &Options) {
         ErrorKind::Damaged,
         "a reader left it out: {error}"
     );
+}
+
+/// The next segment is begun, and holds a part of what is known to have been durable. What is lost of the one before
+/// it ends where it begins: all up to the end was called lost, what is there and verifies among it.
+#[test]
+fn is_a_loss_told_as_far_as_it_goes_where_the_next_segment_is_begun() {
+    let disk = SimFs::new(1);
+    let options = options(1024).publish(true);
+    let on = |disk: &SimFs| options.clone().vfs(Arc::new(disk.clone()));
+    let log = filled(&on(&disk), 30);
+    let bases: Vec<Seq> = (log.segments().unwrap().iter())
+        .map(|it| it.base_seq)
+        .collect();
+    let [0, begun] = bases[..] else {
+        panic!("{bases:?}")
+    };
+    assert!((12..25).contains(&begun), "{begun}");
+    let disk = disk.kill().snapshot();
+    type Harm = fn(&mut [u8]);
+    let (zeroed, flipped): (Harm, Harm) = (|rest| rest.fill(0), |rest| rest[33] ^= 1);
+    let cases = [
+        (1, 5, zeroed, 5..begun),
+        (1, 5, flipped, 5..6),
+        (1, begun - 1, flipped, begun - 1..begun),
+        (2, 25, zeroed, 25..30),
+        (2, 25, flipped, 25..26),
+        (2, 29, flipped, 29..30),
+    ];
+    for (id, seq, how, gone) in cases {
+        let disk = disk.snapshot();
+        harm(&disk, id, seq, how);
+        let options = on(&disk);
+        let error = options.clone().open(DIR).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        let report = options.verify(DIR).unwrap();
+        let told = |findings: &[Finding]| -> Vec<Seq> {
+            findings.iter().flat_map(|it| it.seqs.clone()).collect()
+        };
+        let expected: Vec<Seq> = gone.clone().collect();
+        assert_eq!(told(&report.findings), expected, "{gone:?}: {report:?}");
+        assert_eq!(report.record_count, 30 - expected.len() as u64, "{gone:?}");
+        let plan = options.plan(DIR).unwrap();
+        assert!(
+            plan.findings
+                .iter()
+                .all(|it| it.seqs.end <= gone.end.max(begun))
+        );
+        let salvaged = options.salvage(DIR, "/new").unwrap();
+        assert_eq!(told(&salvaged.gaps), expected, "{gone:?}: {salvaged:?}");
+    }
+    // A file that is gone is no other case.
+    let gone = disk.snapshot();
+    assert!(gone.remove_file(Path::new(&segment(1))));
+    is_told(&on(&gone), 0..begun);
 }
 
 /// All that was acknowledged before a kill is known to have been durable: none of it is written again

@@ -102,7 +102,7 @@ fn rotation_in_progress() {
     decides(
         "behind other frames than these",
         &facts,
-        "refuse 5 110..111",
+        "refuse 5 110..110",
     );
 
     // It says itself what was durable when it was begun.
@@ -130,7 +130,7 @@ fn rotation_in_progress() {
             header.predecessor.as_mut().map(edit).expect("it has one");
         }
         let what = format!("behind other frames: {number}");
-        decides(&what, &facts, "refuse 5 110..111");
+        decides(&what, &facts, "refuse 5 110..110");
     }
 
     let mut facts = rotated(110);
