@@ -4,7 +4,7 @@ mod end;
 mod witness;
 
 use end::{End, find_end};
-pub(crate) use witness::{attested, strays, told};
+pub(crate) use witness::{attested, newer_segments, strays, told};
 use witness::{is_older, judge_unnamed, strongest};
 
 use super::{

@@ -82,7 +82,7 @@ pub(crate) struct UnnamedFact {
     pub(crate) header: HeaderFact,
     /// Whether anything but zeros lies behind the header.
     pub(crate) holds_frames: bool,
-    /// Of a copy that says where appends go on: the seq after the last that a batch in it names.
+    /// The seq after the last that a batch in it names, if records were appended to it, or may have been.
     pub(crate) names_seqs_below: Seq,
 }
 
@@ -127,6 +127,17 @@ impl Facts {
             }
             _ => durable_seq,
         }
+    }
+
+    /// The seq after the last in a segment of this log that its manifest does not name: it was given, whatever
+    /// becomes of that.
+    pub(crate) fn unnamed_seq(&self, manifest: &Manifest) -> Seq {
+        let is_of_log = |fact: &&UnnamedFact| match &fact.header {
+            HeaderFact::Valid(header) => header.log_id == manifest.log_id && header.id == fact.id,
+            HeaderFact::Blank | HeaderFact::Invalid(_) => false,
+        };
+        let ours = self.unnamed.iter().filter(is_of_log);
+        ours.map(|fact| fact.names_seqs_below).max().unwrap_or(0)
     }
 
     /// The id for the next new segment: above every file that is there, named or not, so that nothing is

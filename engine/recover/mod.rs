@@ -18,7 +18,7 @@ mod newer;
 mod report;
 
 pub(crate) use act::{keep, keep_file};
-pub(crate) use decide::{Damage, Plan, attested, decide, strays, told};
+pub(crate) use decide::{Damage, Plan, attested, decide, newer_segments, strays, told};
 pub(crate) use heard::WatermarkFact;
 pub(crate) use ledger::ledger;
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};

@@ -91,9 +91,7 @@ impl<'a> Repair<'a> {
             end_seq = end_seq.max(self.copy_unsealed(fact, attested_seq, &mut copies)?);
         }
         // Numbers that may have been given are not given again.
-        for unnamed in &self.facts.unnamed {
-            end_seq = end_seq.max(unnamed.names_seqs_below);
-        }
+        end_seq = end_seq.max(self.facts.unnamed_seq(self.manifest));
         sealed.append(&mut copies.finish_segment()?);
         end_seq = sealed
             .last()

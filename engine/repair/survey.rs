@@ -114,12 +114,17 @@ struct Named<'a> {
 impl Named<'_> {
     fn survey(&self) -> Result<Survey> {
         let attested_seq = recover::attested(self.facts, self.manifest);
-        let newer = self.facts.unnamed.iter().map(|fact| fact.names_seqs_below);
+        let given_seq = attested_seq.max(self.facts.unnamed_seq(self.manifest));
+        let newer = recover::newer_segments(self.facts, self.manifest);
+        let newer = newer.into_iter().map(|damage| {
+            let seqs = damage.first_seq..damage.next_seq;
+            finding(damage.place, seqs, damage.defect)
+        });
         let mut survey = Survey {
             parts: Vec::new(),
-            findings: Vec::new(),
+            findings: newer.collect(),
             head_seq: self.manifest.head_seq,
-            used_seq: newer.fold(attested_seq.max(self.manifest.tail.base_seq), Seq::max),
+            used_seq: given_seq.max(self.manifest.tail.base_seq),
         };
         for entry in &self.manifest.sealed {
             let range = Range {

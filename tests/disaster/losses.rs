@@ -6,7 +6,7 @@ use crate::{
 };
 use cairnlog::{
     AppendOptions, Durability, Finding, FindingKind, Log, NewRecord, Options, RepairOptions, Seq,
-    vfs::sim::SimFs,
+    format::SegmentHeader, vfs::sim::SimFs,
 };
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
@@ -240,4 +240,40 @@ fn does_a_dry_run_go_on_beside_a_writer() {
         .repair(DIR, RepairOptions::new().apply(true))
         .unwrap_err();
     assert_eq!(error.kind(), cairnlog::ErrorKind::Locked);
+}
+
+/// The manifest of before is there again, and segments that were begun since: by it they are no part of the log. They
+/// were left out without a word, and the numbers of what is in them given again.
+#[test]
+fn are_segments_told_that_a_newer_manifest_had_named() {
+    let disk = SimFs::new(1);
+    let log = on(&disk).open(DIR).unwrap();
+    log.append("first").unwrap();
+    let manifest = Path::new("/log/MANIFEST");
+    let before = disk.read_file(manifest).unwrap();
+    for _ in 0..4 {
+        log.append("acknowledged").unwrap();
+        log.rotate().unwrap();
+    }
+    let end = log.next_seq();
+    let disk = disk.kill().snapshot();
+    disk.write_file(manifest, &before);
+    let findings = on(&disk).verify(DIR).unwrap().findings;
+    assert_eq!(told(&findings), (3..end).collect());
+    let salvaged = disk.snapshot();
+    let report = on(&salvaged).salvage(DIR, NEW).unwrap();
+    assert_eq!(told(&report.gaps), (3..end).collect());
+    let log = on(&salvaged).open(NEW).unwrap();
+    assert_eq!((seqs(&log), log.next_seq()), ((0..3).collect(), end));
+    // Another log's say nothing of ours.
+    let (far, other) = (segment(77), cairnlog::LogId([9; 16]));
+    let mut of_other = disk.read_file(Path::new(&segment(4))).unwrap();
+    let mut header = SegmentHeader::decode(&of_other).unwrap();
+    (header.log_id, header.id) = (other, cairnlog::SegmentId(77));
+    of_other[..128].copy_from_slice(&header.encode());
+    disk.write_file(Path::new(&far), &of_other);
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    on(&disk).repair(DIR, how).unwrap();
+    let log = on(&disk).open(DIR).unwrap();
+    assert_eq!((seqs(&log), log.next_seq()), ((0..3).collect(), end));
 }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Defect, Place},
-    format::{Manifest, Owner, SegmentHeader, check_log_id, header::Origin, names},
+    format::{Manifest, Owner, check_log_id, header::Origin, names},
     types::{SegmentId, Seq},
 };
 
@@ -78,15 +78,10 @@ pub(super) fn is_older(facts: &Facts, manifest: &Manifest) -> Option<Damage> {
 pub(super) fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentId>, Vec<Damage>) {
     let (mut remove, mut damage) = (Vec::new(), Vec::new());
     for fact in &facts.unnamed {
-        let header = match &fact.header {
-            HeaderFact::Valid(header) => Some(header.as_ref()),
-            _ => None,
-        };
         if foreign(fact, manifest).is_some() {
             continue;
         }
-        let used = header.and_then(|header| used_seqs(fact, header));
-        match used.filter(|_| fact.id >= manifest.next_segment_id) {
+        match used_seqs(fact).filter(|_| fact.id >= manifest.next_segment_id) {
             Some((first_seq, next_seq)) => damage.push(Damage {
                 place: Place::in_segment(fact.id, 0),
                 defect: Defect::UnknownFile,
@@ -98,6 +93,11 @@ pub(super) fn judge_unnamed(facts: &Facts, manifest: &Manifest) -> (Vec<SegmentI
         }
     }
     (remove, damage)
+}
+
+/// The segments that a newer manifest had named: what is in them is no part of the log by this one.
+pub(crate) fn newer_segments(facts: &Facts, manifest: &Manifest) -> Vec<Damage> {
+    judge_unnamed(facts, manifest).1
 }
 
 /// Why a file is not this log's, if it is not.
@@ -119,8 +119,8 @@ fn foreign(fact: &UnnamedFact, manifest: &Manifest) -> Option<Defect> {
 /// of reach.
 pub(crate) fn strays(facts: &Facts, manifest: &Manifest) -> Vec<(SegmentId, Defect)> {
     let far = |fact: &UnnamedFact| {
-        let live = matches!(&fact.header, HeaderFact::Valid(it) if it.origin == Origin::Live);
-        (is_far(fact.id, manifest) && !live).then_some(Defect::UnknownFile)
+        let is_used = used_seqs(fact).is_some();
+        (is_far(fact.id, manifest) && !is_used).then_some(Defect::UnknownFile)
     };
     let unnamed = facts.unnamed.iter();
     unnamed
@@ -129,9 +129,12 @@ pub(crate) fn strays(facts: &Facts, manifest: &Manifest) -> Vec<(SegmentId, Defe
 }
 
 /// The seqs from which on, and up to which, a file was in use as the tail, as far as it is known.
-fn used_seqs(fact: &UnnamedFact, header: &SegmentHeader) -> Option<(Seq, Seq)> {
+fn used_seqs(fact: &UnnamedFact) -> Option<(Seq, Seq)> {
+    let HeaderFact::Valid(header) = &fact.header else {
+        return None;
+    };
     match (header.origin, header.appends_from) {
-        (Origin::Live, _) => Some((0, 0)),
+        (Origin::Live, _) => Some((header.base_seq, fact.names_seqs_below.max(header.base_seq))),
         (Origin::Copy, Some(from)) if fact.names_seqs_below > from => {
             Some((from, fact.names_seqs_below))
         }

@@ -8,7 +8,9 @@ use super::{HeaderFact, UnnamedFact, UnsealedFact};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
-        Manifest, SegmentContext, SegmentHeader, header::HEADER_BYTES, manifest::FRAMES_END_MAX,
+        Manifest, SegmentContext, SegmentHeader,
+        header::{HEADER_BYTES, Origin},
+        manifest::FRAMES_END_MAX,
         names,
     },
     segment::{
@@ -135,6 +137,11 @@ fn open(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<Arc<dyn VfsFile>>> {
     }
 }
 
+/// Whether records may have been appended to it, and not only put into it aside.
+fn is_appended_to(header: &SegmentHeader) -> bool {
+    header.origin == Origin::Live || header.appends_from.is_some()
+}
+
 /// Looks at a segment file that no manifest names; nothing if it is gone.
 pub(super) fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<UnnamedFact>> {
     let io = |error| Error::io(op, error).at(Place::in_segment(id, 0));
@@ -147,7 +154,7 @@ pub(super) fn unnamed(dir: &Dir, op: Op, id: SegmentId) -> Result<Option<Unnamed
     let mut window = Window::new(&Source::File(file));
     let fault = |fault: Fault| fault.into_error(op, id);
     let (end, names_seqs_below) = match &header {
-        HeaderFact::Valid(header) if header.appends_from.is_some() => {
+        HeaderFact::Valid(header) if is_appended_to(header) => {
             let context = header.context();
             let beyond = Beyond::of(header, header.base_seq);
             let file_end = file_end.max(from);

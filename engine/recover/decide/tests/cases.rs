@@ -369,7 +369,7 @@ fn files_that_no_manifest_names() {
     decides(
         "begun under a newer manifest",
         &with(unnamed(7, valid(7, Origin::Live, 110), true)),
-        "refuse 7 0..0",
+        "refuse 7 110..110",
     );
     decides(
         "the same of another log: it is not ours",
