@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cairnlog::{
     Log, Maintained, Options, Reader, Seq, Verdict,
-    format::{BatchHeader, SegmentContext, SegmentHeader},
+    format::{BatchHeader, Manifest, RECYCLED, SegmentContext, SegmentHeader},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -59,6 +59,12 @@ fn recycled(dir: &Path) -> usize {
         .count()
 }
 
+/// Whether the manifest keeps programs from writing that do not know of such files.
+fn tells_of_recycled(dir: &Path) -> bool {
+    let manifest = Manifest::decode(&fs::read(dir.join("MANIFEST")).unwrap());
+    manifest.unwrap().write_features & RECYCLED != 0
+}
+
 /// Whether this file system tells who else has a file, so that any come back.
 fn can_tell(dir: &Path) -> bool {
     let log = options().open(dir.join("probe")).unwrap();
@@ -81,11 +87,16 @@ fn does_the_file_of_a_trimmed_segment_come_back_and_the_log_stay_what_it_was() {
     let log = options().open(&path).unwrap();
     append(&log, 40);
     let before: Vec<u64> = segments(&path).into_values().collect();
+    assert!(!tells_of_recycled(&path), "an older program may write it");
     log.trim(30).unwrap();
     append(&log, 40);
     if !can_tell(dir.path()) {
         return;
     }
+    assert!(
+        tells_of_recycled(&path),
+        "it would take old bytes for its own"
+    );
     let again = segments(&path)
         .into_values()
         .filter(|it| before.contains(it));

@@ -116,3 +116,57 @@ pub fn moves(body: &[u8]) -> impl Iterator<Item = Result<Move, Defect>> {
         Some(read.map(|(entry, _)| entry))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may panic"
+    )]
+
+    use super::*;
+
+    /// A newer program may have more to say, and states how long its parts are. Shorter ones than ours leave out what
+    /// has to be there.
+    #[test]
+    fn may_the_parts_of_an_entry_be_longer_than_ours_and_not_shorter() {
+        let pending = |seq| Pending {
+            seq,
+            delivery_count: 2,
+            ..Pending::default()
+        };
+        let entry = Move {
+            cursor: 40,
+            generation: 50,
+            seq: 5,
+            pending: vec![pending(60), pending(70)],
+            ..Move::default()
+        };
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        assert_eq!(Move::read(&bytes), Ok((entry.clone(), bytes.len())));
+        let stating = |head_words: usize, pending_words: usize| {
+            let mut bytes = bytes.clone();
+            bytes[4] = u8::try_from(head_words).unwrap();
+            bytes[5] = u8::try_from(pending_words).unwrap();
+            bytes
+        };
+        let (head, one) = (MOVE_BYTES / WORD_BYTES, PENDING_BYTES / WORD_BYTES);
+        assert_eq!(Move::read(&stating(head, one)).unwrap().0, entry);
+        for words in 1..head {
+            assert!(Move::read(&stating(words, one)).is_err(), "head {words}");
+        }
+        for words in 1..one {
+            assert!(Move::read(&stating(head, words)).is_err(), "one {words}");
+        }
+        let longer = |at: usize, mut bytes: Vec<u8>| {
+            bytes.splice(at..at, [9; WORD_BYTES]);
+            let len = u32::try_from(bytes.len()).unwrap();
+            bytes[..4].copy_from_slice(&len.to_le_bytes());
+            bytes
+        };
+        let longer_head = longer(MOVE_BYTES, stating(head + 1, one));
+        assert_eq!(Move::read(&longer_head).unwrap().0, entry);
+    }
+}

@@ -2,7 +2,7 @@
 
 use cairnlog::{
     AppendOptions, Durability, ErrorKind, Log, NewRecord, Options, Producer, Verdict,
-    vfs::sim::{Choice, OpKind, SimFs},
+    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use std::{
     sync::Arc,
@@ -229,4 +229,54 @@ fn do_thousands_of_producers_not_keep_a_log_from_closing_and_opening() {
     let log = open();
     assert!(add(&log, 4095, number - 1).end <= end, "a repeat is known");
     assert_eq!(log.scan(..).unwrap().count() as u64, end + 1 - 100);
+}
+
+/// A rotation is done when what has ended is sealed, whatever there is no room for after that. Where the manifest
+/// itself has none it is not, and nothing is left of the file that was made for the time after.
+#[test]
+fn is_a_rotation_told_as_done_that_could_not_be_sealed() {
+    let disk = SimFs::new(1);
+    let log = options(&disk).open(DIR).unwrap();
+    log.append("one").unwrap();
+    let names = |disk: &SimFs| {
+        let mut names = disk.files();
+        names.retain(|path| !path.ends_with("RESERVE"));
+        names
+    };
+    let before = names(&disk);
+    for name in ["MANIFEST.new", "MANIFEST.alt"] {
+        let rule = FaultRule::nth(OpKind::Write, 0, Fault::Error(Errno::Enospc));
+        disk.fail(rule.on(name).for_ever());
+    }
+    for _ in 0..2 {
+        assert_eq!(log.rotate().unwrap_err().kind(), ErrorKind::NoSpace);
+        assert_eq!(names(&disk), before);
+    }
+    disk.clear_faults();
+    log.rotate().unwrap();
+    assert_eq!(log.append("two").unwrap(), 1);
+    assert_eq!(log.segments().unwrap().len(), 2);
+}
+
+/// Where there is no room for a new segment the end is made certain in its place. That is no way around a disk that
+/// fails: its error is told, and nothing is changed.
+#[test]
+fn is_an_error_told_where_recovery_begins_a_segment() {
+    for errno in Errno::ALL {
+        let disk = SimFs::new(1);
+        let log = options(&disk).open(DIR).unwrap();
+        log.append("durable").unwrap();
+        log.append_records(&[NewRecord::value("written")], &at(Durability::Written))
+            .unwrap();
+        let disk = disk.kill();
+        let is_full = matches!(errno, Errno::Enospc | Errno::Edquot);
+        let rule = FaultRule::nth(OpKind::CreateNew, 0, Fault::Error(errno));
+        disk.fail(rule.on("00000000000000000003.seg").for_ever());
+        let opened = options(&disk).open(DIR).map(drop);
+        assert!(disk.fault_count() > 0);
+        assert_eq!(opened.is_ok(), is_full, "{errno}: {opened:?}");
+        disk.clear_faults();
+        let log = options(&disk).open(DIR).unwrap();
+        assert_eq!(log.next_seq(), 2, "{errno}");
+    }
 }

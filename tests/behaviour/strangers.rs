@@ -3,7 +3,10 @@
 use crate::{sim, values};
 use cairnlog::{
     AppendOptions, Defect, ErrorKind, FindingKind, LogId, NewRecord, Options, Producer, SegmentId,
-    format::{Manifest, ProducersFile, SegmentHeader, WatermarkFile, cursor::CursorFile, names},
+    format::{
+        Manifest, ProducersFile, SegmentHeader, WatermarkFile, cursor::CursorFile, header::Origin,
+        names,
+    },
     vfs::{
         Vfs,
         sim::{Errno, Fault, FaultRule, OpKind, SimFs},
@@ -102,6 +105,7 @@ fn is_the_word_of_another_log_taken_for_that_of_this_one() {
         let watermark = |it: &mut WatermarkFile| {
             (it.log_id, it.incarnation) = owner(&(it.log_id, it.incarnation));
             it.durable_seq = 50;
+            it.generation += if is_ours { 0 } else { 50 };
         };
         change(
             &disk,
@@ -195,6 +199,71 @@ fn is_a_segment_of_another_log_left_where_it_is() {
     }
     assert_eq!(strays(&options), expected);
     assert_eq!(values(&options.open("/log").unwrap()).len(), 72);
+}
+
+/// Under an id that no writer comes to nothing is this log's, whatever it says: it is told, and left. But if it was
+/// begun to be appended to, the manifest that had named it is gone, and that is damage.
+#[test]
+fn is_a_segment_far_away_left_where_it_is() {
+    let (disk, options) = sim();
+    log_of(&disk, &options);
+    let manifest =
+        |disk: &SimFs| Manifest::decode(&disk.read_file(&at("MANIFEST")).unwrap()).unwrap();
+    let next = manifest(&disk).next_segment_id.0;
+    let far = next + (1 << 33);
+    let name = |id: u64| at(&names::segment(SegmentId(id)));
+    let sealed = disk.read_file(&name(1)).unwrap();
+    let of = |id: u64, origin| SegmentHeader {
+        id: SegmentId(id),
+        origin,
+        appends_from: None,
+        ..SegmentHeader::decode(&sealed).unwrap()
+    };
+    let put = |id: u64, origin| {
+        let bytes = [&of(id, origin).encode()[..], &sealed[128..]].concat();
+        assert!(disk.write_file(&name(id), &bytes));
+    };
+    // A copy that nobody named: far away, and where the next would have been.
+    put(far, Origin::Copy);
+    put(next + 3, Origin::Copy);
+    assert!(disk.write_file(&name(far + 1), b"half a header"));
+    let expected = [far, far + 1].map(|id| (FindingKind::Stray, id));
+    assert_eq!(strays(&options), expected);
+    let log = options.clone().open("/log").unwrap();
+    log.append("x").unwrap();
+    log.rotate().unwrap();
+    log.close().unwrap();
+    assert!(disk.read_file(&name(next + 3)).is_none(), "an orphan");
+    assert_eq!(strays(&options), expected);
+    assert!((next..next + 20).contains(&manifest(&disk).next_segment_id.0));
+    put(far + 2, Origin::Live);
+    assert_eq!(told(&options), Some(ErrorKind::Damaged));
+    let found = strays(&options);
+    assert!(found.contains(&(FindingKind::Damage, far + 2)), "{found:?}");
+    assert!(!found.contains(&(FindingKind::Stray, far + 2)), "{found:?}");
+}
+
+/// Nothing is left that says what was in it but the frames themselves: that is no interrupted creation.
+#[test]
+fn is_no_log_made_anew_where_frames_lie_without_a_header() {
+    let (disk, options) = sim();
+    let options = options.publish(false);
+    let log = options.clone().open("/log").unwrap();
+    let empty = disk.snapshot();
+    log.append("acknowledged").unwrap();
+    let filled = disk.snapshot();
+    let created_anew = |disk: &SimFs| {
+        disk.remove_file(&at("MANIFEST"));
+        disk.remove_file(&at("RESERVE"));
+        let path = at(&names::segment(SegmentId(1)));
+        let mut bytes = disk.read_file(&path).unwrap();
+        bytes[..128].fill(0);
+        assert!(disk.write_file(&path, &bytes));
+        let opened = options.clone().vfs(Arc::new(disk.clone())).open("/log");
+        opened.map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(created_anew(&empty), Ok(()), "nothing was appended yet");
+    assert_eq!(created_anew(&filled), Err(ErrorKind::Damaged));
 }
 
 /// Opening looks at the sizes of sealed segments, and at nothing else of them.
@@ -331,4 +400,25 @@ fn what_does_the_tail_of_a_recovery_say_of_what_is_before_it() {
     let before = header.predecessor.unwrap();
     let sealed = manifest.sealed[0];
     assert_eq!((before.id, before.next_seq), (sealed.id, sealed.next_seq));
+}
+
+/// What is little is copied. That it was durable before, no batch of the copy can say, but its header: without a
+/// manifest nothing else tells a record that is lost from one that was never finished.
+#[test]
+fn what_does_the_tail_of_a_recovery_say_of_what_is_copied_into_it() {
+    let (disk, options) = sim();
+    let options = options.publish(false);
+    let log = options.clone().open("/log").unwrap();
+    for number in 0..3 {
+        log.append(format!("{number}")).unwrap();
+    }
+    let disk = disk.kill();
+    let options = options.vfs(Arc::new(disk.clone()));
+    let log = options.clone().open("/log").unwrap();
+    assert_eq!(log.recovery().proven_seq, 2, "what the last batch states");
+    let manifest = Manifest::decode(&disk.read_file(&at("MANIFEST")).unwrap()).unwrap();
+    assert_eq!((manifest.sealed.len(), manifest.tail.base_seq), (0, 0));
+    let tail = disk.read_file(&at(&names::segment(manifest.tail.id)));
+    let header = SegmentHeader::decode(&tail.unwrap()).unwrap();
+    assert_eq!(header.durable_seq, 2);
 }

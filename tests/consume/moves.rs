@@ -3,7 +3,8 @@
 
 use crate::{fill, filled, kind, lost, on, rest, sim};
 use cairnlog::{
-    BackupOptions, ErrorKind, Log, Maintained, Options, QueueOptions, Seq,
+    AppendOptions, BackupOptions, ErrorKind, Log, Maintained, NewRecord, Options, QueueOptions,
+    Seq,
     format::{Manifest, cursor::CursorFile},
     vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
 };
@@ -311,6 +312,64 @@ fn does_a_move_that_fits_no_segment_go_into_the_file() {
     let queue = queue.into_queue(QueueOptions::new()).unwrap();
     let jobs = queue.next_batch(150, std::time::Duration::ZERO).unwrap();
     assert_eq!(jobs.len(), 150);
+    let stored = CursorFile::decode(&disk.read_file(Path::new(CURSOR)).unwrap());
+    assert!(stored.unwrap().pending.len() >= 150);
+    let segments = log.segments().unwrap();
+    assert!(segments.iter().all(|it| it.frame_bytes <= 1024));
     let log = on(&lost(&disk)).open("/log").unwrap();
     assert!(log.cursors().unwrap()[0].pending_count >= 150);
+}
+
+/// A group takes records and acknowledgements as they come. One that was put behind records, into their batch,
+/// would be read as a part of it, and the batch be torn.
+#[test]
+fn does_an_acknowledgement_leave_the_records_alone_that_it_is_written_with() {
+    let (disk, options) = sim();
+    let log = filled(&options, 5);
+    let mail = log.consumer("mail").unwrap();
+    mail.ack(0).unwrap();
+    for seq in 1..4 {
+        let records = [NewRecord::value("beside")];
+        let ticket = log.submit(&records, &AppendOptions::new()).unwrap();
+        mail.ack(seq).unwrap();
+        ticket.wait().unwrap();
+    }
+    let disk = lost(&disk);
+    assert_eq!(seqs_of(&disk), (4, 4));
+    let log = on(&disk).open("/log").unwrap();
+    assert_eq!((log.next_seq(), log.recovery().torn), (8, None));
+    let beside = log.scan(5..).unwrap().map(|it| it.unwrap().to_vec());
+    assert!(beside.eq(vec![b"beside".to_vec(); 3]));
+}
+
+/// What stands in the log is added to what the files say. A file that cannot be read is an error, or the cursor
+/// would begin anew; one that is out of reach is somebody else's, and its cursor stands where the log says.
+#[test]
+fn is_a_file_that_cannot_be_read_told_before_acknowledgements_are_added_to_it() {
+    let (disk, options) = sim();
+    let log = filled(&options, 5);
+    let mail = log.consumer("mail").unwrap();
+    mail.ack(0).unwrap();
+    mail.ack(3).unwrap();
+    let disk = disk.kill();
+    for (call, name) in [(OpKind::List, "/log/cursors"), (OpKind::Read, CURSOR)] {
+        let failing = |nth, errno, times| {
+            let disk = disk.snapshot();
+            let rule = FaultRule::nth(call, nth, Fault::Error(errno));
+            disk.fail(rule.on(name).times(times));
+            (on(&disk).open("/log").map(drop), disk.fault_count() > 0)
+        };
+        let mut nth = 0;
+        while let (opened, true) = failing(nth, Errno::Eio, 1) {
+            assert_eq!(kind(opened), ErrorKind::Io, "{name}, {nth}");
+            nth += 1;
+        }
+        assert!(
+            nth >= 2,
+            "once for what was durable, once for where they stand"
+        );
+        let (opened, met) = failing(0, Errno::Eacces, 2);
+        assert!(met);
+        opened.unwrap();
+    }
 }

@@ -14,10 +14,13 @@ use crate::{
     },
 };
 use cairnlog::{
-    Durability, Options,
-    vfs::sim::{SimFs, Space},
+    Durability, ErrorKind, Options,
+    vfs::sim::{Choice, Errno, Fault, FaultRule, OpKind, SimFs, Space, SyncFailure},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// States of one crash point, and of one inside the recovery from it.
 const STATES: u64 = 24;
@@ -207,6 +210,32 @@ fn does_a_killed_log_open_where_nothing_is_left() {
     assert!(count > 1_000, "{count} states");
 }
 
+/// The next segment was begun by a write that a failed sync left in the cache alone, its header with it, and the
+/// process died. On the full disk it is appended to where it stands: so all of it has to be written anew.
+#[test]
+fn is_a_begun_segment_written_anew_from_its_header_on() {
+    let options = options(2048);
+    let mut run = Run::new(SimFs::new(1), &options);
+    run.steps(&[Open, durable(900), written(1500)]);
+    let spare = Path::new(DIR).join("00000000000000000002.seg");
+    assert!(run.disk.read_file(&spare).unwrap()[..8] == *b"CAIRNSEG");
+    let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+    run.disk
+        .fail(FaultRule::nth(OpKind::Sync, 0, lies).on(&spare));
+    run.step(&Sync);
+    assert_eq!(run.errors.pop().unwrap().1.kind(), ErrorKind::Indeterminate);
+    run.step(&Kill);
+    full(&run.disk);
+    run.steps(&[Open, durable(20)]);
+    assert!(run.errors.is_empty(), "{:?}", run.errors);
+    let lost = run
+        .disk
+        .crash_at(run.disk.op_count())
+        .state(&Choice::lost());
+    let log = options.vfs(Arc::new(lost)).open(DIR).unwrap();
+    assert_eq!(log.scan(..).unwrap().map(Result::unwrap).count(), 3);
+}
+
 #[test]
 fn does_a_killed_log_with_producers_open_where_nothing_is_left() {
     let next = || Named {
@@ -272,7 +301,6 @@ fn does_a_try_that_failed_leave_nothing() {
     }
 }
 
-fn no_room_at(nth: u64) -> cairnlog::vfs::sim::FaultRule {
-    use cairnlog::vfs::sim::{Errno, Fault, FaultRule, OpKind};
+fn no_room_at(nth: u64) -> FaultRule {
     FaultRule::nth(OpKind::Write, nth, Fault::Error(Errno::Enospc)).for_ever()
 }

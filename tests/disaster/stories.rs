@@ -211,6 +211,39 @@ fn undecided_rewind_stops_the_writer() {
     assert!(first.errors.is_empty(), "{:?}", first.errors);
 }
 
+/// Killed where a manifest had its name and the directory was not synced, and then opened: the manifest that was found
+/// was gone on with as if it were durable. A power cut took it, and what had been acknowledged since lay in a segment
+/// that the one before it did not name.
+#[test]
+fn is_a_manifest_made_durable_before_anything_is_built_on_it() {
+    let two = vec![Open, durable(10), durable(10)];
+    let cases = [
+        (Vec::new(), Open),
+        (two.clone(), Rewind { drop: 1 }),
+        (two.clone(), Rewind { drop: 2 }),
+        (two, TrimDurable { keep: 0 }),
+    ];
+    for (before, step) in cases {
+        for nth in 0.. {
+            let _context = crate::Context::new(|| format!("{step:?}, sync {nth}"));
+            let mut first = run(1024);
+            first.steps(&before);
+            let syncs = Fault::Sync(Errno::Eio, SyncFailure::StillDirty);
+            first.disk.fail(FaultRule::nth(OpKind::SyncDir, nth, syncs));
+            first.step(&step);
+            let met = first.disk.fault_count() > 0;
+            first.errors.clear();
+            first.steps(&[Kill, Open, durable(20)]);
+            assert!(first.errors.is_empty(), "{:?}", first.errors);
+            let op = first.disk.op_count();
+            reopens(&first.disk.crash_at(op).state(&Choice::lost()), &first, op);
+            if !met {
+                break;
+            }
+        }
+    }
+}
+
 /// Trim began with a sync. On a full disk with a record buffered that fails, and with it the way to
 /// make room.
 #[test]

@@ -94,3 +94,32 @@ fn is_one_wrong_read_of_the_tail_ever_acted_on() {
     }
     assert!(refused > 100, "{refused}");
 }
+
+/// Who reads without the lock looks first, too, and anew where something seemed wrong: it shows what two looks
+/// agree on.
+#[test]
+fn does_one_wrong_read_take_anything_from_a_reader() {
+    let options = options(1 << 20);
+    let rest = at_rest(&options, &SimFs::new(1), false, false);
+    let bytes = rest.read_file(Path::new(TAIL)).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 40;
+    let seen = |disk: &SimFs| {
+        let reader = options.clone().vfs(Arc::new(disk.clone())).open_reader(DIR);
+        let records = reader.and_then(|reader| reader.scan(..)?.collect::<Result<Vec<_>, _>>());
+        records.map(|records| records.len())
+    };
+    let all = seen(&rest.snapshot()).unwrap();
+    let mut met = 0;
+    for offset in 0..end {
+        let disk = rest.snapshot();
+        let flip = Fault::Misread(Misread::Flip { offset, bit: 2 });
+        disk.fail(
+            FaultRule::nth(OpKind::Read, 0, flip)
+                .on(TAIL)
+                .covering(offset),
+        );
+        assert_eq!(seen(&disk).unwrap(), all, "byte {offset}");
+        met += disk.fault_count();
+    }
+    assert!(met > end / 2, "{met} of {end}");
+}

@@ -111,6 +111,38 @@ fn does_it_go_on_where_the_log_is_trimmed_meanwhile() {
     }
 }
 
+/// A whole copy may lie below the head by the time it is swapped in: it goes with its file, and does not stand in
+/// the log until the next trim.
+#[test]
+fn is_a_copy_taken_back_of_which_all_was_trimmed_meanwhile() {
+    let (disk, options) = sim();
+    let log = options.clone().open("/log").unwrap();
+    for round in 0..2 {
+        put(&log, "dead", "x");
+        for key in 0..18 {
+            put(&log, &format!("{round} {key}"), &"x".repeat(VALUE_BYTES));
+        }
+        log.rotate().unwrap();
+    }
+    put(&log, "dead", "x");
+    log.rotate().unwrap();
+    let mut before = shown(&log);
+    before.retain(|seq, _| *seq >= 25);
+    let report = compacted_beside(&log, 1, || log.trim(25).unwrap());
+    assert!(!report.stopped, "{report:?}");
+    assert_eq!(shown(&log), before);
+    let named = manifest(&disk);
+    let bases: Vec<_> = named
+        .sealed
+        .iter()
+        .map(|it| it.base_seq..it.next_seq)
+        .collect();
+    assert!(bases.iter().all(|it| it.end > 25), "{bases:?}");
+    let mut files = disk.files();
+    files.retain(|path| path.extension().is_some_and(|it| it == "seg"));
+    assert_eq!(files.len(), named.sealed.len() + 2, "tail and spare");
+}
+
 /// Whoever does what is due meanwhile leaves it to the one who is at it.
 #[test]
 fn does_maintenance_wait_for_a_compaction_that_is_under_way() {

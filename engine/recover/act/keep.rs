@@ -174,7 +174,8 @@ mod tests {
     use std::{collections::BTreeMap, path::Path, sync::Arc};
 
     const PIECE: usize = PIECE_BYTES;
-    const FROM: usize = 1000;
+    /// Where what is cut begins: a spare that does not follow goes from its first byte on.
+    const FROM: [usize; 2] = [0, 1000];
 
     fn bytes(len: usize) -> Vec<u8> {
         (0..len).map(|at| (at * 31 % 251) as u8).collect()
@@ -215,10 +216,14 @@ mod tests {
 
     #[test]
     fn is_what_is_cut_kept_once_whatever_has_its_name() {
-        for len in [1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 5] {
-            let content = bytes(FROM + len + 9);
-            let right = &content[FROM..FROM + len];
-            let cut = [(SegmentId(7), FROM as u64, (FROM + len) as u64)];
+        let lens = [1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 5];
+        for (len, from) in lens
+            .into_iter()
+            .flat_map(|len| FROM.map(|from| (len, from)))
+        {
+            let content = bytes(from + len + 9);
+            let right = &content[from..from + len];
+            let cut = [(SegmentId(7), from as u64, (from + len) as u64)];
             let keep = |dir: &Dir| {
                 let kept = keep(dir, &cut).unwrap();
                 assert_eq!(kept.first().map(|it| it.bytes), Some(len as u64));
@@ -252,6 +257,8 @@ mod tests {
         let right = bytes(300);
         dir.write_new(names::PRODUCERS, &right).unwrap();
         let first = keep_file(&dir, names::PRODUCERS).unwrap();
+        let after = disk.crash_at(u64::MAX).state(&Choice::lost());
+        assert!(kept(&after).into_values().eq([right.clone()]), "durably");
         assert_eq!(keep_file(&dir, names::PRODUCERS).unwrap(), first);
         assert_eq!(kept(&disk).len(), 1);
         assert!(disk.write_file(&Path::new("/log").join(&first), b"another"));
@@ -260,6 +267,18 @@ mod tests {
         let after = disk.crash_at(u64::MAX).state(&Choice::lost());
         let found: Vec<Vec<u8>> = kept(&after).into_values().collect();
         assert!(found.contains(&right), "{found:?}");
+    }
+
+    /// A file that ends before what is to be cut from it is not what was looked at.
+    #[test]
+    fn is_nothing_a_copy_of_what_cannot_be_read() {
+        let (_, dir) = log();
+        let quarantine = dir.child(names::QUARANTINE);
+        quarantine.create().unwrap();
+        quarantine.write_new("copy", &[0; 300]).unwrap();
+        dir.write_new("source", &[0; 299]).unwrap();
+        let source = dir.open("source", Access::Read).unwrap();
+        assert!(!is_copy(&*source, 0, 300, &quarantine, "copy").unwrap());
     }
 
     /// Else every attempt on a full disk would leave one more.
