@@ -54,6 +54,7 @@ mod log;
 mod manifest;
 mod observe;
 mod options;
+mod pool;
 mod read;
 mod recover;
 mod repair;
@@ -97,6 +98,7 @@ pub use options::{
     CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, PackOptions, ReadMode,
     ResealOptions, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
+pub use pool::Worker;
 pub use read::{Reader, Record, Scan, SegmentInfo, TailReader};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]

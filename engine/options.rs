@@ -15,6 +15,7 @@ pub use sealing::ResealOptions;
 use crate::{
     error::{Error, ErrorKind, Op, Result},
     format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record, sealed},
+    pool::Worker,
     seal::{Cipher, KeyProvider, KeyRing},
     types::Seq,
     vfs::{RealFs, Vfs},
@@ -46,6 +47,7 @@ pub struct Options {
     pub(crate) read_mode: ReadMode,
     pub(crate) on_ambiguous_tail: OnAmbiguousTail,
     pub(crate) background: bool,
+    pub(crate) worker: Option<Worker>,
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) compaction: Option<CompactOptions>,
     pub(crate) pack: Option<PackOptions>,
@@ -78,6 +80,7 @@ impl Default for Options {
             read_mode: ReadMode::Mapped,
             on_ambiguous_tail: OnAmbiguousTail::Cut,
             background: true,
+            worker: None,
             sync_interval: Some(Duration::from_secs(1)),
             compaction: None,
             pack: None,
@@ -261,6 +264,15 @@ impl Options {
     #[must_use]
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
+        self
+    }
+
+    /// Has threads that many logs share do the background work, instead of one of this log's own. A log at
+    /// rest then takes no thread and no processor time. With [`background(false)`](Self::background) it is
+    /// not used. Default: a thread of its own.
+    #[must_use]
+    pub fn worker(mut self, worker: Worker) -> Self {
+        self.worker = Some(worker);
         self
     }
 

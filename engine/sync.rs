@@ -79,7 +79,7 @@ mod imp {
     }
 
     /// The moment until which something waits.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(crate) struct Deadline(Option<std::time::Instant>);
 
     impl Deadline {
@@ -184,7 +184,7 @@ mod imp {
     }
 
     /// Shuttle knows no time: a wait lasts until it is woken.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub(crate) struct Deadline(Duration);
 
     impl Deadline {

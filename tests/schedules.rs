@@ -8,6 +8,8 @@
 #[cfg(feature = "async")]
 #[path = "schedules/tasks.rs"]
 mod tasks;
+#[path = "schedules/workers.rs"]
+mod workers;
 
 use cairnlog::{
     AppendOptions, Backoff, CompactOptions, Durability, ErrorKind, Log, NewRecord, Options,

@@ -14,6 +14,7 @@ const ROOMS: &[(&str, u32)] = &[
     ("error", 1),
     ("sync", 1),
     ("observe", 2),
+    ("pool", 2),
     ("format", 2),
     ("vfs", 2),
     ("options", 3),

@@ -191,6 +191,17 @@ impl Duties {
         self.write_back.take()
     }
 
+    /// Whether tasks have asked for something that is still to be done.
+    #[cfg(feature = "async")]
+    pub(super) fn has_errands(&self) -> bool {
+        !self.errands.is_empty()
+    }
+
+    #[cfg(not(feature = "async"))]
+    pub(super) fn has_errands(&self) -> bool {
+        false
+    }
+
     /// Keeps what failed for whoever asks, or closes.
     pub(super) fn note(&mut self, error: &Error) {
         self.error = Some(error.clone());

@@ -276,12 +276,12 @@ impl Core {
         } else {
             if state.duties.is_all_synced() {
                 state.duties.unsynced(self.dir.vfs().monotonic());
-                self.work.notify_one(); // It sets its clock for the sync.
+                self.nudge_worker(); // It sets its clock for the sync.
             }
             let kept_back = group.end().saturating_sub(group.tail.space.given_end());
             if kept_back / BUFFERS_GIVEN >= self.options.buffer_bytes as u64 {
                 state.duties.give_to_disk(group.tail.clone());
-                self.work.notify_one();
+                self.nudge_worker();
             }
         }
         // A buffer that grew for one huge batch is not kept, unless such are usual.
@@ -298,7 +298,7 @@ impl Core {
         }
         let asked = state.queue.ask_to_lead();
         if self.options.background && self.work_is_due(state, asked) {
-            self.work.notify_one();
+            self.nudge_worker();
         }
     }
 
@@ -316,10 +316,5 @@ impl Core {
         }
         let wakers = state.waiting.take_tasks();
         state.after.wake(wakers);
-    }
-
-    /// Lets the worker write what nobody waits for with a thread of its own.
-    pub(super) fn nudge_worker(&self) {
-        self.work.notify_one();
     }
 }

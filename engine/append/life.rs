@@ -1,7 +1,7 @@
 //! From open to closed: who is inside, and who closes.
 //!
-//! Inside is whoever changes files otherwise than by the queue: the worker for all its life, a verb for as
-//! long as it takes. Once somebody asks to close, nobody comes in any more, nothing is queued, and the
+//! Inside is whoever changes files otherwise than by the queue: a worker of the log's own for all its life, one
+//! that it shares for its turn, a verb for as long as it takes. Once somebody asks to close, nobody comes in any more, nothing is queued, and the
 //! last one out closes: makes everything durable, names the end, lets go of the directory. Every
 //! call of `close` waits for that and is told the same.
 //!
@@ -10,7 +10,7 @@
 //!
 //! Called by the handle, by every verb, by the worker.
 
-use super::Core;
+use super::{Core, duties::Duties, state::State};
 use crate::{
     error::{Error, ErrorKind, Op, Result},
     observe::event,
@@ -100,15 +100,27 @@ impl Life {
         self.inside.push(thread);
     }
 
-    fn leave(&mut self, thread: ThreadId) {
+    /// Lets a worker in for its turn, unless somebody closes the log already, or it is closed.
+    pub(super) fn let_in(&mut self, thread: ThreadId) -> bool {
+        let open = matches!(self.phase, Phase::Open | Phase::Closing);
+        if open {
+            self.enter(thread);
+        }
+        open
+    }
+
+    /// Somebody is out, who need not be the one who closes.
+    pub(super) fn leave(&mut self, thread: ThreadId) {
         if let Some(at) = self.inside.iter().position(|it| *it == thread) {
             self.inside.swap_remove(at);
         }
     }
 
-    /// Whether it is time to close, and it falls to whoever asks.
-    fn take_turn(&mut self) -> bool {
-        let mine = matches!(self.phase, Phase::Closing) && self.inside.is_empty();
+    /// Whether it is time to close, and it falls to whoever asks. What tasks have asked for is done first,
+    /// by a worker that is on its way.
+    fn take_turn(&mut self, duties: &Duties) -> bool {
+        let all_out = self.inside.is_empty() && !duties.has_errands();
+        let mine = matches!(self.phase, Phase::Closing) && all_out;
         if mine {
             self.phase = Phase::Finishing;
         }
@@ -126,6 +138,12 @@ pub(crate) struct Inside<'a> {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.core.leave(self.thread);
+    }
+}
+
+impl State {
+    fn take_turn_to_close(&mut self) -> bool {
+        self.life.take_turn(&self.duties)
     }
 }
 
@@ -150,7 +168,7 @@ impl Core {
     pub(super) fn leave(&self, thread: ThreadId) {
         let mut state = self.lock();
         state.life.leave(thread);
-        if state.life.take_turn() {
+        if state.take_turn_to_close() {
             drop(state);
             self.finish();
         }
@@ -196,9 +214,9 @@ impl Core {
             state.life.phase = Phase::Closing;
             // Who waits for room is told, and the worker comes to its end.
             self.make_room(&mut state);
-            self.work.notify_all();
+            self.nudge_worker();
         }
-        if state.life.take_turn() {
+        if state.take_turn_to_close() {
             drop(state);
             self.finish();
             state = self.lock();

@@ -78,7 +78,7 @@ use crate::{
     options::Options,
     segment::{Space, Tail, TailWriter},
     sync::{
-        self, Arc, Condvar, JoinHandle, Mutex, Weak,
+        self, Arc, Condvar, JoinHandle, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize},
     },
     types::{SegmentId, Seq},
@@ -155,8 +155,10 @@ pub(crate) struct Core {
     parked_count: AtomicUsize,
     /// Signals room in the queue, a free lead.
     room: Condvar,
-    /// Signals the worker.
+    /// Signals the worker, where it waits.
     work: Condvar,
+    /// Where it has its turns, if it shares a worker with others.
+    shared: OnceLock<worker::Shared>,
     /// Signals that the log is closed.
     closed: Condvar,
     writer: Mutex<Writer>,
@@ -208,6 +210,7 @@ impl Appender {
             counters: Counters::default(),
             room: Condvar::new(),
             work: Condvar::new(),
+            shared: OnceLock::new(),
             closed: Condvar::new(),
             writer: Mutex::new(Writer {
                 tail: parts.writer,
@@ -227,10 +230,13 @@ impl Appender {
             core.catalog.load().returned().want();
         }
         core.publish();
-        let worker = if background {
-            Some(worker::start(&core)?)
-        } else {
-            None
+        let worker = match core.options.worker.clone().filter(|_| background) {
+            Some(worker) => {
+                worker::share(&core, &worker);
+                None
+            }
+            None if background => Some(worker::start(&core)?),
+            None => None,
         };
         Ok(Self {
             core,

@@ -219,13 +219,13 @@ impl Core {
     fn buffered<'a>(&'a self, mut state: Held<'a>) -> Held<'a> {
         if !state.duties.has_buffered() {
             state.duties.buffered(self.dir.vfs().monotonic());
-            self.work.notify_one();
+            self.nudge_worker();
         }
         if state.queue.bytes() < self.options.buffer_bytes || state.queue.is_led() {
             return state;
         }
         if self.options.background {
-            self.work.notify_one();
+            self.nudge_worker();
             return state;
         }
         self.lead(state);

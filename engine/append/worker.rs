@@ -1,6 +1,6 @@
-//! The background thread: writes out what nobody waits for, prepares and seals segments, allocates
-//! space ahead, and marks idleness with a watermark. At most one a log, on by default. What it does next
-//! is said by `agenda`.
+//! The background work: writes out what nobody waits for, prepares and seals segments, allocates
+//! space ahead, and marks idleness with a watermark. A thread of the log's own does it, by default, or
+//! those of a pool in turns. What is done next is said by `agenda`.
 
 use super::{
     Core,
@@ -11,8 +11,9 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     observe::event,
     options::Durability,
+    pool::{Seat, Turns, Worker},
     segment::Tail,
-    sync::{self, Arc, JoinHandle},
+    sync::{self, Arc, JoinHandle, Mutex},
     types::SegmentId,
 };
 use std::{
@@ -25,20 +26,44 @@ use std::{
 
 /// After a failed attempt at maintenance, not before this long is it tried again.
 const BACK_OFF: Duration = Duration::from_millis(200);
+/// Where others compact already, not before this long is it tried again.
+const LONG_BACK_OFF: Duration = Duration::from_millis(100);
 /// How often compaction and retention look whether they are due.
 pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Why the worker does nothing more for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gone {
+    /// It has a seat, and its turn is over.
+    TurnOver,
+    /// The log is being closed.
+    Closing,
+}
+
+/// Where a log has its turns, and what it has in mind between them.
+#[derive(Debug)]
+pub(super) struct Shared {
+    seat: Seat,
+    agenda: Mutex<Agenda>,
+}
+
+/// Has a pool do the work.
+pub(super) fn share(core: &Arc<Core>, worker: &Worker) {
+    let who: Arc<dyn Turns> = core.clone();
+    let shared = Shared {
+        seat: worker.seat(&who),
+        agenda: Mutex::default(),
+    };
+    core.shared.get_or_init(|| shared).seat.call();
+}
+
+/// Begins a thread that does the work.
 pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
     let its = core.clone();
     // Held, so that it is inside before it can go out.
     let mut state = core.lock();
     let worker = sync::spawn("cairn-worker", move || {
-        if catch_unwind(AssertUnwindSafe(|| its.work())).is_err() {
-            let note = "the background worker panicked";
-            let error = Error::note(ErrorKind::Poisoned, Op::Append, note);
-            its.poison_by(&error);
-            its.end();
-        }
+        its.without_panic(|| its.work());
         its.leave(sync::thread_id());
     })
     .map_err(|error| Error::io(Op::Open, error))?;
@@ -53,23 +78,83 @@ pub(crate) trait Upkeep: Debug + Send + Sync {
     fn step(&self, core: &Core, between: &mut dyn FnMut(Duration) -> ControlFlow<()>) -> bool;
 }
 
+impl Turns for Core {
+    fn turn(&self) {
+        let Some(shared) = self.shared.get() else {
+            return;
+        };
+        let mut agenda = shared.agenda.lock();
+        let thread = sync::thread_id();
+        if !self.lock().life.let_in(thread) {
+            return self.end();
+        }
+        let mut gone = None;
+        self.without_panic(|| gone = Some(self.work_until_gone(&mut agenda)));
+        // Who rests or lets others go first has left, under the lock under which it decided that.
+        if gone != Some(Gone::TurnOver) {
+            self.leave(thread);
+        }
+    }
+}
+
 impl Core {
+    /// Has the worker look whether there is something to do.
+    pub(super) fn nudge_worker(&self) {
+        self.work.notify_one();
+        if let Some(shared) = self.shared.get() {
+            shared.seat.call();
+        }
+    }
+
+    /// Nothing is appended after a panic of the worker.
+    fn without_panic(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            let note = "the background worker panicked";
+            let error = Error::note(ErrorKind::Poisoned, Op::Append, note);
+            self.poison_by(&error);
+            self.end();
+        }
+    }
+
     fn work(&self) {
-        let mut agenda = Agenda::default();
-        while self.duties(&mut agenda, None).is_continue() {
-            let due = self.dir.vfs().monotonic() >= agenda.upkeep_after;
-            if due && self.upkeep.is_some() {
-                self.keep_up(&mut agenda);
+        self.work_until_gone(&mut Agenda::default());
+    }
+
+    fn work_until_gone(&self, agenda: &mut Agenda) -> Gone {
+        loop {
+            if let ControlFlow::Break(gone) = self.duties(agenda, None) {
+                return gone;
+            }
+            if self.dir.vfs().monotonic() >= agenda.upkeep_after {
+                self.keep_up(agenda);
             }
         }
+    }
+
+    /// Ends the turn, if there are turns, and this is the time.
+    fn turn_is_over(&self, state: &mut State, ends: impl FnOnce(&Seat) -> bool) -> bool {
+        let over = (self.shared.get()).is_some_and(|shared| ends(&shared.seat));
+        if over {
+            state.life.leave(sync::thread_id());
+        }
+        over
     }
 
     /// Compacts and retains what is due, going on with the duties between any two steps of it.
     fn keep_up(&self, agenda: &mut Agenda) {
         let Some(upkeep) = &self.upkeep else { return };
+        let seat = self.shared.get().map(|shared| &shared.seat);
+        let _long = match seat.map(Seat::begin_long) {
+            Some(None) => {
+                agenda.upkeep_after = self.dir.vfs().monotonic() + LONG_BACK_OFF;
+                return;
+            }
+            may => may,
+        };
         let mut between = |pause| {
             let until = self.dir.vfs().monotonic().saturating_add(pause);
-            self.duties(agenda, Some(until))
+            let going = self.duties(agenda, Some(until));
+            going.map_break(|_| ())
         };
         // As long as there is something to do, whatever else is due comes in between.
         while upkeep.step(self, &mut between) && between(Duration::ZERO).is_continue() {}
@@ -88,17 +173,30 @@ impl Core {
         self.lock().duties.note(error);
     }
 
-    /// Does what is due and waits for more: until upkeep is due, or until a moment. `Break`: the log
-    /// is being closed. Whenever it does something else than this, the worker is away.
-    fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<()> {
+    /// Does what is due and waits for more: until upkeep is due, or until a moment. Where turns are had,
+    /// nobody waits who does not do that for a moment. Whenever it does something else than this, the
+    /// worker is away.
+    fn duties(&self, agenda: &mut Agenda, until: Option<Duration>) -> ControlFlow<Gone> {
         let mut state = self.lock();
         loop {
             state.duties.set_away(false);
             let upkeep = self.upkeep.is_some().then_some(agenda.upkeep_after);
             let leave_at = until.or(upkeep);
             match self.next_duty(&mut state, agenda, leave_at) {
-                Duty::Wait(None) => state = state.wait(&self.work),
-                Duty::Wait(Some(time)) => state = state.wait_for(&self.work, time),
+                Duty::Wait(time) => {
+                    let rests = |seat: &Seat| {
+                        seat.rest(time);
+                        true
+                    };
+                    if until.is_none() && self.turn_is_over(&mut state, rests) {
+                        return ControlFlow::Break(Gone::TurnOver);
+                    }
+                    state = match time {
+                        Some(time) => state.wait_for(&self.work, time),
+                        None => state.wait(&self.work),
+                    };
+                    continue;
+                }
                 Duty::Lead => {
                     self.lead(state);
                     state = self.lock();
@@ -110,7 +208,7 @@ impl Core {
                 Duty::End => {
                     drop(state);
                     self.end();
-                    return ControlFlow::Break(());
+                    return ControlFlow::Break(Gone::Closing);
                 }
                 duty => {
                     self.go_away(&mut state);
@@ -118,6 +216,10 @@ impl Core {
                     self.take(duty, agenda);
                     state = self.lock();
                 }
+            }
+            let steps_back = Seat::lets_others_go_first;
+            if until.is_none() && self.turn_is_over(&mut state, steps_back) {
+                return ControlFlow::Break(Gone::TurnOver);
             }
         }
     }
