@@ -289,6 +289,12 @@ fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
     stdout.lines().map_while(Result::ok)
 }
 
+/// How long a process lives: longer where the turns before were too short for all that is to be seen,
+/// because the machine is busy.
+fn life(dice: &mut Dice, turn: u64) -> Duration {
+    Duration::from_millis(5 + dice.below(90)) * u32::try_from(turn + 1).unwrap()
+}
+
 /// Lets writers live and die; what they say is taken in while they live.
 fn writers(dir: &Path, told: &Told, turn: u64) {
     let mut dice = Dice(2 * turn + 1);
@@ -301,7 +307,7 @@ fn writers(dir: &Path, told: &Told, turn: u64) {
             let listener = scope.spawn(move || {
                 said.for_each(|line| told.writer_says(&line, shown_before));
             });
-            thread::sleep(Duration::from_millis(5 + dice.below(90)));
+            thread::sleep(life(&mut dice, turn));
             end(child);
             listener.join().unwrap();
         });
@@ -324,7 +330,7 @@ fn readers(dir: &Path, told: &Told, turn: u64, mut due: Seq) -> (Seq, Vec<Gap>) 
                 }
                 (due, gaps)
             });
-            thread::sleep(Duration::from_millis(5 + dice.below(90)));
+            thread::sleep(life(&mut dice, turn));
             end(child);
             let (next, found) = listener.join().unwrap();
             due = next;
@@ -377,9 +383,10 @@ fn is_what_a_reader_shows_right_whoever_is_killed() {
         });
         due = next;
         gaps.extend(found);
-        // Whether a reader falls behind a trim is up to the machine: where it is busy, not at once, and
-        // perhaps not at all. What it is told then is tried below, one thing at a time.
-        if gaps.iter().any(is_trim) {
+        // Whether a reader falls behind a trim, and a writer lives to compact, is up to the machine: where
+        // it is busy, not at once. What a reader is told behind a trim is tried below, one thing at a time.
+        let compacted = told.compacted_count.load(Ordering::SeqCst);
+        if gaps.iter().any(is_trim) && compacted > KILLS / 10 {
             break;
         }
     }
