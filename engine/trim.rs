@@ -1,19 +1,29 @@
 //! The journeys of dropping records: from the head (trim) and from the end (rewind).
 //!
 //! Both become true with one manifest commit: a crash leaves the log as it was or as it will be.
-//! Files go when the last reader lets go of them.
+//! Files go when the last reader lets go of them. A rewind ends the tail where it stands, so that it costs what it
+//! drops: behind a sealed segment's frames anything may follow, and readers that hold the old set read on in it.
 //!
 //! Called by `Log`; calls append (for a quiet moment), catalog, segment, manifest.
 
 use crate::{
-    append::{Appender, Core},
+    append::Core,
     catalog::Catalog,
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{SegmentHeader, manifest::SealedEntry, names},
-    segment::{Builder, Sealed, TailWriter, Unnamed, View, copy_below, copy_header, tail_header},
+    format::{SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry, names},
+    segment::{
+        Builder, Sealed, Tail, TailWriter, Unnamed, View, copy_below, copy_header, summary_below,
+        tail_header,
+    },
     sync::Arc,
     types::Seq,
 };
+use std::ops::Range;
+
+/// Of the tail so little is written anew instead of becoming a segment of its own: at most this many bytes, and this
+/// part of a segment.
+const SMALL_BYTES_MAX: u64 = 1 << 20;
+const SMALL_DIVISOR: u64 = 64;
 
 /// Drops every record below `head_seq`. Whole segments below it go; a segment that it cuts through
 /// keeps its bytes, hidden, until all of it is below the head.
@@ -65,8 +75,8 @@ fn retain(catalog: &mut Catalog, keep: impl Fn(&Sealed) -> bool) {
 }
 
 /// Drops every record at or above `end_seq`. Their numbers are not used again.
-pub(crate) fn rewind(appender: &Appender, end_seq: Seq) -> Result<()> {
-    appender.exclusively(Op::Rewind, |core, writer, next_seq| {
+pub(crate) fn rewind(core: &Core, end_seq: Seq) -> Result<()> {
+    core.exclusively(Op::Rewind, |core, writer, next_seq| {
         let catalog = core.catalog().load();
         if end_seq < catalog.head_seq {
             return Err(Error::trimmed(Op::Rewind, end_seq, catalog.head_seq));
@@ -76,6 +86,23 @@ pub(crate) fn rewind(appender: &Appender, end_seq: Seq) -> Result<()> {
         }
         core.with_ballast(|| Rewind::new(core).run(writer, end_seq, next_seq))
     })
+}
+
+/// What the log ends in then, before the new tail.
+#[derive(Debug, Default)]
+struct Ends {
+    /// The tail of before, shorter.
+    in_place: Option<SealedEntry>,
+    /// What was written anew.
+    written: Vec<SealedEntry>,
+}
+
+impl Ends {
+    fn entries(&self) -> impl Iterator<Item = SealedEntry> {
+        self.in_place
+            .into_iter()
+            .chain(self.written.iter().copied())
+    }
 }
 
 struct Rewind<'a> {
@@ -93,42 +120,77 @@ impl<'a> Rewind<'a> {
         let catalog = self.core.catalog().load();
         check_known(&catalog, Op::Rewind, |entry| entry.next_seq > end_seq)?;
         let mut kept: Vec<Arc<Sealed>> = Vec::new();
-        let mut copy = None;
+        let mut ends = Ends::default();
         for segment in catalog.sealed.iter() {
             if segment.entry.next_seq <= end_seq {
                 kept.push(segment.clone());
-            } else if segment.entry.base_seq < end_seq && copy.is_none() {
+            } else if segment.entry.base_seq < end_seq && ends.written.is_empty() {
                 let loaded = segment
                     .load()
                     .map_err(|fault| fault.into_error(Op::Rewind, segment.entry.id))?;
-                copy = self.copy(&loaded.view, segment.entry.frames_end, end_seq)?;
+                let frames = HEADER_BYTES as u64..segment.entry.frames_end;
+                let copied = self.copy(&loaded.view, frames, segment.entry.base_seq, end_seq)?;
+                ends.written.extend(copied);
             }
         }
-        let tail = &writer.tail;
-        if tail.context.base_seq < end_seq {
-            copy = self.copy(&tail.view(), tail.written_end(), end_seq)?;
+        if writer.tail.context.base_seq < end_seq {
+            ends = self.end_tail(&writer.tail, end_seq)?;
         }
         let next = self.new_tail(next_seq)?;
         // DURABILITY: after this line the new files' names survive; no manifest names them yet.
         self.core.sync_dir(Op::Rewind)?;
-        let committed = self.commit(&kept, copy, &next, end_seq, next_seq);
+        let committed = self.commit(&kept, &ends, &next, end_seq, next_seq);
         if committed.is_ok() || self.core.manifest().is_undecided() {
             self.unnamed.keep();
         }
         committed?;
         self.core.with_ledger(|ledger| ledger.drop_from(end_seq));
-        self.swap(kept, copy, &next);
+        self.swap(kept, &ends, &next);
         let old = std::mem::replace(writer, next);
         let spare_id = self.core.give_up_spare();
-        for id in [old.tail.id].into_iter().chain(spare_id) {
+        let dropped = ends.in_place.is_none().then_some(old.tail.id);
+        if ends.in_place.is_some() {
+            // Nobody reads what was allocated ahead. If this fails it only takes room.
+            let space = &old.tail.space;
+            space.finish();
+            space.file().set_len(old.tail.written_end()).ok();
+        }
+        for id in dropped.into_iter().chain(spare_id) {
             // No manifest names it any more; if this fails the next opening removes it.
             self.core.dir().remove_if_there(&names::segment(id)).ok();
         }
         Ok(())
     }
 
-    /// Copies what a segment has below `end_seq`; `None` if that is nothing.
-    fn copy(&mut self, view: &View, limit: u64, end_seq: Seq) -> Result<Option<SealedEntry>> {
+    /// Ends the tail: sealed where it stands, in front of the first batch that loses a record, and what stays of that
+    /// one copied. Where that is little, it is copied with the batch.
+    fn end_tail(&mut self, tail: &Arc<Tail>, end_seq: Seq) -> Result<Ends> {
+        let (view, written_end) = (tail.view(), tail.written_end());
+        let summary = summary_below(&view, written_end, end_seq)
+            .map_err(|fault| fault.into_error(Op::Rewind, tail.id))?;
+        let mut ends = Ends::default();
+        let (mut from, mut base_seq) = (HEADER_BYTES as u64, tail.context.base_seq);
+        let segment_bytes = self.core.options().segment_bytes;
+        if summary.end - from > (segment_bytes / SMALL_DIVISOR).min(SMALL_BYTES_MAX) {
+            ends.in_place = Some(summary.sealed_entry(tail.id, &tail.context));
+            (from, base_seq) = (summary.end, summary.next_seq);
+        }
+        if base_seq < end_seq {
+            let copied = self.copy(&view, from..written_end, base_seq, end_seq)?;
+            ends.written.extend(copied);
+        }
+        Ok(ends)
+    }
+
+    /// Copies what a segment has below `end_seq`, from the batch at the start of this range on, which begins with
+    /// `base_seq`; `None` if that is nothing.
+    fn copy(
+        &mut self,
+        view: &View,
+        frames: Range<u64>,
+        base_seq: Seq,
+        end_seq: Seq,
+    ) -> Result<Option<SealedEntry>> {
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
         self.unnamed.add(id);
@@ -137,10 +199,9 @@ impl<'a> Rewind<'a> {
         let header = SegmentHeader {
             sealed: view.sealed || keys.seals(),
             base_timestamp_ms: view.context.base_timestamp_ms,
-            ..copy_header(dir, log_id, id, view.context.base_seq, keys)
+            ..copy_header(dir, log_id, id, base_seq, keys)
         };
-        let source = (view, limit);
-        copy_below(dir, header, source, end_seq, Op::Rewind, |_, _| ())
+        copy_below(dir, header, (view, frames), end_seq, Op::Rewind, |_, _| ())
     }
 
     fn new_tail(&mut self, next_seq: Seq) -> Result<TailWriter> {
@@ -158,7 +219,7 @@ impl<'a> Rewind<'a> {
     fn commit(
         &self,
         kept: &[Arc<Sealed>],
-        copy: Option<SealedEntry>,
+        ends: &Ends,
         next: &TailWriter,
         end_seq: Seq,
         next_seq: Seq,
@@ -171,7 +232,7 @@ impl<'a> Rewind<'a> {
             manifest.sealed = kept
                 .iter()
                 .map(|segment| segment.entry)
-                .chain(copy)
+                .chain(ends.entries())
                 .collect();
             manifest.tail = next.tail.entry();
             // Its id is lower than the tail's, and the ledger tells by them which tail came later.
@@ -182,9 +243,9 @@ impl<'a> Rewind<'a> {
         })
     }
 
-    fn swap(&self, mut kept: Vec<Arc<Sealed>>, copy: Option<SealedEntry>, next: &TailWriter) {
+    fn swap(&self, mut kept: Vec<Arc<Sealed>>, ends: &Ends, next: &TailWriter) {
         self.core.catalog().swap(|catalog| {
-            kept.extend(copy.map(|entry| catalog.segment(entry)));
+            kept.extend(ends.entries().map(|entry| catalog.segment(entry)));
             for segment in catalog.sealed.iter() {
                 if !kept.iter().any(|other| other.entry.id == segment.entry.id) {
                     segment.retire();

@@ -171,13 +171,15 @@ impl Core {
         Err(error.consequence(ErrorKind::Indeterminate, op))
     }
 
-    /// Runs `change` while nobody writes and nothing is queued or unsynced. Whoever appends waits from
-    /// the beginning, so that what is queued comes to an end.
-    pub(super) fn exclusively<T>(
+    /// Runs `change` while nobody writes and nothing is queued or unsynced, for changes to the end of the log. Gives
+    /// it the writer of the tail, which it may replace. Whoever appends waits from the beginning, so that what is queued
+    /// comes to an end.
+    pub(crate) fn exclusively<T>(
         &self,
         op: Op,
         change: impl FnOnce(&Self, &mut TailWriter, Seq) -> Result<T>,
     ) -> Result<T> {
+        let _inside = self.enter(op)?;
         let mut state = self.wait_for_end(self.lock());
         state.life.check_going(op)?;
         state.queue.hold_end();

@@ -350,15 +350,4 @@ impl Appender {
         }
         closed
     }
-
-    /// Runs `change` while nobody writes and nothing is queued or unsynced: for changes to the end of
-    /// the log. Gives it the writer of the tail, which it may replace.
-    pub(crate) fn exclusively<T>(
-        &self,
-        op: Op,
-        change: impl FnOnce(&Core, &mut TailWriter, Seq) -> Result<T>,
-    ) -> Result<T> {
-        let _inside = self.core.enter(op)?;
-        self.core.exclusively(op, change)
-    }
 }

@@ -19,7 +19,7 @@ mod place;
 use crate::{
     append::{Core, Ledger},
     error::{Error, Op, Place, Result},
-    format::{Manifest, Owner, SegmentHeader, manifest::SealedEntry, names},
+    format::{Manifest, Owner, SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry, names},
     manifest::ManifestStore,
     options::Options,
     read::Follower,
@@ -266,7 +266,7 @@ impl Backup<'_> {
                 ..copy_header(self.to, log_id, id, base_seq, keys)
             };
             let (view, limit) = (tail.view(), tail.written_end());
-            let source = (&view, limit);
+            let source = (&view, HEADER_BYTES as u64..limit);
             // The ledger in memory knows more than is in the copy, and has forgotten what is.
             let add = |seq, producer| ledger.add_next(seq, producer);
             let entry = copy_below(self.to, header, source, durable_seq, Op::Backup, add)?;

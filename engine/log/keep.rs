@@ -175,12 +175,13 @@ impl Log {
     }
 
     /// Drops every record at or above `end_seq`, durably. Their numbers are not used again: the next
-    /// append goes on counting where it would have without.
+    /// append goes on counting where it would have without. It waits for what is on its way, and takes two commits' time
+    /// and the reading of the last segment; written is what stays of one batch, or a mebibyte at most.
     ///
     /// # Errors
     /// `Trimmed` below the head; as [`sync`](Self::sync).
     pub fn rewind(&self, end_seq: Seq) -> Result<()> {
-        trim::rewind(&self.inner.appender, end_seq)
+        trim::rewind(self.core(), end_seq)
     }
 
     /// Copies everything that is durable by now into a new directory, which is a log itself, with the

@@ -1,9 +1,10 @@
-//! The handle's side for tasks: appends that await.
+//! The handle's side for tasks: appends and changes that await.
 
 use super::Log;
 use crate::{
     append::{AppendOptions, AppendSink, AsRecord, NewRecord, Ticket},
-    error::Result,
+    error::{Op, Result},
+    trim,
     types::Seq,
 };
 use std::{future::poll_fn, ops::Range};
@@ -64,6 +65,56 @@ impl Log {
         let shared = core.clone();
         // DURABILITY: after this line everything appended before the call survives.
         core.later(move || shared.sync()).await
+    }
+
+    /// As [`trim`](Self::trim); the worker does it.
+    ///
+    /// # Errors
+    /// As [`trim`](Self::trim).
+    #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+    pub async fn trim_async(&self, head_seq: Seq) -> Result<()> {
+        let core = self.inner.appender.shared().clone();
+        let shared = core.clone();
+        let work = move || {
+            let _inside = shared.enter(Op::Trim)?;
+            trim::trim(&shared, head_seq)
+        };
+        core.later(work).await
+    }
+
+    /// As [`rewind`](Self::rewind); the worker does it. Dropped before it is done, it is done all the same.
+    ///
+    /// ```
+    /// use cairnlog::Log;
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let log = Log::open(dir.path().join("log"))?;
+    /// log.append_batch(["kept", "dropped", "dropped"])?;
+    /// log.rewind_async(1).await?;
+    /// log.set_mark_async("rewound to", "1").await?;
+    /// assert_eq!(log.append("new")?, 3); // No number is used again.
+    /// assert_eq!(log.scan(..)?.count(), 2);
+    /// # Ok::<(), cairnlog::Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`rewind`](Self::rewind).
+    #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+    pub async fn rewind_async(&self, end_seq: Seq) -> Result<()> {
+        let core = self.inner.appender.shared().clone();
+        let shared = core.clone();
+        core.later(move || trim::rewind(&shared, end_seq)).await
+    }
+
+    /// As [`set_mark`](Self::set_mark); the worker does it. Dropped before it is done, it is done all the same.
+    ///
+    /// # Errors
+    /// As [`set_mark`](Self::set_mark).
+    #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
+    pub async fn set_mark_async(&self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        let core = self.inner.appender.shared().clone();
+        let (shared, name, value) = (core.clone(), name.to_owned(), value.as_ref().to_vec());
+        core.later(move || shared.set_mark(&name, &value)).await
     }
 
     /// A sink that appends every item: as a value, or as it says itself.

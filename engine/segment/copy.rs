@@ -5,20 +5,22 @@
 use super::{Builder, Fault, Frames, View};
 use crate::{
     error::{Error, Op, Place, Result},
-    format::{Producer, SegmentHeader, header::HEADER_BYTES, manifest::SealedEntry, names},
+    format::{Producer, SegmentHeader, manifest::SealedEntry, names},
     types::Seq,
     vfs::Dir,
 };
+use std::ops::Range;
 
-/// Copies what a segment has below `end_seq` into one with this header, batch by batch, and seals it; tells who
-/// appended each record. `None` if that is nothing. The name is not yet durable: the caller syncs the directory.
+/// Copies what a segment has below `end_seq`, from the batch at the start of this range of bytes on, into one with
+/// this header, batch by batch, and seals it; tells who appended each record. `None` if that is nothing. The name is
+/// not yet durable: the caller syncs the directory.
 ///
 /// What is sealed under a key is copied as it is stored; only of a batch that `end_seq` cuts through are the
 /// records needed.
 pub(crate) fn copy_below(
     dir: &Dir,
     header: SegmentHeader,
-    (view, limit): (&View, u64),
+    (view, frames): (&View, Range<u64>),
     end_seq: Seq,
     op: Op,
     mut each: impl FnMut(Seq, Option<Producer>),
@@ -26,9 +28,10 @@ pub(crate) fn copy_below(
     let name = names::segment(header.id);
     let io = |error| Error::io(op, error).at(Place::file(name.clone()));
     let fault = |fault: Fault| fault.into_error(op, view.segment);
+    let (limit, mut next_seq) = (frames.end, header.base_seq);
     let mut builder = Builder::create(dir, header, &view.keys).map_err(io)?;
-    let mut frames = Frames::new(view, HEADER_BYTES as u64);
-    let (mut batch, mut next_seq) = (None, view.context.base_seq);
+    let mut frames = Frames::new(view, frames.start);
+    let mut batch = None;
     let mut is_empty = true;
     // Not even a look at what follows the last: it may be written just now.
     while next_seq < end_seq {

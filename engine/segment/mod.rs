@@ -41,7 +41,7 @@ pub(crate) use frames::{Frames, Spot, Stored};
 pub(crate) use mend::{Found, mend_header, open_damaged};
 pub(crate) use recycle::Returned;
 pub(crate) use salvage::{Gap, Piece, Range, salvage};
-pub(crate) use scan::{Limits, Scan, Stop, Verified, scan, walk};
+pub(crate) use scan::{Limits, Scan, Stop, Verified, scan, summary_below, walk};
 pub(crate) use sealed::{Home, Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
 pub(crate) use space::{Space, Way};

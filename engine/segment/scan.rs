@@ -4,7 +4,7 @@
 //! Never writes, never judges: torn or damaged is for `recover` to decide from these facts.
 
 use super::{
-    Fault, Summary, Tally, Window, build::tally_of, nonzero_end, summary::push_index,
+    Fault, Summary, Tally, View, Window, build::tally_of, nonzero_end, summary::push_index,
     witness::witness_in_old,
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         BatchHeader, Footer, IndexEntry, SegmentContext, StoredHead,
         batch::{BATCH_HEADER_BYTES, Records, check_annex},
         footer::FOOTER_BYTES,
+        header::HEADER_BYTES,
         moves::MOVES_KIND,
     },
     types::Seq,
@@ -162,6 +163,48 @@ pub(crate) fn walk(
         });
     }
     Ok(scan)
+}
+
+/// What is known of an unsealed segment up to the first batch that has a record at or above `end_seq`.
+pub(crate) fn summary_below(view: &View, written_end: u64, end_seq: Seq) -> Result<Summary, Fault> {
+    let mut last_seq = view.context.base_seq;
+    let each = |it: Verified<'_>| last_seq = it.batch.first_seq;
+    let reached = summary_until(view, written_end, end_seq, each)?;
+    if reached.next_seq <= end_seq {
+        return Ok(reached);
+    }
+    // The last batch goes on beyond it.
+    summary_until(view, written_end, last_seq, |_| ())
+}
+
+fn summary_until(
+    view: &View,
+    written_end: u64,
+    until_seq: Seq,
+    each: impl FnMut(Verified<'_>),
+) -> Result<Summary, Fault> {
+    let mut window = Window::new(&view.source);
+    let head = get(&mut window, 0, HEADER_BYTES as u64, written_end)?;
+    let head = head.get(..HEADER_BYTES).unwrap_or_default();
+    let none = Summary::new(view.context.base_seq, head);
+    let limits = Limits {
+        file_end: written_end,
+        until_seq,
+        recycled: false,
+    };
+    let scan = walk(&mut window, &view.context, none, limits, each)?;
+    match scan.stop {
+        Stop::Defect {
+            offset,
+            seq,
+            defect,
+        } => Err(Fault::Defect {
+            offset,
+            seq,
+            defect,
+        }),
+        _ => Ok(scan.summary),
+    }
 }
 
 type NotABatch = (u64, Seq, Defect);
