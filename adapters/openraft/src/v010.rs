@@ -1,0 +1,244 @@
+//! The store for the pre-releases of openraft 0.10.
+
+use crate::{
+    entries::{Bytes, COMMITTED, Entries, PURGED, SNAPSHOT, VOTE, indexes},
+    invalid,
+};
+use cairnlog::{Codec, Log, Postcard};
+use openraft_010::{
+    LogState, OptionalSend, RaftLogReader, RaftTypeConfig,
+    alias::{EntryOf, LogIdOf, SnapshotMetaOf, VoteOf},
+    entry::RaftEntry,
+    storage::{IOFlushed, RaftLogStorage},
+    type_config::TypeConfigExt,
+};
+use std::{fmt::Debug, io, marker::PhantomData, ops::RangeBounds, path::Path};
+
+/// What turns everything that a store keeps into bytes. [`Postcard`] does for all types with serde.
+pub trait Codecs<C: RaftTypeConfig>:
+    Codec<EntryOf<C>>
+    + Codec<VoteOf<C>>
+    + Codec<LogIdOf<C>>
+    + Codec<SnapshotMetaOf<C>>
+    + Clone
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<C: RaftTypeConfig, K> Codecs<C> for K where
+    K: Codec<EntryOf<C>>
+        + Codec<VoteOf<C>>
+        + Codec<LogIdOf<C>>
+        + Codec<SnapshotMetaOf<C>>
+        + Clone
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// The log store of a Raft node of openraft 0.10: see the [crate]'s page.
+#[derive(Debug)]
+pub struct LogStore<C: RaftTypeConfig, K = Postcard> {
+    reader: LogReader<C, K>,
+    purged: Option<LogIdOf<C>>,
+    /// Whether what is committed is durable before it is applied.
+    syncs_committed: bool,
+}
+
+/// Reads the entries of a [`LogStore`], also while they are only on their way to the disk.
+#[derive(Debug)]
+pub struct LogReader<C, K = Postcard> {
+    entries: Entries,
+    codec: K,
+    of: PhantomData<fn() -> C>,
+}
+
+impl<C, K: Clone> Clone for LogReader<C, K> {
+    fn clone(&self) -> Self {
+        let (entries, codec) = (self.entries.clone(), self.codec.clone());
+        Self {
+            entries,
+            codec,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<C: RaftTypeConfig> LogStore<C>
+where
+    Postcard: Codecs<C>,
+{
+    /// Opens the log in this directory as that of a node, with the default options, creating or recovering it as needed.
+    ///
+    /// # Errors
+    /// As of [`Log::open`]; `InvalidData` if it is no log of Raft entries.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::new(Log::open(path)?, Postcard)
+    }
+}
+
+impl<C: RaftTypeConfig, K: Codecs<C>> LogStore<C, K> {
+    /// Over a log that was opened, with a codec. Nobody else may append to it, and nothing of it be dropped or compacted
+    /// by other means.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is no log of Raft entries; if it cannot be read.
+    pub fn new(log: Log, codec: K) -> io::Result<Self> {
+        let purged: Option<LogIdOf<C>> = crate::mark(&log, PURGED, &codec)?;
+        let entries = Entries::open(log, purged.as_ref().map(|log_id| log_id.index))?;
+        let reader = LogReader {
+            entries,
+            codec,
+            of: PhantomData,
+        };
+        Ok(Self {
+            reader,
+            purged,
+            syncs_committed: false,
+        })
+    }
+
+    /// Whether [`save_committed`](RaftLogStorage::save_committed) is durable when it returns, which costs a commit of the
+    /// log, two or three syncs, each time. Default: no; the entries to come say up to where others are committed.
+    #[must_use]
+    pub fn sync_committed(mut self, yes: bool) -> Self {
+        self.syncs_committed = yes;
+        self
+    }
+
+    /// The log itself: for a backup, for numbers, for marks of the application's own.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        self.reader.entries.log()
+    }
+
+    /// Reads its entries, and keeps the note of the newest snapshot: for the state machine.
+    #[must_use]
+    pub fn reader(&self) -> LogReader<C, K> {
+        self.reader.clone()
+    }
+}
+
+impl<C: RaftTypeConfig, K: Codecs<C>> LogReader<C, K> {
+    /// Notes what the state machine's newest snapshot is of, durably: as a mark, so that the old note or the new one is
+    /// there after a crash. Whatever the snapshot is in has to be durable before.
+    ///
+    /// # Errors
+    /// As of [`Log::set_mark`]: `InvalidInput` if the members and their addresses take more than 4 KiB.
+    pub async fn save_snapshot_meta(&self, meta: &SnapshotMetaOf<C>) -> io::Result<()> {
+        let value = self.codec.encode(meta).map_err(invalid)?;
+        self.entries.set_mark(SNAPSHOT, value).await
+    }
+
+    /// What was noted of the newest snapshot.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is none that this codec wrote.
+    pub fn snapshot_meta(&self) -> io::Result<Option<SnapshotMetaOf<C>>> {
+        crate::mark(self.entries.log(), SNAPSHOT, &self.codec)
+    }
+
+    fn read(&self, range: impl RangeBounds<u64>) -> io::Result<Vec<C::Entry>> {
+        let found = self.entries.read(&indexes(&range))?;
+        let entry =
+            |bytes: Bytes| Codec::<C::Entry>::decode(&self.codec, bytes.entry()).map_err(invalid);
+        found.into_iter().map(entry).collect()
+    }
+
+    fn log_id_of(&self, index: u64) -> io::Result<Option<LogIdOf<C>>> {
+        let found = self.read(index..=index)?;
+        Ok(found.first().map(RaftEntry::log_id))
+    }
+}
+
+impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogReader<C> for LogReader<C, K> {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<C::Entry>, io::Error> {
+        self.read(range)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<VoteOf<C>>, io::Error> {
+        crate::mark(self.entries.log(), VOTE, &self.codec)
+    }
+}
+
+impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
+    type LogReader = LogReader<C, K>;
+
+    async fn get_log_state(&mut self) -> Result<LogState<C>, io::Error> {
+        let last = self.reader.entries.last_index();
+        let last = last.map(|index| self.reader.log_id_of(index)).transpose()?;
+        Ok(LogState {
+            last_purged_log_id: self.purged.clone(),
+            last_log_id: last.flatten().or_else(|| self.purged.clone()),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.reader.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &VoteOf<C>) -> Result<(), io::Error> {
+        let value = self.reader.codec.encode(vote).map_err(invalid)?;
+        self.reader.entries.set_mark(VOTE, value).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogIdOf<C>>) -> Result<(), io::Error> {
+        let index = committed.as_ref().map(|log_id| log_id.index);
+        self.reader.entries.set_committed(index);
+        let Some(log_id) = committed.filter(|_| self.syncs_committed) else {
+            return Ok(());
+        };
+        let value = self.reader.codec.encode(&log_id).map_err(invalid)?;
+        self.reader.entries.set_mark(COMMITTED, value).await
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogIdOf<C>>, io::Error> {
+        let marked: Option<LogIdOf<C>> = crate::mark(self.log(), COMMITTED, &self.reader.codec)?;
+        let stated = match self.reader.entries.committed() {
+            Some(index) => self.reader.log_id_of(index)?,
+            None => None,
+        };
+        Ok(marked.max(stated))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<C>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = C::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let encode = |entry: C::Entry| {
+            let bytes = self.reader.codec.encode(&entry).map_err(invalid)?;
+            Ok((entry.index(), bytes))
+        };
+        let encoded: io::Result<Vec<(u64, Vec<u8>)>> = entries.into_iter().map(encode).collect();
+        let tickets = self.reader.entries.append(&encoded?).await?;
+        let entries = self.reader.entries.clone();
+        drop(C::spawn(async move {
+            callback.io_completed(entries.settle(tickets).await)
+        }));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<C>>) -> Result<(), io::Error> {
+        let index = last_log_id.map_or(0, |log_id| log_id.index + 1);
+        self.reader.entries.truncate(index).await
+    }
+
+    async fn purge(&mut self, log_id: LogIdOf<C>) -> Result<(), io::Error> {
+        if self.purged.as_ref() >= Some(&log_id) {
+            return Ok(());
+        }
+        let value = self.reader.codec.encode(&log_id).map_err(invalid)?;
+        self.reader.entries.purge(log_id.index, value).await?;
+        self.purged = Some(log_id);
+        Ok(())
+    }
+}

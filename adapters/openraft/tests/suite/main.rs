@@ -1,0 +1,12 @@
+//! Does the store pass openraft's own suite, each case: as it is, and opened again between any two of its steps, after
+//! power cuts, torn writes and failed syncs?
+
+#[cfg(feature = "openraft-010")]
+mod machine010;
+#[cfg(feature = "openraft-09")]
+mod machine09;
+#[cfg(feature = "openraft-010")]
+mod v010;
+#[cfg(feature = "openraft-09")]
+mod v09;
+mod world;
