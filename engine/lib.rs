@@ -150,6 +150,8 @@ mod guide {
     struct Backup;
     #[doc = include_str!("../docs/guide/src/operating.md")]
     struct Operating;
+    #[doc = include_str!("../docs/guide/src/which.md")]
+    struct Which;
     #[doc = include_str!("../docs/guide/src/testing.md")]
     struct Testing;
 }
