@@ -64,6 +64,26 @@ impl Ballast {
         }
     }
 
+    /// Whether it is there, and could stand in for a file of so many bytes in this directory.
+    pub(crate) fn can_stand_in(&self, dir: &Dir, len: u64) -> io::Result<bool> {
+        let is_large = len <= BALLAST_BYTES && self.dir.is(dir);
+        Ok(is_large && self.dir.len(self.name)? == Some(BALLAST_BYTES))
+    }
+
+    /// Lets its file and another of its directory, whose bytes mean nothing, change names: the other has its room
+    /// then, and nothing was freed that somebody else could take. What has its name is made anew, or given, as
+    /// ever.
+    pub(crate) fn change_with(&self, name: &str) -> io::Result<()> {
+        let mut held = self.held.lock();
+        *held = None;
+        if !self.dir.exchange(self.name, name)? {
+            self.dir.rename(self.name, name)?;
+        }
+        // DURABILITY: after this line the two are not the same file by any names that survive: what has the
+        // ballast's name may be cut.
+        self.dir.sync()
+    }
+
     /// Takes its room again, all of it or none, if that was given back or never held.
     pub(crate) fn renew(&self) -> io::Result<()> {
         let mut held = self.held.lock();

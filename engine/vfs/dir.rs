@@ -94,6 +94,11 @@ impl Dir {
         &self.inner.vfs
     }
 
+    /// Whether this is the very same, opened once.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// A directory inside this one; it need not exist. They share a fate.
     pub(crate) fn child(&self, name: &str) -> Self {
         let Inner {

@@ -3,10 +3,12 @@
 //! The new content is written to a file of its own, synced, and takes the name. Where there is no room
 //! for such a file, the content goes over the *alternate*, which is there beforehand: it is written over
 //! in place and exchanged with the file, so that no block is needed and no name comes or goes. The old
-//! file is the alternate then.
+//! file is the alternate then. Where the content has come to need one block more, that one is too short for
+//! the next: the ballast's file takes its place.
 //!
 //! INVARIANTS: what stands in the alternate means nothing. It is touched only after a sync of the
 //! directory that returned success: before, its file might be the one in force after a power cut.
+//! On a full disk nothing outgrows what is there, if nothing as large could replace it again.
 //!
 //! Called by manifest and cursor; calls `Dir` and `ballast`.
 
@@ -65,8 +67,11 @@ impl Replaced {
         match self.write_new(dir, content) {
             Ok(()) => {}
             Err(error) if is_full(&error) => {
-                if self.write_over(dir, content).map_err(Before)? {
-                    return self.exchange(dir).map_err(Undecided);
+                if self.write_over(dir, ballast, content).map_err(Before)? {
+                    self.exchange(dir).map_err(Undecided)?;
+                    // As below: it is replaced, whatever becomes of this.
+                    self.lengthen(dir, ballast, content.len() as u64).ok();
+                    return Ok(());
                 }
                 // The first failure, for the ballast's work.
                 let mut first = Some(error);
@@ -99,25 +104,57 @@ impl Replaced {
     }
 
     /// Writes the content over the alternate; false if there is none, or no room for that either.
-    fn write_over(&mut self, dir: &Dir, content: &[u8]) -> io::Result<bool> {
-        let file = match dir.open(&self.alt_name, Access::ReadWrite) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened?,
-        };
+    fn write_over(&mut self, dir: &Dir, ballast: &Ballast, content: &[u8]) -> io::Result<bool> {
+        let len = content.len() as u64;
+        if dir.len(&self.alt_name)?.is_none() || !self.can_go_on(dir, ballast, len)? {
+            return Ok(false);
+        }
         // DURABILITY: after this line the alternate is not the file itself by any name that survives.
         dir.sync()?;
         self.alt_bytes = 0;
+        let is_lent = match self.lengthen(dir, ballast, len) {
+            Err(error) if is_full(&error) => return Ok(false),
+            lengthened => lengthened?,
+        };
+        let file = dir.open(&self.alt_name, Access::ReadWrite)?;
         match write_all_at(&*file, content, 0) {
+            // Nothing is written in place here: as ballast it does more.
+            Err(error) if is_full(&error) && is_lent => {
+                ballast.change_with(&self.alt_name)?;
+                return Ok(false);
+            }
             Err(error) if is_full(&error) => return Ok(false),
             written => written?,
         }
-        let len = content.len() as u64;
         if file.len()? > len {
             file.set_len(len)?;
         }
         // DURABILITY: after this line the content survives under whatever name it durably has.
         file.sync()?;
         Ok(true)
+    }
+
+    /// Whether so many bytes can replace the content, and be replaced by as many again: what is in force now is
+    /// the alternate then. For one of the two that is too short the ballast can stand in.
+    fn can_go_on(&self, dir: &Dir, ballast: &Ballast, len: u64) -> io::Result<bool> {
+        let mut short_count = 0;
+        for name in [&self.name, &self.alt_name] {
+            short_count += u32::from(is_short(dir, name, len)?);
+        }
+        match short_count {
+            0 => Ok(true),
+            1 => ballast.can_stand_in(dir, len),
+            _ => Ok(false),
+        }
+    }
+
+    /// Sees to it that the alternate has room for so many bytes; true if it is the ballast's now.
+    fn lengthen(&self, dir: &Dir, ballast: &Ballast, len: u64) -> io::Result<bool> {
+        let lent = is_short(dir, &self.alt_name, len)? && ballast.can_stand_in(dir, len)?;
+        if lent {
+            ballast.change_with(&self.alt_name)?;
+        }
+        Ok(lent)
     }
 
     fn exchange(&self, dir: &Dir) -> io::Result<()> {
@@ -141,4 +178,11 @@ impl Replaced {
         }
         Ok(())
     }
+}
+
+/// Whether a file that is there has fewer blocks than so many bytes need, if blocks are of [`STEP_BYTES`]: where
+/// they are smaller it may have, and is tried.
+fn is_short(dir: &Dir, name: &str, len: u64) -> io::Result<bool> {
+    let there = dir.len(name)?;
+    Ok(there.is_some_and(|there| there.next_multiple_of(STEP_BYTES) < len))
 }

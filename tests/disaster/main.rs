@@ -19,6 +19,7 @@ mod large;
 mod losses;
 mod model;
 mod no_room;
+mod outgrown;
 mod putback;
 mod seal;
 mod shadow;

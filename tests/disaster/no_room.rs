@@ -65,7 +65,12 @@ fn without_room(name: &str, segment_bytes: u64, before: &[Step], then: &[Step]) 
     run.steps(before);
     assert!(run.errors.is_empty(), "{name}: {:?}", run.errors);
     full(&run.disk);
-    let start = run.disk.op_count();
+    cut_at_each_step(name, &mut run, then)
+}
+
+/// Takes steps on a full disk, with a power cut at each operation of them.
+pub fn cut_at_each_step(name: &str, run: &mut Run, then: &[Step]) -> u64 {
+    let (start, options) = (run.disk.op_count(), run.options.clone());
     for step in then {
         run.step(step);
         assert!(run.errors.is_empty(), "{name}, full: {:?}", run.errors);
