@@ -3,13 +3,17 @@
 //! Buckets are log-linear: each power of two is cut into eight of the same width, so a bucket is at most
 //! an eighth as wide as what it holds is large, from 0 to the largest `u64`.
 
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 use std::{fmt, time::Duration};
 
 /// Each power of two is cut into two to this power.
 const PIECE_BITS: u32 = 3;
 const PIECES: u64 = 1 << PIECE_BITS;
-const BUCKET_COUNT: u64 = (u64::BITS - PIECE_BITS + 1) as u64 * PIECES;
+const ROW_LEN: usize = 1 << PIECE_BITS;
+const ROWS: usize = (u64::BITS - PIECE_BITS + 1) as usize;
 
 /// The number of the bucket of a value. Below `PIECES` each value has its own.
 fn bucket_of(value: u64) -> u64 {
@@ -25,10 +29,14 @@ fn bounds_of(bucket: u64) -> (u64, u64) {
     (low, low + ((1 << shift) - 1))
 }
 
-/// Counts values.
+/// The buckets of a power of two.
+type Row = [AtomicU64; ROW_LEN];
+
+/// Counts values. Memory is taken for what occurs: where there are thousands of logs, most never append as
+/// written, or at all.
 #[derive(Debug)]
 pub(crate) struct Recording {
-    counts: Box<[AtomicU64]>,
+    rows: [OnceLock<Box<Row>>; ROWS],
     sum: AtomicU64,
     min: AtomicU64,
     max: AtomicU64,
@@ -37,7 +45,7 @@ pub(crate) struct Recording {
 impl Default for Recording {
     fn default() -> Self {
         Self {
-            counts: (0..BUCKET_COUNT).map(|_| AtomicU64::new(0)).collect(),
+            rows: [const { OnceLock::new() }; ROWS],
             sum: AtomicU64::new(0),
             min: AtomicU64::new(u64::MAX),
             max: AtomicU64::new(0),
@@ -48,8 +56,10 @@ impl Default for Recording {
 impl Recording {
     /// Counts a value.
     pub(crate) fn add(&self, value: u64) {
-        let bucket = usize::try_from(bucket_of(value)).ok();
-        if let Some(count) = bucket.and_then(|bucket| self.counts.get(bucket)) {
+        let bucket = usize::try_from(bucket_of(value)).unwrap_or(usize::MAX);
+        let (row, column) = (bucket / ROW_LEN, bucket % ROW_LEN);
+        let row = self.rows.get(row).map(|row| row.get_or_init(Box::default));
+        if let Some(count) = row.and_then(|row| row.get(column)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.sum.fetch_add(value, Ordering::Relaxed);
@@ -69,7 +79,9 @@ impl Recording {
 
     /// What was counted so far.
     pub(crate) fn snapshot(&self) -> Histogram {
-        let counts = (0..).zip(self.counts.iter());
+        let rows = (0..).step_by(ROW_LEN).zip(&self.rows);
+        let rows = rows.filter_map(|(first, row)| Some((first, row.get()?)));
+        let counts = rows.flat_map(|(first, row)| (first..).zip(row.iter()));
         let counts = counts.map(|(bucket, count)| (bucket, count.load(Ordering::Relaxed)));
         Histogram::new(
             counts.filter(|(_, count)| *count > 0).collect(),
@@ -209,7 +221,7 @@ mod tests {
     #[test]
     fn every_value_lies_in_its_bucket_and_no_bucket_is_wide() {
         let mut next = 0;
-        for bucket in 0..BUCKET_COUNT {
+        for bucket in 0..(ROWS * ROW_LEN) as u64 {
             let (low, high) = bounds_of(bucket);
             assert_eq!(low, next, "without a gap");
             assert_eq!((bucket_of(low), bucket_of(high)), (bucket, bucket));
@@ -253,8 +265,8 @@ mod tests {
             (0..1000).map(move |piece| power.saturating_add(power / 1000 * piece))
         }));
         assert_eq!(all.count(), 64_000);
-        assert!(all.buckets().count() as u64 <= BUCKET_COUNT);
-        assert!(size_of::<(u64, u64)>() as u64 * BUCKET_COUNT <= 8 << 10);
+        assert!(all.buckets().count() <= ROWS * ROW_LEN);
+        assert!(size_of::<(u64, u64)>() * ROWS * ROW_LEN <= 8 << 10);
         assert_eq!(of([0, u64::MAX]).max(), Some(u64::MAX));
     }
 
