@@ -87,3 +87,26 @@ fn bench_measures_and_leaves_nothing_behind() {
         run.ok().says("This is memory");
     }
 }
+
+#[test]
+fn stat_shows_marks() {
+    let scratch = Scratch::new();
+    scratch.log("log", 3);
+    let json = || scratch.run(&["stat", "log", "--json"]).ok().json()["marks"].clone();
+    assert_eq!(json(), serde_json::json!([]));
+    let log = cairnlog::Log::open(scratch.path.join("log")).expect("a log");
+    log.set_mark("vote", "term 7").expect("set");
+    log.set_mark("applied", [0, 255]).expect("set");
+    drop(log);
+    let marks = serde_json::json!([
+        { "name": "applied", "value_hex": "00ff" },
+        { "name": "vote", "value_hex": "7465726d2037" },
+    ]);
+    assert_eq!(json(), marks);
+    scratch
+        .run(&["stat", "log"])
+        .ok()
+        .says("2 marks")
+        .says("vote  6 B");
+    scratch.run(&["verify", "log"]).ok();
+}

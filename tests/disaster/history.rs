@@ -3,7 +3,7 @@
 
 use crate::{
     deeds::Copy,
-    shadow::{Found, Rec, Shadow},
+    shadow::{Found, MARK, Rec, Shadow},
     steps::{New, Step, Step::*, TILL},
     told::Told,
 };
@@ -171,6 +171,7 @@ impl Run {
                 }
                 during = Some(meanwhile);
             }
+            Mark => during = Some(self.mark(&log)),
             Compact => during = self.compact(&log),
             Pack => during = self.pack(&log),
             Retain { bytes } => {
@@ -209,6 +210,23 @@ impl Run {
         // What a definite error took back must never be seen again.
         self.shadow.taken_back(log.next_seq());
         Some(during)
+    }
+
+    /// Sets the mark; gives what the log may be meanwhile.
+    fn mark(&mut self, log: &Log) -> Shadow {
+        self.serial += 1;
+        let mut meanwhile = self.shadow.clone();
+        meanwhile.marks.push(self.serial);
+        match log.set_mark(MARK, self.serial.to_le_bytes()) {
+            Ok(()) => self.shadow.marks = vec![self.serial],
+            Err(error) => {
+                if error.kind() == ErrorKind::Indeterminate {
+                    self.shadow.marks.push(self.serial);
+                }
+                self.failed(&Mark, error);
+            }
+        }
+        meanwhile
     }
 
     /// Compacts everything; gives what the log may be meanwhile.
@@ -298,6 +316,7 @@ impl Run {
         self.shadow = Shadow {
             certain,
             heads: vec![head],
+            marks: vec![found.mark],
             next_min: log.next_seq(),
             told: found.told,
             ..Shadow::new()

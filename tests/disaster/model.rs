@@ -7,8 +7,9 @@ use crate::{
     history::{Run, options},
     shadow::{Rec, Shadow},
     steps::{
-        Append, Backup, Close, Compact, Consume, Deed, Expect, Kill, Maintain, Named, New, Open,
-        Pack, READER, Retain, Rewind, Rotate, Step, Submit, Sync, TILL, Trim, TrimDurable, Which,
+        Append, Backup, Close, Compact, Consume, Deed, Expect, Kill, Maintain, Mark, Named, New,
+        Open, Pack, READER, Retain, Rewind, Rotate, Step, Submit, Sync, TILL, Trim, TrimDurable,
+        Which,
     },
 };
 use cairnlog::{
@@ -124,6 +125,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (0..12_u64).prop_map(|keep| Trim { keep }),
         1 => (0..12_u64).prop_map(|keep| TrimDurable { keep }),
         2 => (0..9_u64).prop_map(|drop| Rewind { drop }),
+        2 => Just(Mark),
         3 => Just(Compact),
         2 => Just(Pack),
         1 => (0..4_000_u64).prop_map(|bytes| Retain { bytes }),

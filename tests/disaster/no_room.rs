@@ -9,8 +9,8 @@ use crate::{
     history::{DIR, Run, options},
     shadow::Shadow,
     steps::{
-        Close, Compact, Consume, Deed, Kill, Maintain, Named, Open, Pack, READER, Retain, Rewind,
-        Rotate, Step, Sync, TILL, TrimDurable, Which, durable, keyed, plain, written,
+        Close, Compact, Consume, Deed, Kill, Maintain, Mark, Named, Open, Pack, READER, Retain,
+        Rewind, Rotate, Step, Sync, TILL, TrimDurable, Which, durable, keyed, plain, written,
     },
 };
 use cairnlog::{
@@ -111,7 +111,7 @@ fn with(mut steps: Vec<Step>, more: &[Step]) -> Vec<Step> {
 
 #[test]
 fn does_every_verb_work_where_nothing_is_left() {
-    let verbs: [(&str, &[Step]); 7] = [
+    let verbs: [(&str, &[Step]); 8] = [
         ("trim", &[TrimDurable { keep: 2 }]),
         (
             "trims",
@@ -123,6 +123,7 @@ fn does_every_verb_work_where_nothing_is_left() {
         ),
         ("retain", &[Retain { bytes: 300 }]),
         ("rewind", &[Rewind { drop: 1 }]),
+        ("mark", &[Mark, Mark]),
         ("compact", &[Compact]),
         ("pack", &[Pack]),
         ("sync", &[Sync]),

@@ -76,7 +76,7 @@ fn enter_all(disk: &SimFs, seen: &mut BTreeMap<[u8; 12], Vec<u8>>) {
 #[test]
 fn is_no_number_used_for_two_texts() {
     let mut seen = BTreeMap::new();
-    for number in 0..60 {
+    for number in 0..70 {
         let (disk, options, steps) = history(77, number);
         let options = sealed(options.segment_bytes(2048));
         let mut run = Run::new(disk, &options);

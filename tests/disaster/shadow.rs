@@ -10,6 +10,9 @@ use std::{
     ops::RangeInclusive,
 };
 
+/// The one mark of these logs.
+pub const MARK: &str = "mark";
+
 /// A record as it was handed in. The value begins with a number that no other record has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rec {
@@ -43,6 +46,7 @@ impl Rec {
 pub struct Found {
     pub recs: Vec<Rec>,
     pub told: Vec<Told>,
+    pub mark: u64,
 }
 
 /// What a log may be.
@@ -54,6 +58,8 @@ pub struct Shadow {
     pub maybe: Vec<Vec<Rec>>,
     /// The heads that it may have; the first is the acknowledged one.
     pub heads: Vec<Seq>,
+    /// What its mark may be set to, 0 if it is not there; the first is what was acknowledged.
+    pub marks: Vec<u64>,
     /// The lowest number that the next record may get: a rewind does not free any.
     pub next_min: Seq,
     /// Which of the certain ones may be gone, while a compaction is undecided.
@@ -68,6 +74,7 @@ impl Shadow {
     pub fn new() -> Self {
         Self {
             heads: vec![0],
+            marks: vec![0],
             told: vec![Told::default()],
             ..Self::default()
         }
@@ -80,7 +87,8 @@ impl Shadow {
     /// Whether there is only one thing that the log may be.
     pub fn is_decided(&self) -> bool {
         let whole = self.may_lack.is_empty() && self.told.len() == 1;
-        self.maybe.is_empty() && self.or.is_none() && self.heads.len() == 1 && whole
+        let one = self.heads.len() == 1 && self.marks.len() == 1;
+        self.maybe.is_empty() && self.or.is_none() && one && whole
     }
 
     /// Everything up to here became durable.
@@ -182,7 +190,11 @@ impl Shadow {
         let recs = records.iter().map(Rec::of).collect();
         match first {
             Some(what) if told.is_empty() => Err(what),
-            _ => Ok(Found { recs, told }),
+            _ => Ok(Found {
+                recs,
+                told,
+                mark: mark(log),
+            }),
         }
     }
 
@@ -211,6 +223,9 @@ impl Shadow {
         let head = log.head_seq();
         if !self.heads.contains(&head) {
             return Err(format!("head {head}, not one of {:?}", self.heads));
+        }
+        if !self.marks.contains(&mark(log)) {
+            return Err(format!("mark {}, not one of {:?}", mark(log), self.marks));
         }
         if log.next_seq() < self.next_min {
             let (next, min) = (log.next_seq(), self.next_min);
@@ -249,6 +264,12 @@ impl Shadow {
             Some(extra) => Err(format!("nobody appended {extra:?}")),
         }
     }
+}
+
+/// What the mark is set to, 0 if it is not there.
+fn mark(log: &Log) -> u64 {
+    let value = log.mark(MARK).map(|value| value.try_into().unwrap());
+    value.map_or(0, u64::from_le_bytes)
 }
 
 /// Every durable record, read forwards, backwards and one by one: all must agree.

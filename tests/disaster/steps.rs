@@ -42,6 +42,8 @@ pub enum Step {
     Rewind {
         drop: u64,
     },
+    /// Sets a mark to a number that it never had.
+    Mark,
     /// Syncs, rotates and compacts: all records are compared.
     Compact,
     /// Syncs, rotates and packs all that is sealed.
@@ -229,6 +231,20 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
                 Rewind { drop: 2 },
                 durable(100),
                 Rewind { drop: 1 },
+                durable(20),
+            ],
+        ),
+        (
+            "marks",
+            512,
+            vec![
+                Open,
+                Mark,
+                durable(100),
+                Mark,
+                durable(300),
+                Maintain,
+                Mark,
                 durable(20),
             ],
         ),
