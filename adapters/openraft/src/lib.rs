@@ -17,6 +17,9 @@
 //! opening says that it is not. A node whose log was repaired must not vote as if nothing had happened: give it
 //! another id.
 //!
+//! Many groups in one process: a log each, opened with [`Options::worker`](cairnlog::Options::worker), so that they share
+//! threads, and `LogStore::new`.
+//!
 //! To end a node and open its log again in the same process, keep a clone of `store.log()`, and call
 //! [`close`](cairnlog::Log::close) on it once the node is shut down.
 //!
