@@ -74,7 +74,7 @@ pub use append::{AppendOptions, NewRecord, Ticket};
 #[cfg(feature = "async")]
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use append::{AppendSink, AsRecord, OwnedRecord};
-pub use backup::{BackupOptions, BackupReport};
+pub use backup::{BackupOptions, BackupReport, StoredFile, StoredLog, StoredMoment, StoredSegment};
 pub use catalog::InterruptHandle;
 pub use compact::{CompactProgress, CompactReport};
 #[cfg(feature = "async")]

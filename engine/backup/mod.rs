@@ -4,7 +4,8 @@
 //! so instead of creating one over it. Sealed segments never change, so the copy shares their files
 //! by hard links where it can; of the others the durable records are written anew.
 //!
-//! Rooms: `place` where it goes, `moment` what it is a copy of, this file the copying.
+//! Rooms: `place` where it goes, `moment` what it is a copy of, this file the copying; `stored` is for who copies
+//! by himself.
 //!
 //! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
 //! before it is called a backup. The snapshot of the catalog keeps its files from being removed; not so
@@ -15,6 +16,7 @@
 
 mod moment;
 mod place;
+mod stored;
 
 use crate::{
     append::{Core, Ledger},
@@ -30,6 +32,7 @@ use crate::{
 };
 use moment::Moment;
 use std::{collections::BTreeMap, io, path::Path};
+pub use stored::{StoredFile, StoredLog, StoredMoment, StoredSegment};
 
 /// How often a later moment is copied because files of the one before were taken away.
 const MOMENTS_MAX: usize = 100;

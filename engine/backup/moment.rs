@@ -18,7 +18,7 @@ use crate::{
 use std::io;
 
 /// How often the files are looked at for a moment at which none of them changes.
-const LOOKS_MAX: usize = 1000;
+pub(super) const LOOKS_MAX: usize = 1000;
 
 /// What the log has at one moment.
 pub(super) struct Moment {
@@ -85,9 +85,9 @@ impl Moment {
 /// A file in the directory of the cursors.
 #[derive(PartialEq, Eq)]
 pub(super) struct SideFile {
-    name: String,
+    pub(super) name: String,
     /// A cursor of this log; else it is copied as it is.
-    cursor: Option<Vec<u8>>,
+    pub(super) cursor: Option<Vec<u8>>,
 }
 
 impl SideFile {
@@ -98,7 +98,7 @@ impl SideFile {
 }
 
 /// The files in the directory of the cursors; `None` if there is no such directory.
-fn side_files(dir: &Dir, owner: Owner) -> Result<Option<Vec<SideFile>>> {
+pub(super) fn side_files(dir: &Dir, owner: Owner) -> Result<Option<Vec<SideFile>>> {
     let dir = dir.child(names::CURSORS);
     let listed = match dir.list() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -4,7 +4,7 @@
 use super::Log;
 use crate::{
     append::Core,
-    backup::{self, BackupOptions, BackupReport},
+    backup::{self, BackupOptions, BackupReport, StoredLog},
     compact::{self, Between, CompactProgress, CompactReport, Turn},
     error::{Error, Op, Result},
     options::{CompactOptions, PackOptions, ResealOptions, Retention},
@@ -182,6 +182,15 @@ impl Log {
     /// `Trimmed` below the head; as [`sync`](Self::sync).
     pub fn rewind(&self, end_seq: Seq) -> Result<()> {
         trim::rewind(self.core(), end_seq)
+    }
+
+    /// This log as it is stored, for copying it elsewhere: see [`StoredLog`].
+    ///
+    /// # Errors
+    /// As [`Reader::open`](crate::Reader::open).
+    pub fn stored(&self) -> Result<StoredLog> {
+        let core = self.core();
+        core.options().stored(core.dir().clone())
     }
 
     /// Copies everything that is durable by now into a new directory, which is a log itself, with the

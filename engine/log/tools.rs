@@ -1,9 +1,9 @@
 //! What can be asked of a log's directory without opening it for writing, and past damage.
 
 use crate::{
-    backup::{self, BackupOptions, BackupReport},
+    backup::{self, BackupOptions, BackupReport, StoredLog},
     error::{Op, Result},
-    options::Options,
+    options::{Options, ReadMode},
     read::{Follower, Reader},
     recover,
     repair::{self, RepairOptions, RepairReport, SalvageReport, Salvaged},
@@ -65,6 +65,21 @@ impl Options {
         let readable = recover::check_readable(&dir, self)?;
         let known = (readable.attested_seq, readable.damage);
         Follower::new(dir, self, known)
+    }
+
+    /// A log as it is stored: see [`StoredLog`]. Of the options only those of reading count.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_stored(&self, path: impl AsRef<Path>) -> Result<StoredLog> {
+        self.stored(self.dir(path))
+    }
+
+    pub(super) fn stored(&self, dir: Dir) -> Result<StoredLog> {
+        // By position: a mapping ends with the frames, and a disk that fails must not take the process along.
+        let options = self.clone().read_mode(ReadMode::Positional);
+        let follower = options.follow(dir.clone())?;
+        Ok(StoredLog::new(dir, follower))
     }
 
     /// Copies a log that another process may be writing into a new directory, which is a log itself: as
