@@ -24,6 +24,8 @@ mod output;
 mod pack;
 mod pipeline;
 mod process;
+#[cfg(feature = "remote")]
+mod remote;
 mod repair;
 mod replay;
 mod reseal;
@@ -117,6 +119,18 @@ enum Command {
     /// Make a copy that is a log itself, and verify it
     #[command(after_long_help = backup::EXAMPLES)]
     Backup(backup::BackupArgs),
+    /// Copy a log into object storage, and go on as it grows
+    #[cfg(feature = "remote")]
+    #[command(after_long_help = remote::replicate::EXAMPLES)]
+    Replicate(remote::replicate::ReplicateArgs),
+    /// Make a log of a moment that object storage has
+    #[cfg(feature = "remote")]
+    #[command(after_long_help = remote::restore::EXAMPLES)]
+    Restore(remote::restore::RestoreArgs),
+    /// Look at a log in object storage: its moments, its state, its records
+    #[cfg(feature = "remote")]
+    #[command(after_long_help = remote::look::EXAMPLES)]
+    Remote(remote::look::RemoteArgs),
     /// List, move or delete cursors: how far each consumer has come
     #[command(after_long_help = cursor::EXAMPLES)]
     Cursor(cursor::CursorArgs),
@@ -203,6 +217,12 @@ fn run(verb: Command) -> Outcome {
         Command::Reseal(args) => reseal::run(&args),
         Command::Retain(args) => retain::run(&args),
         Command::Backup(args) => backup::run(&args),
+        #[cfg(feature = "remote")]
+        Command::Replicate(args) => remote::replicate::run(&args),
+        #[cfg(feature = "remote")]
+        Command::Restore(args) => remote::restore::run(&args),
+        #[cfg(feature = "remote")]
+        Command::Remote(args) => remote::look::run(&args),
         Command::Cursor(args) => cursor::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::Export(args) => export::run(&args),

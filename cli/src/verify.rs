@@ -58,15 +58,19 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     });
     progress.finish_and_clear();
     let report = report.in_log(&args.dir)?;
-    let health = report.health();
-    if args.json {
-        stream::json(&verify_json(&report))?;
+    end_with(&report, args.json)
+}
+
+/// Shows a report, and ends with the code that it calls for.
+pub fn end_with(report: &VerifyReport, as_json: bool) -> Outcome {
+    if as_json {
+        stream::json(&verify_json(report))?;
     } else {
         let mut out = stream::pretty();
-        tell(&mut out, &report)?;
+        tell(&mut out, report)?;
         out.flush()?;
     }
-    ending(health, &report.findings)
+    ending(report.health(), &report.findings)
 }
 
 /// The code that tells a log's state.

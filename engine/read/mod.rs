@@ -124,11 +124,6 @@ impl Reader {
         }
     }
 
-    /// What keeps it up to date, if another process writes.
-    pub(crate) fn follower(&self) -> Option<&Follower> {
-        self.follower.as_deref()
-    }
-
     /// Takes in what another process has written by now, or has written what this one has buffered.
     fn refresh(&self) -> Result<()> {
         self.write_first()?;

@@ -1,6 +1,6 @@
 //! Which segments a reader reads, for who wants to know how a log is laid out.
 
-use super::Reader;
+use super::{Follower, Reader};
 use crate::{
     error::{Op, Result},
     format::header::HEADER_BYTES,
@@ -27,6 +27,11 @@ pub struct SegmentInfo {
 }
 
 impl Reader {
+    /// What keeps it up to date, if another process writes.
+    pub(crate) fn follower(&self) -> Option<&Follower> {
+        self.follower.as_deref()
+    }
+
     /// The segments, from the oldest; the last is the one that is being written.
     ///
     /// # Errors

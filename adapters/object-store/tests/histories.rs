@@ -186,7 +186,8 @@ impl World {
         let copier = self.copiers[which].as_mut().unwrap();
         let begun = self.disk.unix_time_ms();
         let stepped = copier.step();
-        self.was.push((begun..=self.disk.unix_time_ms(), was.clone()));
+        self.was
+            .push((begun..=self.disk.unix_time_ms(), was.clone()));
         match stepped {
             Ok(_) => {
                 assert_eq!(copier.end_seq(), was.next_seq);
