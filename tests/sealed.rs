@@ -549,6 +549,50 @@ fn is_a_batch_shown_that_was_sealed_for_another_place() {
     }
 }
 
+/// Puts records of somebody's own, in the clear, in the place of a sealed batch, with checksums that are right: the first has
+/// its seq, the others follow at this distance. What comes behind stays where it was.
+fn take_seal_off(
+    fs: &SimFs,
+    path: &Path,
+    (context, offset, header): (&SegmentContext, u64, &BatchHeader),
+    (count, seq_step): (u32, u32),
+) {
+    let sparse = seq_step > 1;
+    let (mut body, body_bytes) = (Vec::new(), header.body_bytes as usize);
+    for number in 0..count {
+        let left = (body_bytes - body.len()) / (count - number) as usize;
+        let value = vec![b'!'; left - if sparse { 12 } else { 8 }];
+        let parts = RecordParts {
+            key: None,
+            value: Some(&value),
+            timestamp_ms: None,
+            producer: None,
+        };
+        let (delta, seq) = (
+            number * seq_step,
+            header.first_seq + u64::from(number * seq_step),
+        );
+        record::encode(
+            &mut body,
+            context.salt,
+            seq,
+            sparse.then_some(delta),
+            &parts,
+        );
+    }
+    assert_eq!(body.len(), body_bytes);
+    let forged = BatchHeader {
+        count,
+        sparse,
+        packed: false,
+        ..*header
+    };
+    let mut bytes = fs.read_file(path).unwrap();
+    let both = [&forged.encode(context, offset)[..], &body].concat();
+    bytes[offset as usize..][..both.len()].copy_from_slice(&both);
+    assert!(fs.write_file(path, &bytes));
+}
+
 /// Who writes the disk takes the seal off: a record of his own in the clear, with checksums that are right, in the place of
 /// a sealed one. Of a log that may have been in the clear before nobody can tell; of one that says from where on it is
 /// sealed it is tampering, for readers and for `verify`.
@@ -563,25 +607,8 @@ fn is_a_record_shown_from_which_the_seal_was_taken() {
     let path = Path::new(DIR).join("00000000000000000001.seg");
     let (context, found) = batches(&options(&fs));
     let (offset, header, _) = found[1];
-    // The last record of the log would do as well; this one has to have the length of what it stands for.
-    let mut record = Vec::new();
+    take_seal_off(&fs, &path, (&context, offset, &header), (1, 1));
     let value = vec![b'!'; header.body_bytes as usize - 8];
-    let parts = RecordParts {
-        key: None,
-        value: Some(&value),
-        timestamp_ms: None,
-        producer: None,
-    };
-    record::encode(&mut record, context.salt, header.first_seq, None, &parts);
-    let forged = BatchHeader {
-        packed: false,
-        ..header
-    };
-    let mut bytes = fs.read_file(&path).unwrap();
-    let start = offset as usize;
-    let both = [&forged.encode(&context, offset)[..], &record].concat();
-    bytes[start..start + both.len()].copy_from_slice(&both);
-    fs.write_file(&path, &bytes);
     let trusting = options(&fs).keys(keys(1)).open(DIR).unwrap();
     assert_eq!(
         &*trusting.get(1).unwrap().unwrap(),
@@ -607,6 +634,85 @@ fn is_a_record_shown_from_which_the_seal_was_taken() {
         value,
         "it was in the clear before that"
     );
+}
+
+/// A batch may hold records of below the seq that a log is sealed from, and of above. Who takes that seal off writes one that
+/// begins where the clear is allowed: only its first seq was compared, so what came behind it was shown. A sparse batch
+/// says what its last seq is in the record alone.
+#[test]
+fn is_a_record_shown_that_hides_behind_one_that_may_be_in_the_clear() {
+    let fs = Arc::new(SimFs::new(17));
+    let log = options(&fs).keys(keys(1)).open(DIR).unwrap();
+    let values: Vec<_> = (0..10).map(value).collect();
+    let records: Vec<_> = values.iter().map(NewRecord::value).collect();
+    log.append_records(&records, &AppendOptions::new()).unwrap();
+    log.rotate().unwrap();
+    log.close().unwrap();
+    let path = Path::new(DIR).join("00000000000000000001.seg");
+    let (context, found) = batches(&options(&fs));
+    let (offset, header, _) = found[0];
+    assert_eq!((header.first_seq, header.count), (0, 10));
+    for (count, seq_step) in [(10, 1), (2, 3)] {
+        let harmed = Arc::new(fs.snapshot());
+        take_seal_off(
+            &harmed,
+            &path,
+            (&context, offset, &header),
+            (count, seq_step),
+        );
+        let strict = options(&harmed).keys(keys(1)).sealed_from(2);
+        let log = strict.clone().open(DIR).unwrap();
+        assert_eq!(log.get(3).unwrap_err().kind(), ErrorKind::Tampered);
+        let walked = log.scan(..).unwrap().map_while(Result::ok);
+        assert_eq!(walked.count(), 0, "nor what is before it");
+        log.close().unwrap();
+        let found = strict.verify(DIR).unwrap().findings;
+        assert!(
+            found.iter().any(|it| it.defect == Defect::Tampered),
+            "{found:?}"
+        );
+        strict
+            .read_salvage(DIR, |item| {
+                if let cairnlog::Salvaged::Record(record) = item {
+                    assert!(record.seq < 2, "seq {} is read past damage", record.seq);
+                }
+            })
+            .unwrap();
+    }
+}
+
+/// A log is killed, somebody takes the seal off the last record, and the log is opened with its keys: recovery copied the end
+/// of the log, and sealed what was in the clear on the way. So it was shown, and nobody could tell any more.
+#[test]
+fn is_a_record_sealed_on_the_way_from_which_the_seal_was_taken() {
+    let fs = Arc::new(SimFs::new(18));
+    let log = options(&fs).keys(keys(1)).open(DIR).unwrap();
+    for number in 0..4 {
+        log.append(format!("ours {number}")).unwrap();
+    }
+    let fs = Arc::new(fs.kill());
+    drop(log);
+    let path = Path::new(DIR).join("00000000000000000001.seg");
+    let (context, found) = batches(&options(&fs));
+    for (offset, header, _) in &found[1..3] {
+        take_seal_off(&fs, &path, (&context, *offset, header), (1, 1));
+    }
+    let strict = options(&fs).keys(keys(1)).sealed_from(0);
+    let log = strict.clone().open(DIR).unwrap();
+    assert!(
+        log.segments().unwrap()[0].id > SegmentId(1),
+        "it was copied"
+    );
+    for (seq, shown) in [(0, true), (1, false), (2, false), (3, true)] {
+        match log.get(seq) {
+            Ok(record) => assert!(shown && record.unwrap().starts_with(b"ours"), "seq {seq}"),
+            Err(error) => assert_eq!((error.kind(), shown), (ErrorKind::Tampered, false)),
+        }
+    }
+    log.close().unwrap();
+    let found = strict.verify(DIR).unwrap().findings;
+    let tampered = found.iter().filter(|it| it.defect == Defect::Tampered);
+    assert_eq!(tampered.count(), 2, "{found:?}");
 }
 
 /// Without a manifest a log is made of what its files hold. What is under a key that is not to be had is there, and

@@ -7,7 +7,7 @@ mod block;
 mod keys;
 mod step;
 
-pub(super) use block::unpack;
+pub(super) use block::{must_be_sealed, unpack};
 pub(crate) use keys::Stored;
 
 use super::{Fault, View, Window};
@@ -196,9 +196,6 @@ impl Frames {
             let header_bytes = BATCH_HEADER_BYTES as u64;
             let bytes = self.window.get(offset, header_bytes, limit).map_err(io)?;
             let batch = BatchHeader::decode(bytes, &self.context, offset).map_err(fault)?;
-            if batch.count > 0 && !batch.packed && self.keys.insists(batch.first_seq) {
-                return Err(fault(Defect::Tampered));
-            }
             let needed_bytes = batch.batch_bytes();
             if offset + needed_bytes > limit {
                 let available_bytes = limit - offset;
@@ -208,7 +205,11 @@ impl Frames {
                 }));
             }
             // Fetched as a whole, so that no record of it straddles two chunks.
-            self.window.get(offset, needed_bytes, limit).map_err(io)?;
+            let whole = self.window.get(offset, needed_bytes, limit).map_err(io)?;
+            let body = whole.get(BATCH_HEADER_BYTES..).unwrap_or_default();
+            if !batch.packed && must_be_sealed(&batch, body, &self.context, &self.keys) {
+                return Err(fault(Defect::Tampered));
+            }
             self.next_batch = offset + needed_bytes;
             self.records_end = self.next_batch;
             (self.inner, self.is_packed) = (self.context, batch.packed);

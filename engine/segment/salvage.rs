@@ -4,6 +4,7 @@
 //! containers only: a record is kept if its own checksum, bound to salt and seq, holds, even when a
 //! neighbour in its batch is lost.
 
+mod clear;
 mod packed;
 mod resume;
 
@@ -18,6 +19,7 @@ use crate::{
     seal::KeyRing,
     types::Seq,
 };
+use clear::salvage_clear;
 use packed::salvage_packed;
 use resume::{SEARCH_BYTES_MAX, SEARCH_FACTOR, resume};
 use std::ops::ControlFlow;
@@ -155,26 +157,10 @@ pub(crate) fn salvage(
                 let body = bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
                 let body_offset = offset + BATCH_HEADER_BYTES as u64;
                 budget = budget.saturating_add(SEARCH_FACTOR.saturating_mul(batch.batch_bytes()));
-                if batch.count > 0 && !batch.packed && keys.insists(batch.first_seq) {
-                    each(Piece::Gap(Gap {
-                        offset,
-                        end_offset: end,
-                        first_seq: batch.first_seq,
-                        next_seq: batch.next_seq(),
-                        defect: Defect::Tampered,
-                        torn: false,
-                    }));
-                    (offset, expected) = (end, batch.next_seq());
-                    continue;
-                }
+                let how = (context, keys);
                 expected = match batch.packed {
-                    true => {
-                        let how = (context, keys);
-                        salvage_packed(body, offset, how, &batch, &mut budget, &mut each)?
-                    }
-                    false => {
-                        salvage_batch(body, body_offset, context, &batch, &mut budget, &mut each)
-                    }
+                    true => salvage_packed(body, offset, how, &batch, &mut budget, &mut each)?,
+                    false => salvage_clear(body, offset, how, &batch, &mut budget, &mut each),
                 };
                 if let Some(defect) = annex_defect(&batch, body, context, offset) {
                     each(Piece::Gap(Gap {

@@ -9,7 +9,6 @@ use crate::{
     error::{ErrorKind, Op, Place, Result},
     format::{
         Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader,
-        batch::Records,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SealedEntry},
         names,
@@ -263,9 +262,7 @@ fn copy_batch(
     if let Some(head) = &verified.head {
         return builder.add_stored(&batch, (head, body), carry.proven_seq);
     }
-    let mut records = Records::new(body, *context, batch).flatten();
-    records.try_for_each(|record| builder.add(&record, carry.proven_seq))?;
-    builder.end_batch()
+    builder.add_clear(&batch, (body, context), carry.proven_seq)
 }
 
 /// After the commit: footers for what was sealed, and no file of what was left behind.

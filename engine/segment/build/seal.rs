@@ -3,14 +3,14 @@
 use super::{Builder, OpenBatch};
 use crate::{
     format::{
-        BatchHeader, StoredHead,
-        batch::BATCH_HEADER_BYTES,
+        BatchHeader, SegmentContext, StoredHead,
+        batch::{BATCH_HEADER_BYTES, Records},
         packed::PackedHead,
         sealed::{self, Sealing},
         stored,
     },
     seal::{Key, KeyId},
-    segment::Tally,
+    segment::{Tally, frames::must_be_sealed},
     types::Seq,
     vfs::Vfs,
 };
@@ -71,6 +71,24 @@ impl Builder {
             .ok_or_else(|| io::Error::other("the records cannot be sealed"))?;
         batch.header.packed = true;
         self.end_with(batch)
+    }
+
+    /// Takes over a batch that is in the clear elsewhere. Its records are sealed here, unless they had to be there:
+    /// then somebody put them there, and they stay in the clear, for readers to tell.
+    pub(crate) fn add_clear(
+        &mut self,
+        batch: &BatchHeader,
+        (body, context): (&[u8], &SegmentContext),
+        durable_seq: Seq,
+    ) -> io::Result<()> {
+        self.end_batch()?;
+        let forged = must_be_sealed(batch, body, context, &self.keys);
+        let sealing = if forged { self.sealing.take() } else { None };
+        let mut records = Records::new(body, *context, *batch).flatten();
+        let added = records.try_for_each(|record| self.add(&record, durable_seq));
+        let added = added.and_then(|()| self.end_batch());
+        self.sealing = sealing.or_else(|| self.sealing.take());
+        added
     }
 
     /// Takes over a batch as it is stored elsewhere, without a look at its records.

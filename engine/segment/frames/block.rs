@@ -4,7 +4,11 @@
 use super::{Frames, Spot};
 use crate::{
     error::Defect,
-    format::{BatchHeader, SegmentContext, StoredHead, batch::BATCH_HEADER_BYTES, packed},
+    format::{
+        BatchHeader, SegmentContext, StoredHead,
+        batch::{BATCH_HEADER_BYTES, Records},
+        packed,
+    },
     seal::KeyRing,
     segment::{Fault, Window},
     types::Seq,
@@ -134,7 +138,8 @@ pub(in crate::segment) fn unpack(
     (context, keys): (&SegmentContext, &KeyRing),
     used: Bytes,
 ) -> Result<io::Result<(Bytes, i64)>, Defect> {
-    if head.key_id().is_none() && keys.insists(batch.first_seq) {
+    let is_clear = head.key_id().is_none();
+    if is_clear && keys.insists(head.next_seq().saturating_sub(1)) {
         return Err(Defect::Tampered);
     }
     let opener = head.opener(body, keys)?;
@@ -151,5 +156,24 @@ pub(in crate::segment) fn unpack(
     };
     block.clear();
     let time = head.open(body, batch, context, opener.as_ref(), &mut block)?;
+    if is_clear && must_be_sealed(batch, &block, &packed::inner(context), keys) {
+        return Err(Defect::Tampered);
+    }
     Ok(Ok((block.freeze(), time)))
+}
+
+/// Whether a batch in the clear holds records that may not be: by its header, or where it is sparse by the seqs
+/// that they state themselves.
+pub(in crate::segment) fn must_be_sealed(
+    batch: &BatchHeader,
+    records: &[u8],
+    context: &SegmentContext,
+    keys: &KeyRing,
+) -> bool {
+    if batch.count == 0 || !keys.insists(Seq::MAX) {
+        return false;
+    }
+    let mut stated = Records::new(records, *context, *batch).map_while(Result::ok);
+    keys.insists(batch.next_seq().saturating_sub(1))
+        || batch.sparse && stated.any(|record| keys.insists(record.seq))
 }
