@@ -5,14 +5,16 @@
 //! knows what it must be. The writer tells through a pipe what it is about to drop, and the reader
 //! what it shows; both are killed at random moments, again and again.
 
+#[path = "common/children.rs"]
+mod children;
+
 use cairnlog::{AppendOptions, CompactOptions, ErrorKind, Log, NewRecord, Reader, Seq};
+use children::{ARGUMENT, DIR, Dice, child, end, lines, parse, say, spawn};
 use std::{
     collections::BTreeSet,
-    env,
-    io::{BufRead, BufReader, Write},
     ops::Range,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::Command,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -24,8 +26,6 @@ use std::{
 const KILLS: u64 = 200;
 /// So many times is it done all over until a trim has passed a reader.
 const TURNS_MAX: u64 = 5;
-const DIR: &str = "CAIRN_FOLLOW_DIR";
-const ARGUMENT: &str = "CAIRN_FOLLOW_ARGUMENT";
 /// Whoever waits longer is stuck.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -43,55 +43,14 @@ fn key(seq: Seq) -> Option<[u8; 1]> {
     (!seq.is_multiple_of(3)).then_some([(seq * 5 % 7) as u8])
 }
 
-/// A cheap source of numbers, different for each seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-fn say(line: &str) {
-    // One write of less than a pipe takes at once: it comes whole or not at all.
-    let line = format!("\n{line}\n");
-    std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
-}
-
-fn argument() -> u64 {
-    env::var(ARGUMENT).unwrap().parse().unwrap()
-}
-
-fn spawn(test: &str, dir: &Path, argument: u64) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(DIR, dir)
-        .env(ARGUMENT, argument.to_string())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!told.contains("panicked"), "a child failed: {told}");
-}
-
 // The children: not tests of their own, they run until they are killed. ------------------------------
 
 #[test]
 fn writing_child() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let mut dice = Dice(argument());
-    let options = Log::options().segment_bytes(4096 << (argument() % 3));
-    let log = options.open(PathBuf::from(dir)).unwrap();
+    let Some((dir, round)) = child() else { return };
+    let mut dice = Dice(round);
+    let options = Log::options().segment_bytes(4096 << (round % 3));
+    let log = options.open(dir).unwrap();
     say(&format!("opened {}", log.next_seq()));
     loop {
         append(&log, 1 + dice.below(4));
@@ -137,9 +96,8 @@ fn append(log: &Log, count: u64) {
 
 #[test]
 fn reading_child() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let dir = PathBuf::from(dir);
-    let (mut from, mut shown) = (argument(), 0u64);
+    let Some((dir, due)) = child() else { return };
+    let (mut from, mut shown) = (due, 0u64);
     let reader = loop {
         match Reader::open(&dir) {
             Ok(reader) => break reader,
@@ -276,17 +234,6 @@ enum Gap {
     Trimmed(Seq),
     /// By a rewind or a compaction.
     Dropped(Range<Seq>),
-}
-
-fn parse(line: &str) -> (&str, Vec<u64>) {
-    let mut words = line.split(' ');
-    let word = words.next().unwrap_or_default();
-    (word, words.map_while(|word| word.parse().ok()).collect())
-}
-
-fn lines(child: &mut Child) -> impl Iterator<Item = String> + use<> {
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    stdout.lines().map_while(Result::ok)
 }
 
 /// How long a process lives: longer where the turns before were too short for all that is to be seen,
@@ -655,9 +602,9 @@ fn does_a_reader_that_stands_still_hold_the_writer_up() {
 
 #[test]
 fn idle_child() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let mut tail = Reader::open(PathBuf::from(dir)).unwrap().tail(0);
-    for seq in 0..argument() {
+    let Some((dir, count)) = child() else { return };
+    let mut tail = Reader::open(dir).unwrap().tail(0);
+    for seq in 0..count {
         let record = tail.next_timeout(DEADLINE).unwrap().unwrap();
         assert_eq!(record.to_vec(), payload(seq));
     }
@@ -685,7 +632,7 @@ fn does_a_reader_that_waits_do_nothing_meanwhile() {
     let child = Command::new("strace")
         .args(["-f", "-q", "-o"])
         .arg(&trace)
-        .arg(env::current_exe().unwrap())
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "idle_child", "--nocapture"])
         .env(DIR, &path)
         .env(ARGUMENT, "10")
@@ -718,8 +665,8 @@ fn unix_micros() -> u128 {
 
 #[test]
 fn telling_child() {
-    let Some(dir) = env::var_os(DIR) else { return };
-    let log = Log::open(PathBuf::from(dir)).unwrap();
+    let Some((dir, _)) = child() else { return };
+    let log = Log::open(dir).unwrap();
     loop {
         append(&log, 1);
         say(&format!("at {} {}", log.next_seq() - 1, unix_micros()));

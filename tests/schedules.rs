@@ -5,6 +5,9 @@
 //! Run with `RUSTFLAGS="--cfg cairn_shuttle" cargo test --test schedules`; otherwise it is empty.
 #![cfg(cairn_shuttle)]
 
+#[cfg(feature = "seal")]
+#[path = "schedules/rewritten.rs"]
+mod rewritten;
 #[cfg(feature = "async")]
 #[path = "schedules/tasks.rs"]
 mod tasks;
