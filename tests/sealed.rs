@@ -3,8 +3,8 @@
 #![cfg(feature = "seal")]
 
 use cairnlog::{
-    AppendOptions, Defect, ErrorKind, Health, Inspected, Key, KeyId, Keys, Log, NewRecord, Options,
-    Producer, RepairOptions, ResealOptions, SegmentId,
+    AppendOptions, Defect, ErrorKind, FindingKind, Health, Inspected, Key, KeyId, Keys, Log,
+    NewRecord, Options, Producer, RepairOptions, ResealOptions, SegmentId,
     format::{
         BatchHeader, SegmentContext, StoredHead,
         batch::BATCH_HEADER_BYTES,
@@ -101,7 +101,9 @@ fn health(fs: &Arc<SimFs>, keys: Option<Keys>) -> Health {
         None => options(fs),
     };
     let report = options.verify(DIR).unwrap();
-    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    // A segment that ends where a rewind ended it has no footer.
+    let derived = |it: &cairnlog::Finding| it.kind == FindingKind::Derived;
+    assert!(report.findings.iter().all(derived), "{:?}", report.findings);
     report.health()
 }
 
