@@ -4,7 +4,8 @@
 Prints a JSON line for each record that recovery would keep, one for each large value among them and for each mark,
 then one with the verdict. Never writes.
 Behind damage in a sealed segment it goes on with the next segment. What is under a key takes the package
-`cryptography`, and the keys in the environment: CAIRN_READ_KEYS="NUMBER:HEX ...", else the log is unsupported."""
+`cryptography`, and the keys in the environment: CAIRN_READ_KEYS="NUMBER:HEX ..."; what is packed by Zstandard the package
+`zstandard`. Else the log is unsupported."""
 import json
 import os
 import pathlib
@@ -19,6 +20,10 @@ try:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 except ImportError:
     AESGCMSIV = None
+try:
+    import zstandard
+except ImportError:
+    zstandard = None
 
 HEADER_BYTES, BATCH_BYTES, FOOTER_BYTES, MANIFEST_BYTES, SEALED_BYTES = 128, 24, 80, 144, 64
 HEAD, BATCH, RECORD, FOOTER = 0x48454144, 0x42544348, 0x52435244, 0x464F4F54
@@ -226,8 +231,8 @@ def unpack(body, offset, batch, head):
         struct.unpack_from("<I4B4I2q", body)
     if crc(seed(PACKED, head.salt, offset), body[4:]) != checksum:
         raise Defect("packed batch: checksum")
-    if any(later) or codec != 1:
-        raise Unsupported("packed batch: codec %d" % codec)
+    if any(later):
+        raise Unsupported("packed batch: stored in a later way")
     least, most = batch.count * (12 if batch.sparse else 8), RAW_BYTES_MAX if batch.count > 1 else 1 << 28
     if (not least <= raw_bytes <= most or first_time > last_time or not tombstones <= keyed <= batch.count
             or last < batch.count - 1 or last > batch.count - 1 and not batch.sparse):
@@ -237,9 +242,10 @@ def unpack(body, offset, batch, head):
 
 def by_columns(packed, batch, codec, raw_bytes):
     """What a codec made of the columns of records, back to back again."""
-    if codec != 1:
+    codecs = {1: lz4, 2: zstd} if zstandard else {1: lz4}
+    if codec not in codecs:
         raise Unsupported("packed batch: codec %d" % codec)
-    columns, at, records, key_at = lz4(packed, raw_bytes), 8 * batch.count, b"", 4 * batch.sparse
+    columns, at, records, key_at = codecs[codec](packed, raw_bytes), 8 * batch.count, b"", 4 * batch.sparse
     if len(columns) != raw_bytes:
         raise Defect("packed batch: length")
     for number in range(batch.count):
@@ -253,6 +259,15 @@ def by_columns(packed, batch, codec, raw_bytes):
     if len(records) != raw_bytes:
         raise Defect("packed batch: columns")
     return records
+
+
+def zstd(frame, most):
+    """What a Zstandard frame comes to, and not much more than so many bytes of it."""
+    try:
+        reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(frame, read_across_frames=False)
+        return reader.read(most + 1)
+    except zstandard.ZstdError:
+        raise Defect("packed batch: no Zstandard frame") from None
 
 
 def lz4(block, most):
