@@ -29,7 +29,7 @@ fn manifest_bytes(disk: &SimFs) -> u64 {
 /// A log whose manifest has room for so many more segments in its first block, or its second.
 fn grown(space: Space, blocks: u64, left: u64) -> Run {
     let disk = SimFs::new(1);
-    disk.set_space(space.block_bytes(BLOCK_BYTES));
+    disk.set_space(space);
     let mut run = Run::new(disk, &options(2048));
     run.step(&Open);
     while (blocks * BLOCK_BYTES - manifest_bytes(&run.disk)) / ENTRY_BYTES > left {
@@ -56,7 +56,8 @@ fn ends() -> Vec<(&'static str, Vec<Step>)> {
 }
 
 fn spaces() -> [Space; 2] {
-    let others = Space::new().others_take_freed(true);
+    let blocks = Space::new().block_bytes(BLOCK_BYTES);
+    let others = blocks.others_take_freed(true);
     [others, others.frees_late(true)]
 }
 
@@ -131,6 +132,41 @@ fn names(disk: &SimFs) -> Vec<PathBuf> {
     let mut names = disk.files();
     names.retain(|path| !path.ends_with("RESERVE"));
     names
+}
+
+/// Others have the ballast by the time of the next commit: it was used for this one.
+#[test]
+fn has_the_next_manifest_its_room_before_anybody_asks_for_it() {
+    for space in spaces() {
+        let mut run = grown(space, 1, 0);
+        run.steps(&[durable(1500), durable(900)]);
+        full(&run.disk);
+        run.step(&Maintain);
+        let (_, no_spare) = run.errors.pop().unwrap();
+        assert_eq!(no_spare.kind(), ErrorKind::NoSpace);
+        assert!(manifest_bytes(&run.disk) > BLOCK_BYTES);
+        run.disk.remove_file(&Path::new(DIR).join("RESERVE"));
+        full(&run.disk);
+        run.steps(&[Close, Open, TrimDurable { keep: 62 }, Close]);
+        assert!(run.errors.is_empty(), "{:?}", run.errors);
+        goes_on(run);
+    }
+}
+
+/// Where nothing is written in place the ballast cannot stand in: it is given back, as before.
+#[test]
+fn is_the_ballast_given_back_where_nothing_is_written_in_place() {
+    let mut run = grown(Space::new().copy_on_write(true), 1, 0);
+    for _ in 0..2 {
+        run.steps(&[durable(5), Rotate, Maintain]);
+    }
+    let alternate = Path::new(DIR).join("MANIFEST.alt");
+    assert!(run.disk.write_file(&alternate, &[0; 4096]));
+    full(&run.disk);
+    run.step(&TrimDurable { keep: 62 });
+    assert!(manifest_bytes(&run.disk) > BLOCK_BYTES);
+    assert!(run.errors.is_empty(), "{:?}", run.errors);
+    goes_on(run);
 }
 
 /// What was held back for such a case others have taken by now. Then a segment cannot be sealed that the manifest has no
