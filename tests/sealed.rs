@@ -745,6 +745,45 @@ fn is_what_has_no_key_left_out_by_a_repair_or_a_salvage() {
     );
 }
 
+/// Another key under the same number opens nothing at all. A repair with it took the whole log for tampered with, and
+/// out.
+#[test]
+fn is_a_log_taken_apart_by_a_repair_with_another_key_under_the_same_number() {
+    let fs = Arc::new(SimFs::new(19));
+    let log = options(&fs).keys(keys(1)).open(DIR).unwrap();
+    fill(&log, 0..40);
+    log.rotate().unwrap();
+    fill(&log, 40..50);
+    log.close().unwrap();
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    let wrong = options(&fs).keys(Keys::new(KeyId(1), key(9)));
+    let before = fs.files();
+    let error = wrong.repair(DIR, how).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::KeyMissing, "{error}");
+    assert!(error.to_string().contains("another key"), "{error}");
+    assert_eq!(fs.files(), before, "nothing was changed");
+    let log = options(&fs).keys(keys(1)).open(DIR).unwrap();
+    check(&log, 0..50);
+}
+
+/// Where cursors stand is said in the clear, also by the records that moved them: who lists them in another process needs
+/// no key.
+#[test]
+fn are_cursors_listed_without_a_key() {
+    let fs = Arc::new(SimFs::new(20));
+    let log = options(&fs).keys(keys(1)).open(DIR).unwrap();
+    fill(&log, 0..60);
+    let consumer = log.consumer("till").unwrap();
+    for seq in 0..20 {
+        consumer
+            .append(&[NewRecord::value("a bill")], seq, &AppendOptions::new())
+            .unwrap();
+    }
+    let listed = options(&fs).cursors(DIR).unwrap();
+    let stands: Vec<_> = listed.iter().map(|it| (&*it.name, it.seq)).collect();
+    assert_eq!(stands, [("till", 20)]);
+}
+
 /// A batch of the tail that does not open is found by `verify` with the key, and so a repair tells of it.
 #[test]
 fn is_a_batch_of_the_tail_that_does_not_open_found() {

@@ -253,9 +253,13 @@ impl Options {
         let moves = recover::moved_cursors(&dir)?;
         let reader = self.open_reader(path)?;
         let first = ledger.next_seq().max(reader.head_seq());
-        let mut scan = reader.scan(first..)?;
-        while let Some(record) = scan.next_ref() {
-            ledger.add_record(&record?);
+        let walked = reader.producers(first, |seq, producer| ledger.add_next(seq, producer));
+        if walked.is_err() {
+            // A segment may be gone by now, and only a walk looks for what is there instead.
+            let mut scan = reader.scan(ledger.next_seq().max(reader.head_seq())..)?;
+            while let Some(record) = scan.next_ref() {
+                ledger.add_record(&record?);
+            }
         }
         let end_seq = reader.end_seq();
         let stand = |standing: Standing| {

@@ -159,7 +159,8 @@ impl Options {
     /// Every byte that leaves the log is kept in `quarantine/`, and every lost seq is named.
     ///
     /// # Errors
-    /// `Damaged` if records, or the ledger of producers, would be lost and that was not accepted; `Locked`; `NoSpace`; `Io`.
+    /// `Damaged` if records, or the ledger of producers, would be lost and that was not accepted; `KeyMissing` if nothing opens
+    /// that is sealed under a key, which is another one then; `Locked`; `NoSpace`; `Io`.
     pub fn repair(&self, path: impl AsRef<Path>, how: RepairOptions) -> Result<RepairReport> {
         repair::repair(&self.dir(path), self, how)
     }

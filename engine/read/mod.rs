@@ -12,6 +12,7 @@
 mod follow;
 mod level;
 mod marks;
+mod producers;
 mod record;
 mod reverse;
 mod scan;

@@ -8,6 +8,7 @@
 
 mod ahead;
 mod apply;
+mod keys;
 mod rebuild;
 mod salvage;
 mod survey;
@@ -113,6 +114,7 @@ pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result
         let note = "what was durable would be lost, which has to be accepted";
         return Err(Error::note(ErrorKind::Damaged, Op::Repair, note).at(worst.place.clone()));
     }
+    keys::check_keys(dir, options, &report.findings)?;
     if unfinished && manifest.is_none() {
         let note = "a backup that was not finished is no log; make it again";
         return Err(Error::note(ErrorKind::Damaged, Op::Repair, note).at(worst.place.clone()));
