@@ -19,11 +19,12 @@ const SPEC: &str = include_str!("../format.md");
 
 type Check = fn(&str) -> Result<(), String>;
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     examples::check,
     examples::check_agreement,
     layouts::check_layouts,
     tables::check_seeds,
+    tables::check_features,
     tables::check_limits,
     tables::check_costs,
 ];
@@ -47,6 +48,30 @@ fn the_constants_and_formulas_of_the_checksums_give_the_checksums_of_the_example
 fn limits_and_costs_are_those_of_the_code() {
     tables::check_limits(SPEC).unwrap();
     tables::check_costs(SPEC).unwrap();
+}
+
+/// A frozen format: what a reader of today was written from does not change under it.
+#[test]
+fn what_was_frozen_is_as_it_was() {
+    let frozen = include_str!("format_md/frozen.txt");
+    tables::check_features(SPEC).unwrap();
+    tables::check_frozen(SPEC, frozen).unwrap();
+    assert!(frozen.lines().count() > 200);
+    // Proved by mutation: each line of it that says something else is noticed.
+    for (number, line) in frozen.lines().enumerate() {
+        let is_row = line.starts_with(|it: char| it.is_ascii_digit());
+        if is_row {
+            let other = format!("{line}_");
+            let lines = frozen.lines().enumerate();
+            let changed: Vec<&str> = lines
+                .map(|(at, line)| if at == number { &*other } else { line })
+                .collect();
+            assert!(
+                tables::check_frozen(SPEC, &changed.join("\n")).is_err(),
+                "nobody notices {line}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,9 @@ use cairnlog::format::moves::MOVE_BYTES;
 use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
 use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_BYTES_MIN};
-use cairnlog::format::{NUMBER_MAX, crc32c};
+use cairnlog::format::{
+    MARKS_FEATURE, MOVES_FEATURE, NUMBER_MAX, PACKED_FEATURE, RECYCLED, SEALED_FEATURE, crc32c,
+};
 
 type Outcome<T = ()> = Result<T, String>;
 
@@ -71,6 +73,59 @@ fn cells(line: &str) -> Vec<&str> {
             .map(|cell| cell.trim().trim_matches('`'))
             .collect()
     })
+}
+
+/// The bits of features are those of the code, and each is given out once.
+pub fn check_features(spec: &str) -> Outcome {
+    let rows = table(spec, &["Bit", "Feature", "Required"])?;
+    let named = rows.iter().filter(|row| row[1] != "free");
+    let stated: Vec<(u32, &str)> = named
+        .map(|row| Ok((1 << number::<u32>(row[0])?, row[1])))
+        .collect::<Outcome<_>>()?;
+    let known = [
+        (RECYCLED, "recycled"),
+        (MOVES_FEATURE, "moves"),
+        (PACKED_FEATURE, "packed"),
+        (SEALED_FEATURE, "sealed"),
+        (MARKS_FEATURE, "marks"),
+    ];
+    (stated == known)
+        .then_some(())
+        .ok_or_else(|| format!("features: {stated:?}"))
+}
+
+/// Every field, bit and constant that the page had when the format was frozen is there still, in the same place of the
+/// same structure. What is reserved may become a field.
+pub fn check_frozen(spec: &str, frozen: &str) -> Outcome {
+    let of = |header: &[&str], columns: &[usize]| -> Vec<Vec<String>> {
+        let row = |row: Vec<&str>| {
+            columns
+                .iter()
+                .map(|at| row[*at])
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let rows = |rows: Vec<Vec<&str>>| rows.into_iter().map(row).collect();
+        tables(spec, header).into_iter().map(rows).collect()
+    };
+    let fields = of(&["Offset", "Size", "Field"], &[0, 1, 2]);
+    let constants = of(&["Structure", "Constant", "Place"], &[1, 0]);
+    let bits = of(&["Bits of"], &[0, 1]);
+    for block in frozen.split("\n\n") {
+        let mut lines = block.lines();
+        let tables = match lines.next() {
+            Some("fields") => &fields,
+            Some("constants") => &constants,
+            Some(head) if head.starts_with("bits of") => &bits,
+            head => return Err(format!("{head:?} is no kind of table")),
+        };
+        let rows: Vec<&str> = lines.collect();
+        let has = |table: &Vec<String>| rows.iter().all(|row| table.iter().any(|it| it == row));
+        if rows.is_empty() || !tables.iter().any(has) {
+            return Err(format!("no table has all of {rows:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// Recomputes the checksum of every example from the constants and ranges on the page.
