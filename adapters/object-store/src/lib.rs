@@ -35,3 +35,8 @@ pub use remote::{RemoteOptions, RemoteReader};
 pub use replicator::{Replicator, ReplicatorOptions, Status};
 pub use restore::{RestoreOptions, RestoreReport, restore};
 pub use store::Store;
+
+/// The README's example compiles with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
