@@ -16,7 +16,7 @@ use crate::{
     store::Store,
 };
 use cairnlog::{
-    Options, SegmentId,
+    Options, ReadMode, SegmentId,
     format::{
         Manifest, ProducersFile, SegmentHeader, crc32c,
         cursor::CursorFile,
@@ -64,7 +64,8 @@ impl std::fmt::Debug for RestoreOptions {
 impl Default for RestoreOptions {
     fn default() -> Self {
         Self {
-            log: Options::new(),
+            // A disk that fails is an error then, and no signal; and memory stays flat.
+            log: Options::new().read_mode(ReadMode::Positional),
             vfs: Arc::new(RealFs::default()),
             progress: Arc::new(|_, _| {}),
         }
