@@ -1,4 +1,6 @@
 //! Whatever one request of a history meets: is what was told to be in the store there, and is it the log?
+//!
+//! Each request meets one kind of fault, in turn; with `CAIRN_FAULTS=all` each of the six.
 
 mod common;
 
@@ -71,9 +73,12 @@ fn history(fault: Fault, at: u64) -> u64 {
 #[test]
 fn is_every_fault_at_every_request_overcome() {
     let count = history(Fault::None, u64::MAX);
+    let all = std::env::var_os("CAIRN_FAULTS").is_some();
     for at in 0..count {
-        for fault in FAULTS {
-            history(fault, at);
+        for (kind, fault) in FAULTS.into_iter().enumerate() {
+            if all || at % 6 == kind as u64 {
+                history(fault, at);
+            }
         }
     }
 }
