@@ -42,7 +42,7 @@ fn log_in(dir: &Path) -> Log {
         .unwrap()
 }
 
-/// A log with everything: packed, compacted, trimmed and rewound segments, a tail, cursors, producers.
+/// A log with everything: packed, compacted, trimmed and rewound segments, a tail, cursors, producers, a mark.
 fn of_all_kinds(dir: &Path) -> Log {
     let log = log_in(dir);
     fill(&log, 600);
@@ -61,6 +61,7 @@ fn of_all_kinds(dir: &Path) -> Log {
     let consumer = log.consumer("mover").unwrap();
     consumer.ack(900).unwrap();
     fill(&log, 5);
+    log.set_mark("vote", "term 3").unwrap();
     log
 }
 
@@ -79,6 +80,7 @@ fn check_same(log: &Log, restored: &Path) {
             .collect()
     };
     assert_eq!(cursors(&again), cursors(log));
+    assert_eq!(again.marks(), log.marks());
     // A repeat is known as one.
     let last = log.next_seq() - 1;
     let by = Producer {
