@@ -9,7 +9,7 @@
 mod children;
 
 use cairnlog::{AppendOptions, CompactOptions, ErrorKind, Log, NewRecord, Reader, Seq};
-use children::{ARGUMENT, DIR, Dice, child, end, lines, parse, say, spawn};
+use children::{ARGUMENT, DIR, Dice, child, end, key, lines, parse, payload, say, spawn};
 use std::{
     collections::BTreeSet,
     ops::Range,
@@ -28,20 +28,6 @@ const KILLS: u64 = 200;
 const TURNS_MAX: u64 = 5;
 /// Whoever waits longer is stuck.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-fn payload(seq: Seq) -> Vec<u8> {
-    let mut text = format!("{seq} ").into_bytes();
-    text.resize(
-        text.len() + (seq * 37 % 250) as usize,
-        b'a' + (seq % 26) as u8,
-    );
-    text
-}
-
-/// Two of three records have one of seven keys: compaction leaves the newest of each.
-fn key(seq: Seq) -> Option<[u8; 1]> {
-    (!seq.is_multiple_of(3)).then_some([(seq * 5 % 7) as u8])
-}
 
 // The children: not tests of their own, they run until they are killed. ------------------------------
 

@@ -17,7 +17,7 @@ use cairnlog::{
     AppendOptions, CompactOptions, Compression, ErrorKind, Health, Key, KeyId, KeyProvider, Log,
     NewRecord, Options, PackOptions, Reader, Record, ResealOptions, Result, Seq,
 };
-use children::{Dice, child, end, lines, parse, say, spawn};
+use children::{Dice, KEYS, child, end, key, lines, parse, payload, say, spawn};
 use std::{
     env,
     path::Path,
@@ -33,21 +33,6 @@ const KILLS_PER_LOG: u64 = 20;
 const CLEAR_COUNT: u64 = 30;
 /// Records of a key follow each other within so many seqs.
 const KEY_DISTANCE_MAX: u64 = 21;
-const KEYS: u64 = 7;
-
-fn payload(seq: Seq) -> Vec<u8> {
-    let mut text = format!("{seq} ").into_bytes();
-    text.resize(
-        text.len() + (seq * 37 % 250) as usize,
-        b'a' + (seq % 26) as u8,
-    );
-    text
-}
-
-/// Two of three records have one of seven keys: compaction leaves the newest of each.
-fn key(seq: Seq) -> Option<[u8; 1]> {
-    (!seq.is_multiple_of(3)).then_some([(seq * 5 % KEYS) as u8])
-}
 
 /// Which keys a process has.
 #[derive(Clone, Copy, Debug, PartialEq)]

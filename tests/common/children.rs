@@ -1,6 +1,7 @@
 //! Children that run until they are killed, and say on the way what they do: this binary again, with one of
 //! its tests alone.
 
+use cairnlog::Seq;
 use std::{
     env,
     ffi::OsString,
@@ -23,6 +24,23 @@ impl Dice {
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
+}
+
+pub const KEYS: u64 = 7;
+
+/// What a record has to hold.
+pub fn payload(seq: Seq) -> Vec<u8> {
+    let mut text = format!("{seq} ").into_bytes();
+    text.resize(
+        text.len() + (seq * 37 % 250) as usize,
+        b'a' + (seq % 26) as u8,
+    );
+    text
+}
+
+/// Two of three records have one of seven keys: compaction leaves the newest of each.
+pub fn key(seq: Seq) -> Option<[u8; 1]> {
+    (!seq.is_multiple_of(3)).then_some([(seq * 5 % KEYS) as u8])
 }
 
 /// The directory of a child and its argument; nothing if this is no child.
