@@ -255,10 +255,16 @@ fn can_the_last_handle_go_in_the_worker() {
     let asked = Arc::new(AtomicBool::new(false));
     let (mine, told) = (last.clone(), asked.clone());
     let how = CompactOptions::new().dirty_ratio_min(0.0).filter(move |_| {
-        // Until it is there to be dropped.
-        if let Some(log) = mine.lock().unwrap().take() {
-            drop(log);
-            told.store(true, SeqCst);
+        // The worker may compact before `open` has returned, and does not again.
+        while !told.load(SeqCst) {
+            let there = mine.lock().unwrap().take();
+            match there {
+                Some(log) => {
+                    drop(log);
+                    told.store(true, SeqCst);
+                }
+                None => thread::sleep(Duration::from_millis(1)),
+            }
         }
         true
     });
