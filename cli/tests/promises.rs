@@ -134,6 +134,9 @@ fn examples(scratch: &Scratch, command: &str) -> Vec<String> {
     lines
 }
 
+/// Their examples name stores that are not here, and follow for ever: `remote.rs` tries them.
+const OF_STORES: [&str; 3] = ["replicate", "restore", "remote"];
+
 #[test]
 fn every_example_of_every_help_runs_as_written() {
     let scratch = Scratch::new();
@@ -142,7 +145,7 @@ fn every_example_of_every_help_runs_as_written() {
     let commands = commands.lines().take_while(|line| !line.is_empty());
     let names = commands.filter_map(|line| line.split_whitespace().next());
     let names: Vec<String> = names
-        .filter(|name| *name != "help")
+        .filter(|name| *name != "help" && !OF_STORES.contains(name))
         .map(str::to_owned)
         .collect();
     assert_eq!(names.len(), 28, "{names:?}");
