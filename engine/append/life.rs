@@ -1,9 +1,9 @@
 //! From open to closed: who is inside, and who closes.
 //!
 //! Inside is whoever changes files otherwise than by the queue: a worker of the log's own for all its life, one
-//! that it shares for its turn, a verb for as long as it takes. Once somebody asks to close, nobody comes in any more, nothing is queued, and the
-//! last one out closes: makes everything durable, names the end, lets go of the directory. Every
-//! call of `close` waits for that and is told the same.
+//! that it shares for its turn, a verb for as long as it takes. Once somebody asks to close, nobody comes in
+//! any more, nothing is queued, and the last one out closes: makes everything durable, names the end, lets go
+//! of the directory. Every call of `close` waits for that and is told the same.
 //!
 //! INVARIANTS: who is inside waits for nobody's closing, not even for its own. After `Closed` no file is
 //! changed by us: nobody is inside, nobody leads, nothing is queued, and maintenance is refused.

@@ -63,7 +63,9 @@ pub(super) fn start(core: &Arc<Core>) -> Result<JoinHandle> {
     // Held, so that it is inside before it can go out.
     let mut state = core.lock();
     let worker = sync::spawn("cairn-worker", move || {
-        its.without_panic(|| its.work());
+        its.without_panic(|| {
+            its.work(&mut Agenda::default());
+        });
         its.leave(sync::thread_id());
     })
     .map_err(|error| Error::io(Op::Open, error))?;
@@ -89,7 +91,7 @@ impl Turns for Core {
             return self.end();
         }
         let mut gone = None;
-        self.without_panic(|| gone = Some(self.work_until_gone(&mut agenda)));
+        self.without_panic(|| gone = Some(self.work(&mut agenda)));
         // Who rests or lets others go first has left, under the lock under which it decided that.
         if gone != Some(Gone::TurnOver) {
             self.leave(thread);
@@ -116,11 +118,7 @@ impl Core {
         }
     }
 
-    fn work(&self) {
-        self.work_until_gone(&mut Agenda::default());
-    }
-
-    fn work_until_gone(&self, agenda: &mut Agenda) -> Gone {
+    fn work(&self, agenda: &mut Agenda) -> Gone {
         loop {
             if let ControlFlow::Break(gone) = self.duties(agenda, None) {
                 return gone;

@@ -140,8 +140,8 @@ impl Copier {
             let claim = claim(newest.as_ref(), &owner, &options, (writer, now_ms))?;
             let bytes = claim.encode();
             // Whether it was put is what reading it back says.
-            let put = store.put_new(&commit_name(claim.number), vec![bytes.clone()]);
             let name = commit_name(claim.number);
+            let put = store.put_new(&name, vec![bytes.clone()]);
             match (store.get(&name)?, put) {
                 (Some((found, put_ms)), _) if found == bytes => {
                     let checksum = crc32c(0, &bytes);

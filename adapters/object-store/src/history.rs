@@ -197,10 +197,10 @@ impl Store {
         if found == newest.number {
             return Ok(newest);
         }
-        if found < newest.first {
-            return Err(Error::NotFound("no moment so old is kept".into()));
-        }
         let too_old = || Error::NotFound("no moment so old is kept".into());
+        if found < newest.first {
+            return Err(too_old());
+        }
         let (commit, checksum, _) = self.commit(found)?.ok_or_else(too_old)?;
         let (behind, ..) = self.commit(found + 1)?.ok_or_else(too_old)?;
         let is_late = matches!(to, To::Time(time_ms) if commit.taken_ms > time_ms);

@@ -351,8 +351,9 @@ impl VfsFile for Large {
         };
         let within = offset - start;
         let block = within / BLOCK_BYTES;
-        let known = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = { known }.get((self.file.id, number, block));
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cache.get((self.file.id, number, block));
+        drop(cache);
         let bytes = match known {
             Some(bytes) => bytes,
             None => self

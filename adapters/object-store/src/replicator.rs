@@ -343,14 +343,14 @@ impl Worker {
             // Woken by the first record; then the others are given time.
             let reader = self.copier.log().reader();
             let is_new = reader.wait_for(end_seq, Some(look)).unwrap_or(false);
-            let hurry = is_new && self.shared.told().hurry;
-            if hurry || is_new && self.lag_bytes() >= PART_BYTES {
+            if !is_new {
+                continue;
+            }
+            let hurry = self.shared.told().hurry;
+            if hurry || self.look(end_seq) >= PART_BYTES {
                 return;
             }
-            if is_new {
-                self.look(end_seq);
-                std::thread::sleep(look.min(Duration::from_millis(20)));
-            }
+            std::thread::sleep(look.min(Duration::from_millis(20)));
         }
     }
 
@@ -363,8 +363,8 @@ impl Worker {
         left.sum()
     }
 
-    /// Tells how far the log is.
-    fn look(&self, end_seq: Seq) {
+    /// Tells how far the log is; gives the bytes that are not in the store.
+    fn look(&self, end_seq: Seq) -> u64 {
         let durable_seq = self.copier.log().reader().end_seq();
         let lag_bytes = self.lag_bytes();
         let mut told = self.shared.told();
@@ -379,6 +379,7 @@ impl Worker {
         status.lag_records = durable_seq.saturating_sub(end_seq);
         status.lag_bytes = lag_bytes;
         status.lag = lag;
+        lag_bytes
     }
 
     fn tell(&self, step: &Result<bool>) {
