@@ -10,14 +10,13 @@ use super::{at_path, moment::LOOKS_MAX, moment::side_files};
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
-        Footer, Manifest, ProducersFile,
-        footer::FOOTER_BYTES,
+        Manifest, ProducersFile,
         manifest::{SealedEntry, SpareEntry},
         names,
     },
     options::Options,
     read::{Follower, Reader},
-    segment::{Fault, Sealed, Tail, View, Window, run},
+    segment::{Fault, Sealed, Source, Tail, View, read_footer, run},
     sync::Arc,
     types::SegmentId,
     vfs::Dir,
@@ -281,21 +280,11 @@ impl StoredFile {
     pub fn footer(&self) -> Result<Option<Bytes>> {
         let (context, end) = (&self.view.context, self.frames_end);
         let io = |error| Fault::Io { offset: end, error }.into_error(Op::Backup, self.view.segment);
-        let bytes = |len| {
-            let mut window = Window::of_chunks(&self.view.source, len);
-            window.get(end, len, u64::MAX).map(Bytes::copy_from_slice)
-        };
-        let head = bytes(FOOTER_BYTES as u64).map_err(io)?;
-        let Ok(footer) = Footer::decode(&head, context, end) else {
+        // By position, as all that is stored is read: a mapping would end with the frames.
+        let Source::File(file) = &self.view.source else {
             return Ok(None);
         };
-        let Ok(len) = footer.total_bytes(&head) else {
-            return Ok(None);
-        };
-        let whole = bytes(len.min(end)).map_err(io)?;
-        Ok(footer
-            .verify_index(&whole, context)
-            .is_ok()
-            .then_some(whole))
+        let ending = read_footer(&**file, context, end).map_err(io)?;
+        Ok(ending.ok().map(|ending| ending.bytes))
     }
 }

@@ -13,6 +13,7 @@ mod build;
 mod copy;
 mod direct;
 mod find;
+mod footer;
 mod frames;
 mod index;
 mod mend;
@@ -37,6 +38,7 @@ pub(crate) use build::{
 };
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
+pub(crate) use footer::read_footer;
 use frames::unpack;
 pub(crate) use frames::{Frames, Spot, Stored};
 pub(crate) use mend::{Found, mend_header, open_damaged};

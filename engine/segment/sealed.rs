@@ -6,6 +6,7 @@
 
 use super::{
     Fault, Range, Source, View,
+    footer::read_footer,
     index::{Index, rebuild},
     recycle::Returned,
     shelf::Shelf,
@@ -15,7 +16,6 @@ use crate::{
     error::Defect,
     format::{
         Footer, SegmentHeader, check_log_id,
-        footer::{FOOTER_BYTES, INDEX_STEP_BYTES},
         header::{HEADER_BYTES, Origin},
         manifest::SealedEntry,
         names,
@@ -28,8 +28,7 @@ use crate::{
     types::{LogId, Seq},
     vfs::{Access, Dir, VfsFile, is_out_of_files, read_full_at},
 };
-use bytes::Bytes;
-use std::{borrow::Cow, io};
+use std::io;
 
 /// What a segment file has to say of itself to be the one that the manifest means.
 #[derive(Clone, Copy, Debug)]
@@ -236,8 +235,9 @@ impl Sealed {
         };
         identity.check(&header).map_err(|found| defect(0, found))?;
         let source = self.source(&file);
-        let (index, footer) = match self.footer(&*file, file_bytes, &header).map_err(io)? {
-            Ok((footer, entries)) => (Index::Footer(entries), Ok(footer)),
+        let ending = read_footer(&*file, &header.context(), entry.frames_end).map_err(io)?;
+        let (index, footer) = match ending {
+            Ok(ending) => (Index::Footer(ending.entries), Ok(ending.footer)),
             Err(found) => (self.rebuild(&source, &header)?, Err(found)),
         };
         let context = header.context();
@@ -276,48 +276,6 @@ impl Sealed {
             Some(Ok(Some(map))) => Source::Mapped(Mapped::new(shelf.lend(map))),
             _ => Source::File(file.clone()),
         }
-    }
-
-    /// The footer and its index, or why it is not to be used.
-    fn footer(
-        &self,
-        file: &dyn VfsFile,
-        file_bytes: u64,
-        header: &SegmentHeader,
-    ) -> io::Result<Result<(Footer, Bytes), Defect>> {
-        let frames_end = self.entry.frames_end;
-        let context = header.context();
-        let mut head = [0; FOOTER_BYTES];
-        let read = read_full_at(file, &mut head, frames_end)?;
-        let footer =
-            match Footer::decode(head.get(..read).unwrap_or_default(), &context, frames_end) {
-                Ok(footer) => footer,
-                Err(defect) => return Ok(Err(defect)),
-            };
-        // The count is checksummed, and bounded by the frames and the file before it allocates.
-        if u64::from(footer.entry_count) > frames_end / INDEX_STEP_BYTES + 1 {
-            return Ok(Err(Defect::Malformed("count of index entries")));
-        }
-        let needed = match footer.total_bytes(&head) {
-            Ok(needed) => needed,
-            Err(defect) => return Ok(Err(defect)),
-        };
-        let available_bytes = file_bytes.saturating_sub(frames_end);
-        if needed > available_bytes {
-            return Ok(Err(Defect::Truncated {
-                needed_bytes: needed,
-                available_bytes,
-            }));
-        }
-        let mut bytes = vec![0; usize::try_from(needed).unwrap_or(0)];
-        read_full_at(file, &mut bytes, frames_end)?;
-        let skipped = match footer.verify_index(&bytes, &context) {
-            Err(defect) => return Ok(Err(defect)),
-            Ok(Cow::Owned(entries)) => Some(entries),
-            Ok(Cow::Borrowed(_)) => None,
-        };
-        let whole = || Bytes::from(bytes).slice(FOOTER_BYTES..);
-        Ok(Ok((footer, skipped.map_or_else(whole, Bytes::from))))
     }
 
     /// The index of a segment whose footer does not verify.

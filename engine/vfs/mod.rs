@@ -255,8 +255,11 @@ fn copy_by_position(from: &dyn VfsFile, to: &dyn VfsFile) -> io::Result<u64> {
     }
 }
 
-/// Writes all of `buf`, going on after short writes and interruptions.
-pub(crate) fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+/// Writes all of `buf` at `offset`, going on after short writes and interruptions.
+///
+/// # Errors
+/// What [`VfsFile::write_at`] meets; `WriteZero` if it takes nothing more. Some of it may be written then.
+pub fn write_all_at(file: &dyn VfsFile, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {
         match file.write_at(buf, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -282,8 +285,11 @@ pub(crate) fn write_back_blocks(file: &dyn VfsFile, start: u64, end: u64) -> io:
     Ok(())
 }
 
-/// Fills as much of `buf` as the file has at `offset`; the count is short only at its end.
-pub(crate) fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+/// Fills as much of `buf` as the file has at `offset`, and gives how many bytes; they are fewer only at its end.
+///
+/// # Errors
+/// What [`VfsFile::read_at`] meets.
+pub fn read_full_at(file: &dyn VfsFile, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = buf.get_mut(done..)
         && !rest.is_empty()

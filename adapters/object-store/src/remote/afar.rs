@@ -1,0 +1,187 @@
+//! A file system in which the files of one moment are, as far as they have been asked for. Nothing can be written.
+//!
+//! Called by the engine; calls `segment`, `cache`.
+
+use super::{
+    cache::{BLOCK_BYTES, Cache},
+    segment::{AHEAD_MAX, Segment},
+};
+use crate::{history::Snapshot, layout::File, store::Store};
+use bytes::Bytes;
+use cairnlog::{
+    SegmentId,
+    format::names,
+    vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// The directory that the log seems to be in.
+pub(super) const DIR: &str = "/";
+
+/// The files of a moment, as far as they have been asked for.
+#[derive(Debug)]
+pub(super) struct Afar {
+    store: Store,
+    files: BTreeMap<SegmentId, Arc<File>>,
+    /// What is fetched already, by its name.
+    small: BTreeMap<String, Bytes>,
+    cache: Arc<Mutex<Cache>>,
+    real: RealFs,
+}
+
+impl Afar {
+    pub(super) fn new(store: &Store, snapshot: Snapshot, cache_bytes: usize) -> Self {
+        let Snapshot {
+            manifest,
+            files,
+            producers,
+            cursors,
+            ..
+        } = snapshot;
+        let cursors = cursors.into_iter().map(|(id, bytes)| {
+            let name = format!("{}/{}", names::CURSORS, names::cursor(id));
+            (name, bytes.into())
+        });
+        let mut small: BTreeMap<_, _> = cursors.collect();
+        small.insert(names::MANIFEST.to_owned(), manifest.encode().into());
+        small.extend(producers.map(|bytes| (names::PRODUCERS.to_owned(), bytes)));
+        let blocks_max = (cache_bytes as u64 / BLOCK_BYTES).max(AHEAD_MAX);
+        Self {
+            store: store.clone(),
+            files: files
+                .into_iter()
+                .map(|file| (file.id, Arc::new(file)))
+                .collect(),
+            small,
+            real: RealFs::default(),
+            cache: Arc::new(Mutex::new(Cache::new(blocks_max))),
+        }
+    }
+}
+
+/// A path, from the directory of the log on.
+fn name_of(path: &Path) -> &str {
+    let name = path.strip_prefix(DIR).unwrap_or(path);
+    name.to_str().unwrap_or_default()
+}
+
+pub(super) fn read_only<T>() -> io::Result<T> {
+    Err(io::ErrorKind::ReadOnlyFilesystem.into())
+}
+
+impl Vfs for Afar {
+    fn create_dir(&self, _: &Path) -> io::Result<bool> {
+        read_only()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let entry = |name: &str, size_bytes| DirEntry {
+            name: name.to_owned(),
+            size_bytes,
+            is_file: true,
+        };
+        let within = name_of(path);
+        let small = self.small.iter().filter_map(|(name, bytes)| {
+            let (directory, name) = name.rsplit_once('/').unwrap_or(("", name));
+            (directory == within).then(|| entry(name, bytes.len() as u64))
+        });
+        let mut entries: Vec<_> = small.collect();
+        if within.is_empty() {
+            let files = self.files.values();
+            entries.extend(files.map(|file| entry(&names::segment(file.id), file.bytes())));
+        } else if entries.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(entries)
+    }
+
+    fn create_new(&self, _: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        read_only()
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        if access == Access::ReadWrite {
+            return read_only();
+        }
+        let name = name_of(path);
+        if let Some(bytes) = self.small.get(name) {
+            return Ok(Arc::new(Small(bytes.clone())));
+        }
+        let file = names::parse_segment(name).and_then(|id| self.files.get(&id));
+        let file = file.ok_or(io::ErrorKind::NotFound)?.clone();
+        Ok(Arc::new(Segment {
+            store: self.store.clone(),
+            file,
+            cache: self.cache.clone(),
+            ahead: Mutex::default(),
+        }))
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn try_lock(&self, _: &Path) -> io::Result<LockAttempt> {
+        read_only()
+    }
+
+    fn unix_time_ms(&self) -> i64 {
+        self.real.unix_time_ms()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.real.monotonic()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.real.sleep(time);
+    }
+
+    fn random(&self) -> u64 {
+        self.real.random()
+    }
+}
+
+/// A file that is in memory.
+#[derive(Debug)]
+struct Small(Bytes);
+
+impl VfsFile for Small {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let there = usize::try_from(offset).ok().and_then(|at| self.0.get(at..));
+        let there = there.unwrap_or_default();
+        let count = there.len().min(buf.len());
+        buf[..count].copy_from_slice(&there[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+        read_only()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        read_only()
+    }
+}

@@ -1,0 +1,115 @@
+//! A segment's file, of which some blocks were fetched: who reads on is fetched more for at a time.
+//!
+//! Called by the engine, as a file; calls the store, `cache`.
+
+use super::{
+    afar::read_only,
+    cache::{BLOCK_BYTES, Cache},
+};
+use crate::{
+    error::{Error, Result},
+    layout::File,
+    store::Store,
+};
+use bytes::Bytes;
+use cairnlog::vfs::VfsFile;
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Blocks that one request fetches at most, for who reads on.
+pub(super) const AHEAD_MAX: u64 = 16;
+
+/// A segment, some blocks of which are.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) store: Store,
+    pub(super) file: Arc<File>,
+    pub(super) cache: Arc<Mutex<Cache>>,
+    /// The block that comes next for who reads on, and how many are fetched then.
+    pub(super) ahead: Mutex<(u64, u64)>,
+}
+
+impl Segment {
+    /// Fetches blocks of the part that an offset is in, into the cache; gives the first.
+    fn fetch(&self, (number, start): (usize, u64), block: u64) -> Result<Bytes> {
+        let part = &self.file.parts[number];
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = start / BLOCK_BYTES + block;
+        let count = if ahead.0 == place {
+            (ahead.1 * 2).clamp(1, AHEAD_MAX)
+        } else {
+            1
+        };
+        let from = block * BLOCK_BYTES;
+        let to = (from + count * BLOCK_BYTES).min(part.bytes);
+        let name = part.key.name();
+        let bytes = self.store.get_range(&name, from..to)?;
+        let bytes = bytes.ok_or_else(|| Error::NotFound(format!("{name} is gone")))?;
+        if bytes.len() as u64 != to - from {
+            return Err(Error::damaged(name, "it is shorter than it was"));
+        }
+        *ahead = (place + count, count);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, at) in (0..bytes.len()).step_by(BLOCK_BYTES as usize).enumerate() {
+            let end = bytes.len().min(at + BLOCK_BYTES as usize);
+            // Of its own, so that one block that stays does not keep the others.
+            let own = Bytes::copy_from_slice(&bytes[at..end]);
+            cache.put((self.file.id, number, block + index as u64), own);
+        }
+        Ok(bytes.slice(..bytes.len().min(BLOCK_BYTES as usize)))
+    }
+
+    /// The part in which an offset is, and where that part begins.
+    fn part_at(&self, offset: u64) -> Option<(usize, u64)> {
+        let mut start = 0;
+        for (number, part) in self.file.parts.iter().enumerate() {
+            if offset < start + part.bytes {
+                return Some((number, start));
+            }
+            start += part.bytes;
+        }
+        None
+    }
+}
+
+impl VfsFile for Segment {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some((number, start)) = self.part_at(offset) else {
+            return Ok(0);
+        };
+        let within = offset - start;
+        let block = within / BLOCK_BYTES;
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cache.get((self.file.id, number, block));
+        drop(cache);
+        let bytes = match known {
+            Some(bytes) => bytes,
+            None => self
+                .fetch((number, start), block)
+                .map_err(io::Error::other)?,
+        };
+        let skip = (within % BLOCK_BYTES) as usize;
+        let there = bytes.get(skip..).unwrap_or_default();
+        let count = there.len().min(buf.len());
+        buf[..count].copy_from_slice(&there[..count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
+        read_only()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.bytes())
+    }
+
+    fn set_len(&self, _: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        read_only()
+    }
+}
