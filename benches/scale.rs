@@ -43,6 +43,7 @@ fn make(dir: &Path, count: u64) {
             keyed_count: 0,
             compacted: false,
             packed: false,
+            far: false,
         });
     }
     manifest.next_segment_id = SegmentId(first_id + count);

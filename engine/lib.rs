@@ -57,6 +57,7 @@ mod options;
 mod pool;
 mod read;
 mod recover;
+mod release;
 mod repair;
 mod retain;
 mod seal;
@@ -95,8 +96,8 @@ pub use log::Log;
 pub use observe::MetricsExport;
 pub use observe::{Histogram, Stats};
 pub use options::{
-    CompactOptions, Durability, KeyMatch, OnAmbiguousTail, Options, PackOptions, ReadMode,
-    ResealOptions, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    CompactOptions, Durability, FarSegment, FarSegments, KeyMatch, OnAmbiguousTail, Options,
+    PackOptions, ReadMode, ResealOptions, Retention, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use pool::Worker;
 pub use read::{Reader, Record, Scan, SegmentInfo, TailReader};
@@ -104,6 +105,7 @@ pub use read::{Reader, Record, Scan, SegmentInfo, TailReader};
 #[cfg_attr(docsrs, doc(cfg(feature = "async")))]
 pub use read::{ScanStream, TailStream};
 pub use recover::{CutBytes, Recovery, Verdict};
+pub use release::ReleaseReport;
 pub use repair::{RepairOptions, RepairReport, SalvageReport, Salvaged};
 pub use retain::{RetainReport, StoppedBy};
 pub use seal::{Cipher, KEY_BYTES, Key, KeyId, KeyProvider, Keys};

@@ -268,6 +268,7 @@ mod tests {
             keyed_count: 0,
             compacted: false,
             packed: false,
+            far: false,
         }
     }
 

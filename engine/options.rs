@@ -2,12 +2,15 @@
 
 mod choice;
 mod compaction;
+mod far;
 mod packing;
 mod retention;
 mod sealing;
 
 pub use choice::{Durability, OnAmbiguousTail, ReadMode};
 pub use compaction::{CompactOptions, KeyMatch};
+pub(crate) use far::{FarFile, FarSource};
+pub use far::{FarSegment, FarSegments};
 pub use packing::PackOptions;
 pub use retention::Retention;
 pub use sealing::ResealOptions;
@@ -16,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Op, Result},
     format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record, sealed},
     pool::Worker,
-    seal::{Cipher, KeyProvider, KeyRing},
+    seal::{KeyProvider, KeyRing},
     types::Seq,
     vfs::{RealFs, Vfs},
 };
@@ -52,6 +55,7 @@ pub struct Options {
     pub(crate) compaction: Option<CompactOptions>,
     pub(crate) pack: Option<PackOptions>,
     pub(crate) keys: KeyRing,
+    pub(crate) far: FarSource,
     pub(crate) retention: Option<Retention>,
     pub(crate) publish: bool,
     pub(crate) direct_writes: bool,
@@ -85,6 +89,7 @@ impl Default for Options {
             compaction: None,
             pack: None,
             keys: KeyRing::default(),
+            far: None,
             retention: None,
             publish: true,
             direct_writes: false,
@@ -358,21 +363,6 @@ impl Options {
         let head = self.framing_bytes_max();
         let fits = self.batch_bytes_max().saturating_sub(head);
         self.record_bytes_max.map_or(fits.min(16 << 20), u64::from)
-    }
-
-    /// Whether there is a way to seal, if records are to be sealed.
-    fn check_keys(&self) -> Result<()> {
-        let Some(id) = self.keys.current_id() else {
-            return Ok(());
-        };
-        if !Cipher::Aes256GcmSiv.is_built() {
-            let note = "this program was built without the cipher: cargo feature `seal`";
-            return Err(Error::note(ErrorKind::Unsupported, Op::Open, note));
-        }
-        match self.keys.current() {
-            Some(_) => Ok(()),
-            None => Err(Error::key_missing(Op::Open, id)),
-        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

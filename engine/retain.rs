@@ -139,6 +139,7 @@ mod tests {
             keyed_count: 0,
             compacted: false,
             packed: false,
+            far: false,
         };
         (0..4).map(entry).collect()
     }

@@ -318,6 +318,7 @@ fn which_segments_does_a_manifest_name() {
         keyed_count: 0,
         compacted: false,
         packed: false,
+        far: false,
     };
     let manifest = Manifest {
         log_id: LogId([7; 16]),

@@ -227,6 +227,7 @@ fn sealed(id: u64, base_seq: u64, next_seq: u64) -> SealedEntry {
         keyed_count: 7,
         compacted: id == 4,
         packed: id == 5,
+        far: false,
     }
 }
 
@@ -1453,6 +1454,7 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                             keyed_count,
                             compacted,
                             packed: id.0.is_multiple_of(3),
+                            far: id.0.is_multiple_of(5),
                         }
                     })
                     .collect();

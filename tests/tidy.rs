@@ -18,7 +18,7 @@ const ROOMS: &[(&str, u32)] = &[
     ("format", 2),
     ("vfs", 2),
     ("options", 3),
-    ("segment", 3),
+    ("segment", 4),
     ("manifest", 4),
     ("catalog", 5),
     // Verbs. Appending hands its parts to recovery, which opens; verify and repair ask recovery.
@@ -28,6 +28,7 @@ const ROOMS: &[(&str, u32)] = &[
     ("cursor", 7),
     ("trim", 7),
     ("compact", 7),
+    ("release", 7),
     ("retain", 8),
     ("verify", 8),
     ("upkeep", 9),

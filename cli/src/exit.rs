@@ -169,6 +169,11 @@ impl Failure {
             }
             ErrorKind::Unsupported => NEWER.into(),
             ErrorKind::KeyMissing => where_keys_are(error),
+            ErrorKind::Far => {
+                "nothing is wrong with it: the program that let go of it reads it where it is; \
+                               `cairn restore` makes a log that has all, if that is a store"
+                    .into()
+            }
             ErrorKind::Tampered => changed(&dir),
             _ => return None,
         })

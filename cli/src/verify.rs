@@ -97,6 +97,7 @@ fn verify_json(report: &VerifyReport) -> Value {
     json!({
         "health": word(report.health()),
         "segment_count": report.segment_count,
+        "far_count": report.far_count,
         "record_count": report.record_count,
         "byte_count": report.byte_count,
         "head_seq": report.head_seq,
@@ -123,7 +124,12 @@ fn tell(out: &mut impl Write, report: &VerifyReport) -> io::Result<()> {
         output::counted(report.record_count, "record"),
         output::bytes(report.byte_count),
         output::counted(report.segment_count, "segment")
-    )
+    )?;
+    if report.far_count > 0 {
+        let far = output::counted(report.far_count, "segment");
+        writeln!(out, "{far} not looked at: elsewhere")?;
+    }
+    Ok(())
 }
 
 /// A finding as a line.

@@ -246,8 +246,7 @@ impl Core {
 
     /// Sealed segments of this log that are opened for one walk, and read by position.
     pub(crate) fn home_apart(&self) -> std::sync::Arc<Home> {
-        let keys = self.options.keys.clone();
-        Home::new(self.dir.clone(), self.owner.log_id, false, keys)
+        Home::apart(self.dir.clone(), self.owner.log_id, &self.options)
     }
 
     pub(crate) fn options(&self) -> &Options {

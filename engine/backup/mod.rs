@@ -4,7 +4,7 @@
 //! so instead of creating one over it. Sealed segments never change, so the copy shares their files
 //! by hard links where it can; of the others the durable records are written anew.
 //!
-//! Rooms: `place` where it goes, `moment` what it is a copy of, this file the copying; `stored` is for who copies
+//! Rooms: `place` where it goes, `moment` what it is a copy of, `far` what lives elsewhere, this file the copying; `stored` is for who copies
 //! by himself.
 //!
 //! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
@@ -14,6 +14,7 @@
 //!
 //! Called by `Log`; calls append and read (for what there is), segment, manifest, verify.
 
+mod far;
 mod moment;
 mod place;
 mod stored;
@@ -221,7 +222,7 @@ impl Backup<'_> {
         }
         for entry in sealed {
             if !self.sealed.contains_key(&entry.id) {
-                let Some(is_shared) = self.take(entry.id)? else {
+                let Some(is_shared) = self.take(entry)? else {
                     return Ok(Some(entry.id));
                 };
                 self.sealed.insert(entry.id, (*entry, is_shared));
@@ -231,8 +232,12 @@ impl Backup<'_> {
     }
 
     /// Takes a segment that never changes, and tells whether its file is shared; `None` if it is gone.
-    fn take(&self, id: SegmentId) -> Result<Option<bool>> {
-        let (from, name) = (self.origin.dir, names::segment(id));
+    fn take(&self, entry: &SealedEntry) -> Result<Option<bool>> {
+        let (from, name) = (self.origin.dir, names::segment(entry.id));
+        if entry.far {
+            far::fetch(&self.origin, entry, self.to)?;
+            return Ok(Some(false));
+        }
         // Whatever keeps it from being linked, another device or no such thing: it can be copied.
         if !self.how.copy && from.hard_link(&name, self.to).is_ok() {
             return Ok(Some(true));
@@ -257,7 +262,12 @@ impl Backup<'_> {
         let settled_seq = first.map_or(0, |tail| tail.context.base_seq);
         self.next_id = manifest.next_segment_id;
         self.next_seq = durable_seq.max(settled_seq);
-        let mut entries = manifest.sealed.clone();
+        // All of it is here: what lived elsewhere was fetched.
+        let here = |entry: &SealedEntry| SealedEntry {
+            far: false,
+            ..*entry
+        };
+        let mut entries: Vec<_> = manifest.sealed.iter().map(here).collect();
         let linked_count = self.sealed.values().filter(|(_, shared)| *shared).count();
         let tails = catalog.tails.iter();
         for tail in tails.filter(|tail| tail.context.base_seq < durable_seq) {

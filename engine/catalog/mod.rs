@@ -64,8 +64,7 @@ impl Catalog {
         tails: Vec<Arc<Tail>>,
         options: &Options,
     ) -> Self {
-        let (mapped, keys) = (options.mapped(), options.keys.clone());
-        let home = Home::new(dir.clone(), manifest.log_id, mapped, keys);
+        let home = Home::new(dir.clone(), manifest.log_id, options);
         Self::at(home, manifest, tails)
     }
 

@@ -217,6 +217,9 @@ pub(super) struct Judge<'a> {
     pub(super) head_seq: Seq,
     /// Tombstones from here on are kept for a consumer.
     pub(super) held_seq: Seq,
+    /// Whether older segments are not compared, because they live elsewhere. What is the newest of its key has to stay
+    /// then: without it an older one would be the newest.
+    pub(super) behind_far: bool,
     /// All segments that are compared, from the head.
     pub(super) scope: &'a [Arc<Sealed>],
     /// How many of them, from the first, are judged.
@@ -356,6 +359,8 @@ impl Judge<'_> {
             && record.timestamp_ms.saturating_add(age_ms) <= self.now_ms
             && record.seq < self.held_seq;
         let trimmed = record.seq < self.head_seq;
-        !expired && !trimmed && self.how.filter.as_ref().is_none_or(|keep| keep(record))
+        let covers = self.behind_far && record.key.is_some();
+        let keeps = |record| self.how.filter.as_ref().is_none_or(|keep| keep(record));
+        !trimmed && (covers || !expired && keeps(record))
     }
 }

@@ -10,6 +10,8 @@
 //! keep them: their files go with the last of them. Nothing is dropped for the sake of a record that
 //! was rewound meanwhile: then the run is given up. What was trimmed meanwhile does not come back.
 //!
+//! Segments that live elsewhere stay as they are, and so does what is older than the newest of them.
+//!
 //! Called by `Log` and upkeep; calls append (for the manifest and a moment without sealing), catalog,
 //! segment.
 
@@ -222,7 +224,9 @@ impl Rewriting<'_> {
         let record_count_max = (bitmap_bytes as u64)
             .saturating_mul(8)
             .min(u64::from(keys::Number::MAX));
-        let mut start = 0;
+        let near = entries.get(..count).unwrap_or_default();
+        let mut start = policy::behind_far(near);
+        let behind_far = start > 0;
         while start < count {
             let scope = catalog.sealed.get(start..count).unwrap_or_default();
             let rest = entries.get(start..count).unwrap_or_default();
@@ -233,6 +237,7 @@ impl Rewriting<'_> {
                 now_ms,
                 head_seq: catalog.head_seq,
                 held_seq,
+                behind_far,
                 scope,
                 window,
             };

@@ -53,9 +53,10 @@ fn run(core: &Core, how: &PackOptions, between: &mut Between<'_>) -> Result<Comp
     })
 }
 
-/// What is sealed and not packed yet.
+/// What is sealed, here, and not packed yet.
 fn waiting(catalog: &Catalog) -> impl Iterator<Item = &Arc<Sealed>> {
-    catalog.sealed.iter().filter(|it| !it.entry.packed)
+    let here = catalog.sealed.iter().filter(|it| !it.entry.far);
+    here.filter(|it| !it.entry.packed)
 }
 
 impl Rewriting<'_> {

@@ -20,6 +20,12 @@ pub(super) fn scope(entries: &[SealedEntry], how: &CompactOptions, now_ms: i64) 
         .count()
 }
 
+/// Where those segments begin that are all here: what lives elsewhere is not compared, and neither is what is older.
+pub(super) fn behind_far(entries: &[SealedEntry]) -> usize {
+    let last = entries.iter().rposition(|entry| entry.far);
+    last.map_or(0, |at| at + 1)
+}
+
 /// Bytes of frames in segments with keys that were never compacted.
 pub(crate) fn dirty_bytes(entries: &[SealedEntry]) -> u64 {
     let dirty = entries.iter().filter(|entry| entry.is_dirty());
@@ -28,6 +34,7 @@ pub(crate) fn dirty_bytes(entries: &[SealedEntry]) -> u64 {
 
 /// Whether the background worker should compact these segments.
 pub(super) fn is_due(entries: &[SealedEntry], how: &CompactOptions) -> bool {
+    let entries = entries.get(behind_far(entries)..).unwrap_or_default();
     let all_bytes: u64 = entries.iter().map(|entry| entry.frames_end).sum();
     // A filter may have something to say on records without keys as well.
     let is_new = |entry: &&SealedEntry| !entry.compacted && how.filter.is_some();
@@ -121,6 +128,7 @@ mod tests {
             keyed_count: record_count,
             compacted: false,
             packed: false,
+            far: false,
         }
     }
 

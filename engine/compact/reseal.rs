@@ -40,7 +40,7 @@ pub(crate) fn reseal(
 impl Rewriting<'_> {
     fn reseal_all(&mut self, id: KeyId, pace: &mut Pace<'_>) -> Result<(), Halt> {
         let catalog = self.core.catalog().load();
-        for segment in catalog.sealed.iter() {
+        for segment in catalog.sealed.iter().filter(|it| !it.entry.far) {
             let head_seq = self.core.catalog().load().head_seq;
             if segment.entry.next_seq <= head_seq {
                 continue;

@@ -69,6 +69,11 @@ pub enum Defect {
     Malformed(&'static str),
     /// A file that the manifest names is not there.
     MissingFile,
+    /// The segment lives elsewhere, and what reads it there was not given
+    /// ([`Options::far_segments`](crate::Options::far_segments)). Nothing is wrong with it.
+    Far,
+    /// The segment lives elsewhere, and is not there.
+    MissingFar,
     /// A file is there that the manifest should know and does not.
     UnknownFile,
     /// Something else has the file's name: a directory, a link, a pipe, a device.
@@ -101,10 +106,10 @@ impl Defect {
     }
 
     /// Whether nothing is wrong with what is stored, and its records cannot be had here all the same: this
-    /// program cannot, or has no key.
+    /// program cannot, has no key, or was not told where it is.
     #[must_use]
     pub fn is_out_of_reach(self) -> bool {
-        self.is_unsupported() || matches!(self, Self::KeyMissing(_))
+        self.is_unsupported() || matches!(self, Self::KeyMissing(_) | Self::Far)
     }
 }
 
@@ -148,6 +153,11 @@ impl fmt::Display for Defect {
             }
             Self::Malformed(what) => write!(f, "malformed {what}"),
             Self::MissingFile => write!(f, "the file is missing"),
+            Self::Far => write!(
+                f,
+                "the segment lives elsewhere, and nothing was given that reads it there"
+            ),
+            Self::MissingFar => write!(f, "the segment lives elsewhere, and is not there"),
             Self::UnknownFile => write!(f, "the file is not in the manifest"),
             Self::NotAFile => write!(f, "not a regular file"),
             Self::EndsEarly {

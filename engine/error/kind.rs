@@ -20,6 +20,9 @@ pub enum ErrorKind {
     Unsupported,
     /// The records are sealed under a key that is not to be had. The others are read, and nothing is lost.
     KeyMissing,
+    /// The segment lives elsewhere, and the log was opened without what reads it there,
+    /// [`Options::far_segments`](crate::Options::far_segments). The others are read, and nothing is lost.
+    Far,
     /// Sealed records were changed by somebody who could make their checksum right. They are not shown.
     Tampered,
     /// The record was trimmed away. [`Error::resume_seq`](super::Error::resume_seq) is the oldest that is left.
@@ -69,6 +72,7 @@ pub enum Op {
     Compact,
     Pack,
     Reseal,
+    Release,
     Commit,
     Close,
     Verify,
@@ -95,6 +99,7 @@ impl fmt::Display for Op {
             Self::Compact => "compact",
             Self::Pack => "pack",
             Self::Reseal => "reseal",
+            Self::Release => "release",
             Self::Commit => "commit",
             Self::Close => "close",
             Self::Verify => "verify",

@@ -89,6 +89,7 @@ impl Error {
     pub(crate) fn defect(op: Op, place: Place, defect: Defect) -> Self {
         let kind = match defect {
             Defect::KeyMissing(_) => ErrorKind::KeyMissing,
+            Defect::Far => ErrorKind::Far,
             Defect::Tampered => ErrorKind::Tampered,
             _ if defect.is_unsupported() => ErrorKind::Unsupported,
             _ => ErrorKind::Damaged,

@@ -1,8 +1,7 @@
 //! The manifest: which segments are the log. Layout: `format.md`, "Manifest".
 
-use super::{
-    MARKS_FEATURE, marks::MARKS_BYTES_MAX, marks::Mark, marks::decode_marks, marks::encode_marks,
-};
+use super::marks::{MARKS_BYTES_MAX, Mark, decode_marks, encode_marks};
+use super::{FAR_FEATURE, MARKS_FEATURE};
 use super::{Owner, VERSION, at, check_crc, check_numbers, check_preamble, check_version};
 use super::{checksum, entry_bytes, fixed, header::HEADER_BYTES, i64_at, u16_at, u32_at, u64_at};
 use crate::{
@@ -29,6 +28,7 @@ const HAS_LEDGER: u32 = 2;
 const SPARE_RECYCLED: u32 = 4;
 const COMPACTED: u32 = 1;
 const PACKED: u32 = 1 << 1;
+const FAR: u32 = 1 << 2;
 
 /// A sealed segment as the manifest knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct SealedEntry {
     pub compacted: bool,
     /// Whether packing wrote it, or looked at it and found nothing to gain.
     pub packed: bool,
+    /// Whether its bytes live elsewhere: then its file is not needed, and not looked at.
+    pub far: bool,
 }
 
 /// The writable segment as the manifest knows it.
@@ -132,6 +134,11 @@ impl Manifest {
             || self.sealed.iter().any(|entry| entry.id == id)
     }
 
+    /// Whether it names this segment as one that lives elsewhere.
+    pub(crate) fn is_far(&self, id: SegmentId) -> bool {
+        self.sealed.iter().any(|entry| entry.id == id && entry.far)
+    }
+
     /// The manifest as stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -146,11 +153,7 @@ impl Manifest {
         out.extend_from_slice(&MAGIC);
         out.extend_from_slice(&VERSION.to_le_bytes());
         out.extend_from_slice(&0u16.to_le_bytes()); // entries of the size of version 1
-        let required = if self.marks.is_empty() {
-            0
-        } else {
-            MARKS_FEATURE
-        };
+        let required = self.required_features();
         out.extend_from_slice(&required.to_le_bytes());
         out.extend_from_slice(&self.write_features.to_le_bytes());
         out.extend_from_slice(&self.flags().to_le_bytes());
@@ -179,7 +182,7 @@ impl Manifest {
         out.extend_from_slice(&self.incarnation.to_le_bytes());
         out.extend_from_slice(&checksum::crc32c(SEED, &out).to_le_bytes());
         out.extend_from_slice(&entries);
-        if required != 0 {
+        if !self.marks.is_empty() {
             out.extend_from_slice(&encode_marks(&self.marks));
         }
         out
@@ -190,7 +193,7 @@ impl Manifest {
         let list = match fixed(head).and_then(checked) {
             Ok(head) if u64::from(u32_at(head, 80)) <= SEALED_MAX as u64 => {
                 let sealed_bytes = entry_bytes(u16_at(head, 10).into(), SEALED_BYTES);
-                let marks = if u32_at(head, 12) == MARKS_FEATURE {
+                let marks = if u32_at(head, 12) & MARKS_FEATURE != 0 {
                     MARKS_BYTES_MAX
                 } else {
                     0
@@ -201,6 +204,12 @@ impl Manifest {
             _ => 0,
         };
         (MANIFEST_BYTES as u64 + list).min(FILE_BYTES_MAX)
+    }
+
+    fn required_features(&self) -> u32 {
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        let far = self.sealed.iter().any(|entry| entry.far);
+        bit(!self.marks.is_empty(), MARKS_FEATURE) | bit(far, FAR_FEATURE)
     }
 
     fn flags(&self) -> u32 {
@@ -216,7 +225,7 @@ impl Manifest {
     pub fn decode(file: &[u8]) -> Result<Self, Defect> {
         let head = checked(fixed(file)?)?;
         let required = u32_at(head, 12);
-        check_version(u16_at(head, 8), required & !MARKS_FEATURE)?;
+        check_version(u16_at(head, 8), required & !(MARKS_FEATURE | FAR_FEATURE))?;
         let rest = file.get(MANIFEST_BYTES..).unwrap_or_default();
         let sealed_bytes = entry_bytes(u16_at(head, 10).into(), SEALED_BYTES)?;
         let needed_bytes = u64::from(u32_at(head, 80)) * sealed_bytes as u64;
@@ -264,6 +273,9 @@ impl Manifest {
                 Vec::new()
             },
         };
+        if manifest.required_features() & FAR_FEATURE != required & FAR_FEATURE {
+            return Err(Defect::Malformed("manifest: segments that live elsewhere"));
+        }
         manifest.check()?;
         Ok(manifest)
     }
@@ -328,14 +340,15 @@ fn checked(head: &[u8; MANIFEST_BYTES]) -> Result<&[u8; MANIFEST_BYTES], Defect>
 }
 
 impl SealedEntry {
-    /// Whether compaction may find something to drop: it has keys and was never compacted.
+    /// Whether compaction may find something to drop: it is here, has keys and was never compacted.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        !self.compacted && self.keyed_count > 0
+        !self.far && !self.compacted && self.keyed_count > 0
     }
 
     fn flags(&self) -> u32 {
-        (if self.compacted { COMPACTED } else { 0 }) | (if self.packed { PACKED } else { 0 })
+        let bit = |set: bool, bit: u32| if set { bit } else { 0 };
+        bit(self.compacted, COMPACTED) | bit(self.packed, PACKED) | bit(self.far, FAR)
     }
 
     fn encode(&self) -> [u8; SEALED_BYTES] {
@@ -369,6 +382,7 @@ impl SealedEntry {
             keyed_count: u32_at(bytes, 56),
             compacted: u32_at(bytes, 60) & COMPACTED != 0,
             packed: u32_at(bytes, 60) & PACKED != 0,
+            far: u32_at(bytes, 60) & FAR != 0,
         }
     }
 }

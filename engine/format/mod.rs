@@ -149,6 +149,9 @@ pub const PACKED_FEATURE: u32 = 1 << 2;
 pub const SEALED_FEATURE: u32 = 1 << 3;
 /// The feature of a log with marks. It stands in the manifest that has them, for every reader, and no other.
 pub const MARKS_FEATURE: u32 = 1 << 4;
+/// The feature of a log with segments that live elsewhere. It stands in the manifest that names them, for every
+/// reader: to who does not know it their files are missing.
+pub const FAR_FEATURE: u32 = 1 << 5;
 /// Features, a bit each, of a segment that a reader has to know and that this one does.
 pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE | SEALED_FEATURE;
 

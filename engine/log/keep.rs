@@ -8,9 +8,10 @@ use crate::{
     compact::{self, Between, CompactProgress, CompactReport, Turn},
     error::{Error, Op, Result},
     options::{CompactOptions, PackOptions, ResealOptions, Retention},
+    release::{self, ReleaseReport},
     retain::{self, RetainReport},
     trim,
-    types::Seq,
+    types::{SegmentId, Seq},
     upkeep::Maintained,
 };
 use std::{ops::ControlFlow, path::Path};
@@ -155,6 +156,27 @@ impl Log {
         let _inside = self.core().enter(Op::Trim)?;
         let held = self.inner.cursors.held(self.core())?;
         retain::retain(self.core(), limits, held)
+    }
+
+    /// Lets go of sealed segments that are elsewhere as well: from now on they live there alone, are read by
+    /// [`Options::far_segments`](crate::Options::far_segments), and take no room here. Everything else goes on as before:
+    /// scans cross the border unnoticed; trim, retention and a rewind drop them without a look at them (a rewind that cuts one
+    /// through reads it). Compaction, packing and resealing leave them as they are.
+    ///
+    /// Whoever calls it answers for their staying there as long as the log names them. That they are there is seen to: each is
+    /// verified here, read in full there, and compared byte by byte; then one commit says so of all, and their files go with
+    /// their last readers. Ids of what is not sealed, not here or no part of the log any more are passed over.
+    ///
+    /// There is no way back but [`backup`](Self::backup), which brings them along. The example is at
+    /// [`FarSegments`](crate::FarSegments).
+    ///
+    /// # Errors
+    /// `InvalidInput` without [`Options::far_segments`](crate::Options::far_segments); `Damaged` with its place if one does not
+    /// verify, is not there, or is not the same there; `Io`, also if it cannot be asked for there; `Closed`, `Poisoned`. After
+    /// an error none was let go of, but after one of the commit, as with [`trim`](Self::trim).
+    pub fn release(&self, segments: &[SegmentId]) -> Result<ReleaseReport> {
+        let _inside = self.core().enter(Op::Release)?;
+        release::release(self.core(), segments)
     }
 
     /// What last failed in the background, once: compaction, retention, preparing segments. What

@@ -185,6 +185,8 @@ impl Log {
             .iter()
             .map(|segment| segment.entry.frames_end)
             .sum();
+        let far = catalog.sealed.iter().filter(|segment| segment.entry.far);
+        let far_bytes = far.map(|segment| segment.entry.frames_end).sum();
         let tail_bytes: u64 = catalog.tails.iter().map(|tail| tail.written_end()).sum();
         Stats {
             head_seq: catalog.head_seq,
@@ -200,6 +202,7 @@ impl Log {
             segment_count: (catalog.sealed.len() + catalog.tails.len()) as u64,
             frame_bytes: sealed_bytes + tail_bytes,
             sealed_bytes,
+            far_bytes,
             dirty_bytes: compact::dirty_bytes(&inner.appender.core().manifest().snapshot().sealed),
             queued_bytes: inner.appender.queued_bytes(),
             sync_ns: counters.sync_ns.snapshot(),

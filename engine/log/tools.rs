@@ -152,7 +152,7 @@ impl Options {
         segment: SegmentId,
         each: impl FnMut(Inspected<'_>),
     ) -> Result<()> {
-        verify::inspect(&self.dir(path), segment, &self.keys, each)
+        verify::inspect(&self.dir(path), segment, self, each)
     }
 
     /// Makes a damaged log whole again without the records that do not verify; a dry run by default.

@@ -74,7 +74,9 @@ pub struct Stats {
     pub frame_bytes: u64,
     /// Bytes of frames in sealed segments now.
     pub sealed_bytes: u64,
-    /// Those of them in segments with keys that were never compacted: the dirty part.
+    /// Those of them in segments that live elsewhere.
+    pub far_bytes: u64,
+    /// Those of the sealed ones in segments with keys that were never compacted: the dirty part.
     pub dirty_bytes: u64,
     /// Bytes waiting in memory to be written.
     pub queued_bytes: u64,

@@ -1,8 +1,9 @@
 //! How a log is sealed anew, and keys that come from a file.
 
+use super::Options;
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
-    seal::{KEY_BYTES, Key, KeyId, Keys},
+    seal::{Cipher, KEY_BYTES, Key, KeyId, Keys},
     vfs::read_private,
 };
 use std::{io, path::Path};
@@ -44,6 +45,23 @@ impl ResealOptions {
             return Err(Error::note(ErrorKind::InvalidInput, Op::Reseal, note));
         }
         Ok(())
+    }
+}
+
+impl Options {
+    /// Whether there is a way to seal, if records are to be sealed.
+    pub(super) fn check_keys(&self) -> Result<()> {
+        let Some(id) = self.keys.current_id() else {
+            return Ok(());
+        };
+        if !Cipher::Aes256GcmSiv.is_built() {
+            let note = "this program was built without the cipher: cargo feature `seal`";
+            return Err(Error::note(ErrorKind::Unsupported, Op::Open, note));
+        }
+        match self.keys.current() {
+            Some(_) => Ok(()),
+            None => Err(Error::key_missing(Op::Open, id)),
+        }
     }
 }
 

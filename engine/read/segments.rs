@@ -24,6 +24,8 @@ pub struct SegmentInfo {
     pub frame_bytes: u64,
     /// Whether it changes no more.
     pub is_sealed: bool,
+    /// Whether its bytes live elsewhere: see [`Log::release`](crate::Log::release).
+    pub is_far: bool,
 }
 
 impl Reader {
@@ -45,6 +47,7 @@ impl Reader {
             next_seq: segment.entry.next_seq,
             frame_bytes: frame_bytes(segment.entry.frames_end),
             is_sealed: true,
+            is_far: segment.entry.far,
         });
         let next_bases = catalog.tails.iter().skip(1);
         let ends = next_bases.map(|tail| tail.context.base_seq).chain([end]);
@@ -56,6 +59,7 @@ impl Reader {
                 next_seq: next_seq.max(base_seq),
                 frame_bytes: frame_bytes(tail.written_end()),
                 is_sealed: false,
+                is_far: false,
             }
         });
         Ok(sealed.chain(unsealed).collect())

@@ -100,6 +100,8 @@ pub(crate) struct Facts {
     pub(crate) occupied_id: Option<SegmentId>,
     /// Files of an interrupted commit or backup.
     pub(crate) leftovers: Vec<String>,
+    /// Segments that live elsewhere, and whose file is here all the same: it was about to go.
+    pub(crate) let_go: Vec<SegmentId>,
     /// What a newer program wrote and this one does not know: judged before all else.
     pub(crate) newer: Vec<(Place, Defect)>,
     pub(crate) reserve: bool,
@@ -201,6 +203,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         unnamed: Vec::new(),
         occupied_id,
         leftovers: leftovers(&others),
+        let_go: Vec::new(),
         newer: Vec::new(),
         reserve: is_file(names::RESERVE),
         watermark: heard.watermark,
@@ -212,6 +215,9 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
         facts.watermark = heard.watermark.heard_by(manifest);
         facts.sealed_defects = sealed_defects(manifest, &segments);
         named.extend(manifest.sealed.iter().map(|entry| entry.id));
+        let far = manifest.sealed.iter().filter(|entry| entry.far);
+        let is_here = |id: &SegmentId| segments.contains_key(id);
+        facts.let_go = far.map(|entry| entry.id).filter(is_here).collect();
         let (tail, spare) = chain(dir, op, manifest, &segments)?;
         named.extend([tail.id].into_iter().chain(spare.as_ref().map(|it| it.id)));
         (facts.tail, facts.spare) = (Some(tail), spare);
@@ -314,5 +320,6 @@ fn sealed_defects(
         let found = defect(entry.id, entry.frames_end)?;
         Some((entry.id, entry.base_seq, entry.next_seq, found))
     };
-    manifest.sealed.iter().filter_map(of).collect()
+    let here = manifest.sealed.iter().filter(|entry| !entry.far);
+    here.filter_map(of).collect()
 }

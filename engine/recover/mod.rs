@@ -33,7 +33,7 @@ use crate::{
     observe::event,
     options::{OnAmbiguousTail, Options},
     sync::Arc,
-    types::Seq,
+    types::{SegmentId, Seq},
     vfs::{Dir, LockAttempt, VfsLock},
 };
 use std::{io, time::Duration};
@@ -69,7 +69,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
             (act::create(dir, &options)?, remove)
         }
         (Plan::Resume { remove, clean }, Some(manifest)) => {
-            let certain = *clean && remove.is_empty();
+            let certain = *clean && remove.is_empty() && facts.let_go.is_empty();
             let ready = act::resume(dir, &options, manifest, &facts, certain)?;
             (ready, remove)
         }
@@ -84,6 +84,11 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     // one before it still names them. New segments may have taken over an orphan's id.
     let manifest = ready.manifest.snapshot();
     for id in remove.iter().filter(|id| !manifest.names(**id)) {
+        act::remove(dir, *id)?;
+    }
+    // So do the files of what lives elsewhere.
+    let is_far = |id: &&SegmentId| manifest.is_far(**id);
+    for id in facts.let_go.iter().filter(is_far) {
         act::remove(dir, *id)?;
     }
     for name in &facts.leftovers {

@@ -18,7 +18,7 @@ pub(super) fn check_keys(dir: &Dir, options: &Options, findings: &[Finding]) -> 
         return Ok(());
     }
     let (mut opened, mut tampered) = (BTreeSet::new(), BTreeMap::<KeyId, Place>::new());
-    for part in &survey(dir, &options.keys)?.parts {
+    for part in &survey(dir, options)?.parts {
         let mut under = None;
         read(part, |piece| match piece {
             Piece::Batch(..) => under = None,

@@ -85,6 +85,8 @@ pub struct RepairReport {
 
 /// Repairs a log: see [`Options::repair`].
 pub(crate) fn repair(dir: &Dir, options: &Options, how: RepairOptions) -> Result<RepairReport> {
+    // What lives elsewhere is left as it is there: what is wrong with it is nothing that is mended here.
+    let options = &options.without_far();
     options.check()?;
     check_repairable(dir, options)?;
     // Who only looks needs no lock, which may be a writer's or on a disk that cannot be written.

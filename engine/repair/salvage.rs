@@ -53,7 +53,7 @@ pub(crate) fn read_salvage(
     options: &Options,
     each: impl FnMut(Salvaged<'_>),
 ) -> Result<Seq> {
-    read_surveyed(survey(dir, &options.keys)?, options.threads, each)
+    read_surveyed(survey(dir, options)?, options.threads, each)
 }
 
 fn read_surveyed(
@@ -152,7 +152,7 @@ pub(crate) fn salvage_into(from: &Dir, to: &Dir, options: &Options) -> Result<Sa
     }
     // What would be left out because only a newer program can read it is no loss to be told: that one has
     // to be used. Looked for before anything is written.
-    let survey = survey(from, &options.keys)?;
+    let survey = survey(from, options)?;
     let newer = |it: &&Finding| it.kind == FindingKind::Unsupported;
     if let Some(newer) = survey.findings.iter().find(newer) {
         let place = newer.place.clone();

@@ -11,18 +11,21 @@ use crate::{
         Footer, Manifest, SegmentContext, SegmentHeader,
         footer::FOOTER_BYTES,
         header::{HEADER_BYTES, Origin},
+        manifest::SealedEntry,
         names,
     },
+    options::{FarSource, Options},
     recover::{self, Facts, HeaderFact, ManifestFact, UnsealedFact},
     seal::KeyRing,
     segment::{
-        Beyond, Fault, Found, Identity, Range, Source, Window, mend_header, open_damaged, witness,
+        Beyond, Fault, Found, Identity, Range, Source, Window, mend_header, open_damaged,
+        open_damaged_sealed, witness,
     },
     types::{LogId, SegmentId, Seq},
     verify::{Finding, FindingKind},
     vfs::{Access, Dir, VfsFile, read_full_at},
 };
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// What a salvaging read goes through.
 pub(super) struct Survey {
@@ -76,15 +79,15 @@ fn io_at(id: SegmentId) -> impl FnOnce(std::io::Error) -> Error {
     move |error| Error::io(Op::Salvage, error).at(Place::in_segment(id, 0))
 }
 
-pub(super) fn survey(dir: &Dir, keys: &KeyRing) -> Result<Survey> {
-    let mut survey = survey_files(dir)?;
+pub(super) fn survey(dir: &Dir, options: &Options) -> Result<Survey> {
+    let mut survey = survey_files(dir, &options.far)?;
     for part in &mut survey.parts {
-        part.keys = keys.clone();
+        part.keys = options.keys.clone();
     }
     Ok(survey)
 }
 
-fn survey_files(dir: &Dir) -> Result<Survey> {
+fn survey_files(dir: &Dir, far: &FarSource) -> Result<Survey> {
     let facts = recover::look(dir, Op::Salvage)?;
     let defect = match &facts.manifest {
         ManifestFact::Valid(manifest) => {
@@ -92,6 +95,7 @@ fn survey_files(dir: &Dir) -> Result<Survey> {
                 dir,
                 facts: &facts,
                 manifest,
+                far,
             }
             .survey();
         }
@@ -109,6 +113,7 @@ struct Named<'a> {
     dir: &'a Dir,
     facts: &'a Facts,
     manifest: &'a Manifest,
+    far: &'a FarSource,
 }
 
 impl Named<'_> {
@@ -134,7 +139,7 @@ impl Named<'_> {
                 next_seq: entry.next_seq,
                 ..Range::known()
             };
-            self.add(&mut survey, entry.id, entry.salt, range)?;
+            self.add_sealed(&mut survey, entry, range)?;
         }
         for fact in self.facts.tail.iter().chain(&self.facts.spare) {
             self.add_unsealed(&mut survey, fact, attested_seq)?;
@@ -174,6 +179,16 @@ impl Named<'_> {
         self.add(survey, fact.id, fact.salt, range)
     }
 
+    fn add_sealed(&self, survey: &mut Survey, entry: &SealedEntry, range: Range) -> Result<()> {
+        let found = open_damaged_sealed(self.dir, self.manifest.log_id, entry, self.far);
+        let missing = match (entry.far, self.far) {
+            (false, _) => Defect::MissingFile,
+            (true, None) => Defect::Far,
+            (true, Some(_)) => Defect::MissingFar,
+        };
+        take(survey, entry.id, found, (range, missing))
+    }
+
     fn add(&self, survey: &mut Survey, id: SegmentId, salt: u64, range: Range) -> Result<()> {
         let identity = Identity {
             log_id: self.manifest.log_id,
@@ -181,31 +196,39 @@ impl Named<'_> {
             salt,
             base_seq: range.first_seq,
         };
-        let Some(found) = open_damaged(self.dir, identity).map_err(io_at(id))? else {
-            let lost = range.first_seq..range.next_seq.max(range.first_seq);
-            let place = Place::in_segment(id, 0);
-            survey
-                .findings
-                .push(finding(place, lost, Defect::MissingFile));
-            return Ok(());
-        };
-        if let Some(defect) = found.defect {
-            let none = range.first_seq..range.first_seq;
-            survey
-                .findings
-                .push(finding(Place::in_segment(id, 0), none, defect));
-        }
-        if found.times_lost {
-            let defect =
-                Defect::Malformed("segment header: the times of its records are lost, and 0");
-            let none = range.first_seq..range.first_seq;
-            survey
-                .findings
-                .push(finding(Place::in_segment(id, 0), none, defect));
-        }
-        survey.parts.push(part(id, found, range)?);
-        Ok(())
+        let found = open_damaged(self.dir, identity);
+        take(survey, id, found, (range, Defect::MissingFile))
     }
+}
+
+/// Takes a segment in, as it was found, or tells how it is missing.
+fn take(
+    survey: &mut Survey,
+    id: SegmentId,
+    found: io::Result<Option<Found>>,
+    (range, missing): (Range, Defect),
+) -> Result<()> {
+    let Some(found) = found.map_err(io_at(id))? else {
+        let lost = range.first_seq..range.next_seq.max(range.first_seq);
+        let place = Place::in_segment(id, 0);
+        survey.findings.push(finding(place, lost, missing));
+        return Ok(());
+    };
+    if let Some(defect) = found.defect {
+        let none = range.first_seq..range.first_seq;
+        survey
+            .findings
+            .push(finding(Place::in_segment(id, 0), none, defect));
+    }
+    if found.times_lost {
+        let defect = Defect::Malformed("segment header: the times of its records are lost, and 0");
+        let none = range.first_seq..range.first_seq;
+        survey
+            .findings
+            .push(finding(Place::in_segment(id, 0), none, defect));
+    }
+    survey.parts.push(part(id, found, range)?);
+    Ok(())
 }
 
 /// What is to be read of a segment that was opened. Where one that no manifest calls sealed has a footer,

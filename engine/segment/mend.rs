@@ -6,9 +6,11 @@ use crate::{
     format::{
         SegmentContext, SegmentHeader,
         header::{HEADER_BYTES, Origin},
+        manifest::SealedEntry,
         names,
     },
-    types::SegmentId,
+    options::{FarFile, FarSource},
+    types::{LogId, SegmentId},
     vfs::{Access, Dir, VfsFile, read_full_at},
 };
 use std::{io, sync::Arc};
@@ -36,6 +38,33 @@ pub(crate) fn open_damaged(dir: &Dir, identity: Identity) -> io::Result<Option<F
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    found(file, identity).map(Some)
+}
+
+/// The same of a sealed segment, wherever it lives; `None` also if nothing reads it there.
+pub(crate) fn open_damaged_sealed(
+    dir: &Dir,
+    log_id: LogId,
+    entry: &SealedEntry,
+    far: &FarSource,
+) -> io::Result<Option<Found>> {
+    let identity = Identity {
+        log_id,
+        id: entry.id.0,
+        salt: entry.salt,
+        base_seq: entry.base_seq,
+    };
+    match (entry.far, far) {
+        (false, _) => open_damaged(dir, identity),
+        (true, None) => Ok(None),
+        (true, Some(far)) => match found(FarFile::of(far.clone(), log_id, entry), identity) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        },
+    }
+}
+
+fn found(file: Arc<dyn VfsFile>, identity: Identity) -> io::Result<Found> {
     let mut head = [0; HEADER_BYTES];
     read_full_at(&*file, &mut head, 0)?;
     let checked = SegmentHeader::decode(&head).and_then(|header| identity.check(&header));
@@ -50,14 +79,14 @@ pub(crate) fn open_damaged(dir: &Dir, identity: Identity) -> io::Result<Option<F
     let times_lost = header.is_none();
     let packed = header.as_ref().is_none_or(|header| header.packed);
     let dense = header.is_some_and(|header| header.origin == Origin::Live);
-    Ok(Some(Found {
+    Ok(Found {
         file,
         context,
         dense,
         packed,
         times_lost,
         defect: checked.err(),
-    }))
+    })
 }
 
 /// A header that is as it should be, with one bit turned if need be.

@@ -41,7 +41,7 @@ pub(crate) use find::find;
 pub(crate) use footer::read_footer;
 use frames::unpack;
 pub(crate) use frames::{Frames, Spot, Stored};
-pub(crate) use mend::{Found, mend_header, open_damaged};
+pub(crate) use mend::{Found, mend_header, open_damaged, open_damaged_sealed};
 pub(crate) use recycle::Returned;
 pub(crate) use run::run;
 pub(crate) use salvage::{Gap, Piece, Range, salvage};

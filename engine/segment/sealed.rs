@@ -20,6 +20,7 @@ use crate::{
         manifest::SealedEntry,
         names,
     },
+    options::{FarFile, FarSource, Options},
     seal::KeyRing,
     sync::{
         Arc, Mutex, RwLock,
@@ -78,18 +79,30 @@ pub(crate) struct Home {
     /// Whether they are mapped where that is possible.
     mapped: bool,
     keys: KeyRing,
+    /// Where those are read that are not here.
+    far: FarSource,
     shelf: Shelf,
     /// The files of those that are retired.
     returned: Returned,
 }
 
 impl Home {
-    pub(crate) fn new(dir: Dir, log_id: LogId, mapped: bool, keys: KeyRing) -> Arc<Self> {
+    pub(crate) fn new(dir: Dir, log_id: LogId, options: &Options) -> Arc<Self> {
+        Self::with(dir, log_id, options, options.mapped())
+    }
+
+    /// For who reads a segment once: by position.
+    pub(crate) fn apart(dir: Dir, log_id: LogId, options: &Options) -> Arc<Self> {
+        Self::with(dir, log_id, options, false)
+    }
+
+    fn with(dir: Dir, log_id: LogId, options: &Options, mapped: bool) -> Arc<Self> {
         Arc::new(Self {
             dir,
             log_id,
             mapped,
-            keys,
+            keys: options.keys.clone(),
+            far: options.far.clone(),
             shelf: Shelf::default(),
             returned: Returned::default(),
         })
@@ -126,7 +139,7 @@ impl Sealed {
         }
     }
 
-    /// No manifest names it any more: the file goes when the last reader lets go.
+    /// No manifest names it any more, or not as one that is here: the file goes when the last reader lets go.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
@@ -152,7 +165,8 @@ impl Sealed {
     /// # Errors
     /// A version or a feature of a newer program.
     pub(crate) fn check_known(&self) -> Result<(), Defect> {
-        if self.loaded.read().is_some() {
+        // What is far was known to who let go of it, and the manifest knows all its features.
+        if self.entry.far || self.loaded.read().is_some() {
             return Ok(());
         }
         let mut head = [0; HEADER_BYTES];
@@ -208,14 +222,23 @@ impl Sealed {
             seq: entry.base_seq,
             defect,
         };
-        let file = match self.open_file() {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(defect(0, Defect::MissingFile));
-            }
-            Err(error) => return Err(io(error)),
+        let (missing, opened) = match entry.far {
+            true => (Defect::MissingFar, Ok(self.far_file()?)),
+            false => (Defect::MissingFile, self.open_file()),
         };
-        let file_bytes = file.len().map_err(io)?;
+        let mut head = [0; HEADER_BYTES];
+        let opened = opened.and_then(|file| {
+            let file_bytes = file.len()?;
+            // Elsewhere that may be known of what is not there.
+            read_full_at(&*file, &mut head, 0)?;
+            Ok((file_bytes, file))
+        });
+        let (file_bytes, file) = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(defect(0, missing));
+            }
+            opened => opened.map_err(io)?,
+        };
         if file_bytes < entry.frames_end {
             let (needed_bytes, available_bytes) = (entry.frames_end, file_bytes);
             let short = Defect::Truncated {
@@ -224,8 +247,6 @@ impl Sealed {
             };
             return Err(defect(file_bytes, short));
         }
-        let mut head = [0; HEADER_BYTES];
-        read_full_at(&*file, &mut head, 0).map_err(io)?;
         let header = SegmentHeader::decode(&head).map_err(|found| defect(0, found))?;
         let identity = Identity {
             log_id: self.home.log_id,
@@ -257,6 +278,16 @@ impl Sealed {
         })
     }
 
+    /// The file that is not here.
+    fn far_file(&self) -> Result<std::sync::Arc<dyn VfsFile>, Fault> {
+        let far = self.home.far.clone().ok_or(Fault::Defect {
+            offset: 0,
+            seq: self.entry.base_seq,
+            defect: Defect::Far,
+        })?;
+        Ok(FarFile::of(far, self.home.log_id, &self.entry))
+    }
+
     fn open_file(&self) -> io::Result<std::sync::Arc<dyn VfsFile>> {
         let name = names::segment(self.entry.id);
         let opened = self.home.dir.open(&name, Access::Read);
@@ -271,7 +302,8 @@ impl Sealed {
         let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
         let shelf = &self.home.shelf;
         // If the system grants no more mappings, or has none, reading by position needs none.
-        let map = (self.home.mapped && shelf.may_map()).then(|| file.map(0, frames));
+        let map =
+            (self.home.mapped && !self.entry.far && shelf.may_map()).then(|| file.map(0, frames));
         match map {
             Some(Ok(Some(map))) => Source::Mapped(Mapped::new(shelf.lend(map))),
             _ => Source::File(file.clone()),
@@ -294,7 +326,8 @@ impl Sealed {
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        if self.retired.load(Ordering::Acquire) {
+        // The file of one that is far went with the one that was here.
+        if self.retired.load(Ordering::Acquire) && !self.entry.far {
             self.home.returned.take(&self.home.dir, self.entry.id);
         }
     }

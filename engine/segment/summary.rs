@@ -160,6 +160,7 @@ impl Summary {
             keyed_count: footer.keyed_count,
             compacted: false,
             packed: false,
+            far: false,
         }
     }
 }

@@ -6,12 +6,13 @@ use crate::{
         BatchHeader, Footer, Manifest, RecordRef, SegmentContext, SegmentHeader, StoredHead,
         footer::FOOTER_BYTES, header::HEADER_BYTES, names,
     },
+    options::{FarFile, Options},
     seal::KeyRing,
     segment::{Beyond, Fault, Piece, Range, Source, Window, nonzero_end, salvage, witness},
     types::{SegmentId, Seq},
-    vfs::{Access, Dir, read_full_at},
+    vfs::{Access, Dir, VfsFile, read_full_at},
 };
-use std::io;
+use std::{io, sync::Arc};
 
 /// One thing in a segment file, in the order of their offsets.
 #[derive(Clone, Debug)]
@@ -71,11 +72,12 @@ pub enum Inspected<'a> {
 pub(crate) fn inspect(
     dir: &Dir,
     id: SegmentId,
-    keys: &KeyRing,
+    options: &Options,
     mut each: impl FnMut(Inspected<'_>),
 ) -> Result<()> {
     let io_at = |error: io::Error| Error::io(Op::Read, error).at(Place::in_segment(id, 0));
-    let file = dir.open(&names::segment(id), Access::Read).map_err(io_at)?;
+    let keys = &options.keys;
+    let file = open(dir, id, options)?;
     let end_offset = file.len().map_err(io_at)?;
     let mut head = [0; HEADER_BYTES];
     let read = read_full_at(&*file, &mut head, 0).map_err(io_at)?;
@@ -99,6 +101,22 @@ pub(crate) fn inspect(
         }),
     }
     Ok(())
+}
+
+/// The segment's file, wherever it lives.
+fn open(dir: &Dir, id: SegmentId, options: &Options) -> Result<Arc<dyn VfsFile>> {
+    let place = || Place::in_segment(id, 0);
+    let opened = dir.open(&names::segment(id), Access::Read);
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    if let (true, Some(manifest)) = (opened.as_ref().is_err_and(is_missing), manifest(dir))
+        && let Some(entry) = manifest.sealed.iter().find(|it| it.id == id && it.far)
+    {
+        return match &options.far {
+            Some(far) => Ok(FarFile::of(far.clone(), manifest.log_id, entry)),
+            None => Err(Error::defect(Op::Read, place(), Defect::Far)),
+        };
+    }
+    opened.map_err(|error| Error::io(Op::Read, error).at(place()))
 }
 
 /// Shows the frames; gives where they end.
@@ -177,11 +195,12 @@ fn behind(
 }
 
 fn sealed_end(dir: &Dir, id: SegmentId) -> Option<u64> {
-    let manifest =
-        Manifest::decode(&dir.read(names::MANIFEST, Manifest::stated_bytes).ok()?).ok()?;
-    manifest
-        .sealed
-        .iter()
-        .find(|entry| entry.id == id)
-        .map(|entry| entry.frames_end)
+    let manifest = manifest(dir)?;
+    let entry = manifest.sealed.iter().find(|entry| entry.id == id);
+    entry.map(|entry| entry.frames_end)
+}
+
+fn manifest(dir: &Dir) -> Option<Manifest> {
+    let bytes = dir.read(names::MANIFEST, Manifest::stated_bytes).ok()?;
+    Manifest::decode(&bytes).ok()
 }

@@ -49,7 +49,12 @@ pub(crate) fn verify(
     report
         .findings
         .retain(|finding| !sealed(finding.place.segment));
-    let sealed_bytes: u64 = manifest.sealed.iter().map(|entry| entry.frames_end).sum();
+    // What lives elsewhere is looked at if it was said where.
+    let is_here = |entry: &&SealedEntry| options.far.is_some() || !entry.far;
+    let here: Vec<SealedEntry> = manifest.sealed.iter().filter(is_here).copied().collect();
+    report.far_count = (manifest.sealed.len() - here.len()) as u64;
+    report.next_seq = manifest.sealed.last().map_or(0, |entry| entry.next_seq);
+    let sealed_bytes: u64 = here.iter().map(|entry| entry.frames_end).sum();
     let strays = recover::strays(&facts, manifest).into_iter();
     report.findings.extend(strays.map(|(id, defect)| Finding {
         kind: FindingKind::Stray,
@@ -65,27 +70,22 @@ pub(crate) fn verify(
     let look = |entry: &SealedEntry| {
         (
             entry.frames_end,
-            sealed::look(dir, manifest.log_id, entry, &options.keys),
+            sealed::look(dir, manifest.log_id, entry, options),
         )
     };
-    in_order(
-        options.threads,
-        &manifest.sealed,
-        look,
-        |(frames_end, looked)| {
-            progress(Progress {
-                done_bytes: report.byte_count,
-                total_bytes,
-            });
-            let looked = looked?;
-            report.segment_count += 1;
-            report.byte_count += frames_end;
-            report.record_count += looked.record_count;
-            report.next_seq = looked.next_seq;
-            before = looked.follow(before, &mut report.findings);
-            Ok(())
-        },
-    )?;
+    in_order(options.threads, &here, look, |(frames_end, looked)| {
+        progress(Progress {
+            done_bytes: report.byte_count,
+            total_bytes,
+        });
+        let looked = looked?;
+        report.segment_count += 1;
+        report.byte_count += frames_end;
+        report.record_count += looked.record_count;
+        report.next_seq = report.next_seq.max(looked.next_seq);
+        before = looked.follow(before, &mut report.findings);
+        Ok(())
+    })?;
     unsealed_segments(dir, &facts, &plan, (manifest, &options.keys), &mut report)?;
     progress(Progress {
         done_bytes: report.byte_count,
@@ -99,6 +99,7 @@ fn begun(plan: &Plan) -> VerifyReport {
     VerifyReport {
         findings: of_plan(plan),
         segment_count: 0,
+        far_count: 0,
         record_count: 0,
         byte_count: 0,
         head_seq: 0,

@@ -88,6 +88,9 @@ pub struct VerifyReport {
     pub findings: Vec<Finding>,
     /// Segments looked at.
     pub segment_count: u64,
+    /// Segments that were not looked at: they live elsewhere, and nothing was given that reads them there
+    /// ([`Options::far_segments`](crate::Options::far_segments)).
+    pub far_count: u64,
     /// Records that verify.
     pub record_count: u64,
     /// Bytes of segments looked at.

@@ -8,9 +8,10 @@ use crate::{
         header::{HEADER_BYTES, Origin, Predecessor},
         manifest::SealedEntry,
     },
+    options::Options,
     seal::KeyRing,
     segment::{
-        Fault, Home, Identity, Loaded, Piece, Range, Sealed, Source, View, Window, open_damaged,
+        Fault, Home, Loaded, Piece, Range, Sealed, Source, View, Window, open_damaged_sealed,
         salvage,
     },
     types::{LogId, Seq},
@@ -55,7 +56,7 @@ pub(super) fn look(
     dir: &Dir,
     log_id: LogId,
     entry: &SealedEntry,
-    keys: &KeyRing,
+    options: &Options,
 ) -> Result<Looked> {
     let mut looked = Looked {
         entry: *entry,
@@ -65,7 +66,8 @@ pub(super) fn look(
         told: None,
         state: None,
     };
-    let sealed = Sealed::new(*entry, Home::new(dir.clone(), log_id, false, keys.clone()));
+    let keys = &options.keys;
+    let sealed = Sealed::new(*entry, Home::apart(dir.clone(), log_id, options));
     match sealed.open() {
         Ok(loaded) => {
             let dense = loaded.origin == Origin::Live;
@@ -86,12 +88,12 @@ pub(super) fn look(
         }) => {
             let mut finding = whole(entry, defect);
             finding.place = Place::in_segment(entry.id, offset).with_seq(seq);
-            if defect == Defect::MissingFile {
+            if matches!(defect, Defect::MissingFile | Defect::MissingFar) {
                 finding.seqs = entry.base_seq..entry.next_seq;
             }
             looked.findings.push(finding);
             if !defect.is_unsupported() {
-                damaged(dir, (log_id, keys), entry, &mut looked)?;
+                damaged(dir, (log_id, options), entry, &mut looked)?;
             }
         }
         Err(fault) => return Err(fault.into_error(Op::Verify, entry.id)),
@@ -102,23 +104,17 @@ pub(super) fn look(
 /// The file as a whole is not what it should be: what of its records is?
 fn damaged(
     dir: &Dir,
-    (log_id, keys): (LogId, &KeyRing),
+    (log_id, options): (LogId, &Options),
     entry: &SealedEntry,
     looked: &mut Looked,
 ) -> Result<()> {
-    let identity = Identity {
-        log_id,
-        id: entry.id.0,
-        salt: entry.salt,
-        base_seq: entry.base_seq,
-    };
-    let found = open_damaged(dir, identity)
+    let found = open_damaged_sealed(dir, log_id, entry, &options.far)
         .map_err(|error| Error::io(Op::Verify, error).at(Place::in_segment(entry.id, 0)))?;
     if let Some(found) = found {
         walk(
             entry,
             &Source::File(found.file),
-            (&found.context, keys),
+            (&found.context, &options.keys),
             found.dense,
             looked,
         )?;

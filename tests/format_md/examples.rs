@@ -510,6 +510,7 @@ fn manifest(args: &Args) -> Outcome {
             keyed_count: keyed as u32,
             compacted: compacted == 1,
             packed: false,
+            far: false,
         },
         _ => return Err("ten numbers make a sealed segment".into()),
     };

@@ -507,6 +507,7 @@ fn sealed() -> Layout {
         keyed_count: 0,
         compacted: false,
         packed: false,
+        far: false,
     };
     let encode = |it: &SealedEntry| {
         Manifest {

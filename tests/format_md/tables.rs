@@ -16,7 +16,8 @@ use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
 use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_BYTES_MIN};
 use cairnlog::format::{
-    MARKS_FEATURE, MOVES_FEATURE, NUMBER_MAX, PACKED_FEATURE, RECYCLED, SEALED_FEATURE, crc32c,
+    FAR_FEATURE, MARKS_FEATURE, MOVES_FEATURE, NUMBER_MAX, PACKED_FEATURE, RECYCLED,
+    SEALED_FEATURE, crc32c,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -88,6 +89,7 @@ pub fn check_features(spec: &str) -> Outcome {
         (PACKED_FEATURE, "packed"),
         (SEALED_FEATURE, "sealed"),
         (MARKS_FEATURE, "marks"),
+        (FAR_FEATURE, "far"),
     ];
     (stated == known)
         .then_some(())

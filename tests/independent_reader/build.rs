@@ -164,6 +164,7 @@ impl Seg {
             keyed_count: self.counts[2],
             compacted: false,
             packed: false,
+            far: false,
         }
     }
 

@@ -33,6 +33,7 @@ ANNEX, PACKED, NUMBER_MAX, PIECE_BYTES = 0x414E4558, 0x5041434B, 1 << 62, 32
 PACKED_FEATURE, PACKED_BYTES, RAW_BYTES_MAX = 1 << 2, 40, 1 << 20
 SEALED_FEATURE, SEALED_HEAD_BYTES, FACTS_BYTES, STATED_BYTES = 1 << 3, 32, 28, 28
 MARKS_FEATURE, MARKS_BYTES_MAX, MARK_VALUE_BYTES_MAX = 1 << 4, 65536, 4096
+FAR_FEATURE, FAR = 1 << 5, 1 << 2
 LIVE, COPY = 1, 2
 KEYS = {int(number): bytes.fromhex(key) for number, key in (
     pair.split(":") for pair in os.environ.get("CAIRN_READ_KEYS", "").split())}
@@ -133,7 +134,7 @@ def unicode(name):
 
 
 def manifest(data):
-    preamble(data, MANIFEST_BYTES, b"CAIRNMAN", MANIFEST, "manifest", MARKS_FEATURE)
+    preamble(data, MANIFEST_BYTES, b"CAIRNMAN", MANIFEST, "manifest", MARKS_FEATURE | FAR_FEATURE)
     log_id, _, head_seq, next_id, durable_seq = struct.unpack_from("<16s4Q", data, 24)
     count, checksum, spare_id, spare_salt, *tail = struct.unpack_from("<II5Q", data, 80)
     entries, size = data[MANIFEST_BYTES:], struct.unpack_from("<H", data, 10)[0] or SEALED_BYTES
@@ -142,6 +143,8 @@ def manifest(data):
         raise Defect("manifest: list of sealed segments")
     sealed = [Sealed(*struct.unpack_from("<5QqIIII", entries, number * size))
               for number in range(count)]
+    if any(entry.flags & FAR for entry in sealed) != bool(data[12] & FAR_FEATURE):
+        raise Defect("manifest: segments that live elsewhere")
     spare = Named(spare_id, spare_salt, None, data[20] >> 2 & 1) if spare_id else None
     ids = [entry.id for entry in sealed] + [tail[0]] + ([spare_id] if spare else [])
     if len(set(ids)) != len(ids) or not all(0 < number < next_id for number in ids):
@@ -418,10 +421,13 @@ class Reader:
 
     def load(self, name):
         """A named segment file, and its header or the reason why there is none."""
+        far = isinstance(name, Sealed) and name.flags & FAR
+        # Where a far segment is, the log does not say. For this reader it is in `far`, beside the log.
+        directory = self.directory.parent / "far" if far else self.directory
         try:
-            data = (self.directory / ("%020d.seg" % name.id)).read_bytes()
+            data = (directory / ("%020d.seg" % name.id)).read_bytes()
         except FileNotFoundError:
-            raise Defect(name.id, 0, "the file is missing") from None
+            raise Defect(name.id, 0, "the segment lives elsewhere" if far else "the file is missing") from None
         head, why = header(data)
         base_seq = head.base_seq if head and name.base_seq is not None else None
         if head and (head.log_id, head.id, head.salt, base_seq) != (self.log.log_id, *name[:3]):

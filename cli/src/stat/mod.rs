@@ -98,7 +98,7 @@ fn look(dir: &Path, with_keys: bool) -> Outcome<Picture> {
     for entry in &manifest.sealed {
         segments.push(Segment {
             id: entry.id,
-            state: "sealed",
+            state: if entry.far { "far" } else { "sealed" },
             seqs: entry.base_seq..entry.next_seq,
             record_count: entry.record_count.into(),
             tombstone_count: entry.tombstone_count.into(),

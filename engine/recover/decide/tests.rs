@@ -124,6 +124,7 @@ fn unclean() -> Facts {
         unnamed: Vec::new(),
         occupied_id: None,
         leftovers: Vec::new(),
+        let_go: Vec::new(),
         producers: ProducersFact::Missing,
         newer: Vec::new(),
         reserve: true,

@@ -115,6 +115,7 @@ fn make(id: u64, predecessor: Option<Predecessor>, payload: &[u8]) -> Made {
         keyed_count: 0,
         compacted: false,
         packed: false,
+        far: false,
     };
     let predecessor = Predecessor {
         id,

@@ -412,6 +412,7 @@ fn no_manifest() {
         unnamed,
         occupied_id: None,
         leftovers: Vec::new(),
+        let_go: Vec::new(),
         producers: ProducersFact::Missing,
         newer: Vec::new(),
         reserve: false,
