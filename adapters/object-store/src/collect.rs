@@ -4,6 +4,7 @@
 //! * The newest few commits stay, whatever their age: who stalls for shorter finds the number taken.
 //! * An object goes after the commits that name it. It is one that this writer's current commit does not name, so
 //!   nobody who takes over from that names it either; and one of this writer's own, or of an epoch before.
+//! * What a commit keeps it names: see `keep`.
 //! * What an earlier writer left is known by having read every commit that is kept, by its number: none is
 //!   overlooked because a list lags.
 
@@ -84,7 +85,7 @@ impl Collector {
         self.history.insert(new.number, put_ms);
         let of_set = |set: &Set, other: &Set| match set == other {
             true => Vec::new(),
-            false => parts(&set.files),
+            false => set.keys().collect(),
         };
         let named: BTreeSet<_> = keys(new).chain(of_set(new_set, old_set)).collect();
         let before = keys(old).chain(of_set(old_set, new_set));
@@ -139,7 +140,7 @@ impl Collector {
         let Some(mark) = &self.mark else {
             return Ok(());
         };
-        let named: BTreeSet<_> = keys(current).chain(parts(&set.files)).collect();
+        let named: BTreeSet<_> = keys(current).chain(set.keys()).collect();
         let is_left = |key: &Key| {
             let is_named = mark.last_named.contains_key(key) || named.contains(key);
             key.epoch < self.epoch && !is_named
@@ -184,7 +185,7 @@ impl Mark {
             return Ok(known.clone());
         }
         let keys = match store.set(set) {
-            Ok(set) => parts(&set.files),
+            Ok(set) => set.keys().collect(),
             // Of a commit that was put again after it was collected.
             Err(Error::NotFound(_)) => Vec::new(),
             Err(error) => return Err(error),

@@ -71,6 +71,15 @@ impl Error {
         }
     }
 
+    /// For who reads a file: that an object is gone is said as of one.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match &self {
+            Self::NotFound(_) => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+
     /// Whether trying again is of no use: somebody has to do something first.
     #[must_use]
     pub fn is_final(&self) -> bool {

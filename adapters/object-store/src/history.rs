@@ -12,7 +12,7 @@ use crate::{
 use bytes::Bytes;
 use cairnlog::{
     LogId, Seq,
-    format::{Manifest, crc32c},
+    format::{Manifest, crc32c, manifest::SealedEntry},
 };
 use std::collections::BTreeMap;
 
@@ -138,7 +138,7 @@ impl Store {
         };
         Ok(Snapshot {
             manifest: Manifest {
-                sealed: set.sealed,
+                sealed: set.sealed.into_iter().map(here).collect(),
                 ..state.manifest
             },
             files: set.files.into_iter().chain(state.tails).collect(),
@@ -221,6 +221,14 @@ impl Store {
             }
         }
         Ok(low)
+    }
+}
+
+/// All of it is where the moment is, also what the log itself has let go of.
+fn here(entry: SealedEntry) -> SealedEntry {
+    SealedEntry {
+        far: false,
+        ..entry
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) const OBJECTS: &str = "objects";
 
 const COMMIT: &str = "cairn-copy 1";
 const SET: &str = "cairn-set 1";
+/// One that keeps something, which a program from before may not drop.
+const KEEPING_SET: &str = "cairn-set 2";
 
 /// The name of a commit.
 pub(crate) fn commit_name(number: u64) -> String {
@@ -90,10 +92,29 @@ pub(crate) struct State {
 }
 
 /// The sealed segments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Set {
     pub(crate) sealed: Vec<SealedEntry>,
     pub(crate) files: Vec<File>,
+    /// What is named whatever else is: of it there may be no other copy.
+    pub(crate) kept: Vec<Kept>,
+}
+
+/// A segment that a log has let go of, or is about to: it is kept until that log itself has dropped it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Which continuation of the log it is that has no other copy.
+    pub(crate) incarnation: u32,
+    /// The seq after its last record: once that log's head is there, it needs it no more.
+    pub(crate) next_seq: Seq,
+    pub(crate) file: File,
+}
+
+impl Kept {
+    /// Whose it is, and what.
+    pub(crate) fn name(&self) -> (u32, SegmentId, u64) {
+        (self.incarnation, self.file.id, self.file.salt)
+    }
 }
 
 /// One moment of the log in the store.
@@ -201,15 +222,30 @@ impl Set {
             sealed: self.sealed.clone(),
             ..of.clone()
         };
-        let mut text = format!("{SET}\nsealed {}\n", hex(&whole.encode()));
+        let kind = if self.kept.is_empty() {
+            SET
+        } else {
+            KEEPING_SET
+        };
+        let mut text = format!("{kind}\nsealed {}\n", hex(&whole.encode()));
         files(&mut text, &self.files);
+        for kept in &self.kept {
+            let (incarnation, next_seq) = (kept.incarnation, kept.next_seq);
+            line(&mut text, format_args!("kept {incarnation} {next_seq}"));
+            files(&mut text, std::slice::from_ref(&kept.file));
+        }
         end(text)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let mut lines = Lines::of(bytes, SET)?;
+        let keeps = bytes.starts_with(KEEPING_SET.as_bytes());
+        let mut lines = Lines::of(bytes, if keeps { KEEPING_SET } else { SET })?;
         let sealed = manifest(lines.one("sealed")?)?.sealed;
         let files = lines.files(true)?;
+        let mut kept = Vec::new();
+        while lines.is("kept") {
+            kept.push(lines.kept()?);
+        }
         lines.end()?;
         let fits = |(entry, file): (&SealedEntry, &File)| {
             entry.id == file.id && entry.salt == file.salt && entry.frames_end <= file.bytes()
@@ -217,7 +253,20 @@ impl Set {
         if sealed.len() != files.len() || !sealed.iter().zip(&files).all(fits) {
             return Err("its files are not those of its segments".into());
         }
-        Ok(Self { sealed, files })
+        Ok(Self {
+            sealed,
+            files,
+            kept,
+        })
+    }
+}
+
+impl Set {
+    /// The objects that it names.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let kept = self.kept.iter().map(|kept| &kept.file);
+        let parts = self.files.iter().chain(kept).flat_map(|file| &file.parts);
+        parts.map(|part| part.key)
     }
 }
 
@@ -390,6 +439,18 @@ impl<'a> Lines<'a> {
             });
         }
         Ok(files)
+    }
+
+    fn kept(&mut self) -> Result<Kept, String> {
+        let mut fields = self.fields("kept")?;
+        let incarnation = fields.next().and_then(|it| it.parse().ok());
+        let next_seq = fields.next().and_then(|it| it.parse().ok());
+        let [file] = <[File; 1]>::try_from(self.files(true)?).map_err(|_| "bad kept file")?;
+        Ok(Kept {
+            incarnation: incarnation.ok_or("bad incarnation")?,
+            next_seq: next_seq.ok_or("bad seq")?,
+            file,
+        })
     }
 
     fn end(&mut self) -> Result<(), String> {

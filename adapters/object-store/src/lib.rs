@@ -26,15 +26,17 @@ mod remote;
 mod replicator;
 mod restore;
 mod store;
+mod tier;
 
 pub use copier::{Copier, CopyOptions};
 pub use error::{Error, Result};
 pub use history::{Moment, To};
 pub use object_store;
-pub use remote::{RemoteOptions, RemoteReader};
+pub use remote::{RemoteOptions, RemoteReader, StoreSegments};
 pub use replicator::{Replicator, ReplicatorOptions, Status};
 pub use restore::{RestoreOptions, RestoreReport, restore};
 pub use store::Store;
+pub use tier::Tier;
 
 /// The README's example compiles with the tests.
 #[cfg(doctest)]

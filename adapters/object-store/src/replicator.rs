@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     plan::PART_BYTES,
     store::Store,
+    tier::Tier,
 };
 use cairnlog::{Consumer, ConsumerOptions, Log, Seq, StoredLog};
 use std::{
@@ -32,6 +33,7 @@ pub struct ReplicatorOptions {
     copy: CopyOptions,
     interval: Duration,
     holds: Option<String>,
+    tier: Option<Tier>,
 }
 
 impl Default for ReplicatorOptions {
@@ -40,6 +42,7 @@ impl Default for ReplicatorOptions {
             copy: CopyOptions::new(),
             interval: Duration::from_secs(10),
             holds: None,
+            tier: None,
         }
     }
 }
@@ -73,6 +76,15 @@ impl ReplicatorOptions {
         self.holds = Some(cursor.into());
         self
     }
+
+    /// Has the log let go of old segments once they are in the store: they live there alone, and are read from there. The log has to
+    /// be opened with [`StoreSegments`](crate::StoreSegments) of this store. Only beside the [`Log`], which stays open as long as the
+    /// replicator. Each is read back first, and compared. Default: nothing is let go of.
+    #[must_use]
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tier = Some(tier);
+        self
+    }
 }
 
 /// How far a copy is; from [`Replicator::status`].
@@ -99,6 +111,10 @@ pub struct Status {
     pub request_count: u64,
     /// Bytes put, or tried to.
     pub put_bytes: u64,
+    /// Segments that the log has let go of.
+    pub released_count: u64,
+    /// What kept it from letting go of more, when that was tried last. Copying goes on.
+    pub tier_error: Option<Error>,
     /// Whether it ended: it was stopped, or fenced off, as `last_error` says.
     pub has_ended: bool,
 }
@@ -163,24 +179,28 @@ impl Replicator {
             None => None,
             Some(name) => Some(log.consumer_with(name, &ConsumerOptions::new().holds(true))?),
         };
-        Self::run(log.stored()?, consumer, store, &options)
+        let beside = Beside {
+            consumer,
+            tier: options.tier.clone().map(|tier| (log.clone(), tier)),
+        };
+        Self::run(log.stored()?, beside, store, &options)
     }
 
     /// Copies a log that another process writes, or none does. Else as [`start`](Self::start).
     ///
     /// # Errors
-    /// As [`start`](Self::start); `InvalidInput` if it is to hold retention back, which only the writer can.
+    /// As [`start`](Self::start); `InvalidInput` if it is to hold retention back or to tier, which only the writer can.
     pub fn follow(log: StoredLog, store: &Store, options: ReplicatorOptions) -> Result<Self> {
-        if options.holds.is_some() {
-            let only = "retention is held back only from within the process that writes";
+        if options.holds.is_some() || options.tier.is_some() {
+            let only = "retention is held back, and segments let go of, only from within the process that writes";
             return Err(Error::InvalidInput(only.into()));
         }
-        Self::run(log, None, store, &options)
+        Self::run(log, Beside::default(), store, &options)
     }
 
     fn run(
         log: StoredLog,
-        consumer: Option<Consumer>,
+        beside: Beside,
         store: &Store,
         options: &ReplicatorOptions,
     ) -> Result<Self> {
@@ -190,7 +210,8 @@ impl Replicator {
         shared.told().status.end_seq = copier.end_seq();
         let mut worker = Worker {
             copier,
-            consumer,
+            beside,
+            tier_after: Instant::now(),
             interval: options.interval,
             shared: shared.clone(),
             collected_at: Instant::now(),
@@ -259,9 +280,18 @@ impl Drop for Replicator {
     }
 }
 
+/// What it does for the log that it is beside.
+#[derive(Debug, Default)]
+struct Beside {
+    consumer: Option<Consumer>,
+    tier: Option<(Log, Tier)>,
+}
+
 struct Worker {
     copier: Copier,
-    consumer: Option<Consumer>,
+    beside: Beside,
+    /// When it may be tried to let go of segments.
+    tier_after: Instant,
     interval: Duration,
     shared: Arc<Shared>,
     collected_at: Instant,
@@ -278,6 +308,9 @@ impl Worker {
                 Ok(is_new)
             });
             self.tell(&step);
+            if step.is_ok() {
+                self.tier();
+            }
             match step {
                 Ok(_) => {
                     retry = RETRY;
@@ -310,11 +343,36 @@ impl Worker {
     /// Lets retention go as far as the copy.
     fn hold(&mut self) -> Result<()> {
         let end_seq = self.copier.end_seq();
-        let Some(consumer) = self.consumer.as_mut().filter(|it| it.seq() < end_seq) else {
+        let consumer = self.beside.consumer.as_mut();
+        let Some(consumer) = consumer.filter(|it| it.seq() < end_seq) else {
             return Ok(());
         };
         consumer.seek(end_seq)?;
         Ok(())
+    }
+
+    /// Has the log let go of what is old. If that fails it is tried again later: what is new is copied all the same.
+    fn tier(&mut self) {
+        let Some((log, tier)) = &self.beside.tier else {
+            return;
+        };
+        let due = self.copier.due(tier);
+        if due.is_empty() || Instant::now() < self.tier_after {
+            return;
+        }
+        let released = self.copier.release(log, &due);
+        let mut told = self.shared.told();
+        let status = &mut told.status;
+        match released {
+            Ok(report) => {
+                status.released_count += report.segments.len() as u64;
+                status.tier_error = None;
+            }
+            Err(error) => {
+                status.tier_error = Some(error);
+                self.tier_after = Instant::now() + RETRY_MAX;
+            }
+        }
     }
 
     /// From half of it to all of it: many that wait for one store do not come back at once.

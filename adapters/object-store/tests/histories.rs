@@ -1,4 +1,4 @@
-//! Model histories: appends, batches, keys, compaction, trim, rewind, cursors, crashes of writer and replicator, two
+//! Model histories: appends, batches, keys, compaction, trim, rewind, cursors, segments that are let go of, crashes of writer and replicator, two
 //! replicators that fight over one store, a store that fails. Is every moment that the store lists the log as it was
 //! then, and does restoring survive power cuts?
 //!
@@ -8,16 +8,27 @@
 mod common;
 
 use cairnlog::{
-    AppendOptions, CompactOptions, Log, NewRecord, Producer, Seq,
+    AppendOptions, CompactOptions, ErrorKind, Log, NewRecord, Producer, Seq,
     vfs::{Vfs, sim::SimFs},
 };
-use cairnlog_object_store::{Copier, CopyOptions, Error, Moment, RestoreOptions, Store, To};
+use cairnlog_object_store::{
+    Copier, CopyOptions, Error, Moment, RestoreOptions, Store, StoreSegments, To,
+};
 use common::{
     Dice, Shown,
     faulty::{FAULTS, Fault, Faulty},
     on, shown, store,
 };
-use std::{env, ops::RangeInclusive, path::Path, sync::Arc, time::Duration};
+use std::{
+    env,
+    ops::RangeInclusive,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap())
@@ -33,28 +44,41 @@ struct Was {
     last: Option<(Seq, usize)>,
 }
 
+/// With what lives in the store alone.
+fn open(disk: &SimFs, store: &Store) -> Log {
+    let far = StoreSegments::new(store);
+    on(disk).far_segments(far).open("/log").unwrap()
+}
+
 struct World {
     dice: Dice,
     disk: SimFs,
     log: Option<Log>,
     store: Store,
     faulty: Arc<Faulty>,
+    /// Whether the store fails: while something is copied, and not while the log reads what lives there alone.
+    fails: Arc<AtomicBool>,
     copiers: [Option<Copier>; 2],
     /// What the log was whenever it was copied, and from when to when that took: a commit says when it was made.
     was: Vec<(RangeInclusive<i64>, Was)>,
     /// What was told to be in the store.
     told: Seq,
     last: Option<(Seq, usize)>,
+    /// Segments that were let go of.
+    released: usize,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let disk = SimFs::new(seed);
         let (store, faulty) = store();
-        let log = on(&disk).open("/log").unwrap();
+        let store = store.timeout(Duration::from_millis(50));
+        let log = open(&disk, &store);
         let mut chance = Dice(seed ^ 0x5eed);
+        let fails = Arc::new(AtomicBool::new(false));
+        let now = fails.clone();
         faulty.plan(move |_| match chance.below(40) {
-            0 => match FAULTS[chance.below(6) as usize] {
+            0 if now.load(Relaxed) => match FAULTS[chance.below(6) as usize] {
                 // Each of these costs a timeout: rarely.
                 Fault::Lost | Fault::DoneAndLost if chance.below(8) > 0 => Fault::DoneAndError,
                 fault => fault,
@@ -65,12 +89,14 @@ impl World {
             dice: Dice(seed),
             disk,
             log: Some(log),
-            store: store.timeout(Duration::from_millis(50)),
+            store,
             faulty,
+            fails,
             copiers: [None, None],
             was: Vec::new(),
             told: 0,
             last: None,
+            released: 0,
         }
     }
 
@@ -90,7 +116,7 @@ impl World {
     }
 
     fn act(&mut self) {
-        match self.dice.below(20) {
+        match self.dice.below(22) {
             0..=6 => self.append(),
             7 => self.log().rotate().unwrap(),
             8 => {
@@ -119,6 +145,7 @@ impl World {
                 let which = self.dice.below(2) as usize;
                 self.copiers[which] = None;
             }
+            14 | 15 => self.release(),
             _ => self.step(),
         }
         while self.log().maintain().unwrap() != cairnlog::Maintained::Nothing {}
@@ -168,7 +195,7 @@ impl World {
         self.copiers = [None, None];
         drop(self.log.take());
         self.disk = after;
-        self.log = Some(on(&self.disk).open("/log").unwrap());
+        self.log = Some(open(&self.disk, &self.store));
     }
 
     fn step(&mut self) {
@@ -185,6 +212,7 @@ impl World {
         let was = self.was_now();
         let copier = self.copiers[which].as_mut().unwrap();
         let begun = self.disk.unix_time_ms();
+        self.fails.store(true, Relaxed);
         let stepped = copier.step();
         self.was
             .push((begun..=self.disk.unix_time_ms(), was.clone()));
@@ -204,6 +232,32 @@ impl World {
                     self.copiers[which] = None;
                 }
             }
+        }
+        self.fails.store(false, Relaxed);
+    }
+
+    /// Has the log let go of some of its oldest segments, by a copier that may have been replaced since.
+    fn release(&mut self) {
+        let which = self.dice.below(2) as usize;
+        let segments = self.log().segments().unwrap();
+        let count = self.dice.below(4) as usize;
+        let here = segments.iter().filter(|it| it.is_sealed && !it.is_far);
+        let ids: Vec<_> = here.map(|it| it.id).take(count).collect();
+        let was = self.was_now();
+        let (Some(log), Some(copier)) = (&self.log, &mut self.copiers[which]) else {
+            return;
+        };
+        let begun = self.disk.unix_time_ms();
+        self.fails.store(true, Relaxed);
+        let released = copier.release(log, &ids);
+        self.fails.store(false, Relaxed);
+        // A commit may have been made, with whatever else is new.
+        self.was.push((begun..=self.disk.unix_time_ms(), was));
+        match released {
+            Ok(report) => self.released += report.segments.len(),
+            // It was read back from a store that fails.
+            Err(Error::Log(error)) if error.kind() == ErrorKind::Io => {}
+            Err(error) => check(&error),
         }
     }
 
@@ -338,6 +392,7 @@ fn check(error: &Error) {
 #[test]
 fn is_every_moment_in_the_store_the_log_as_it_was() {
     let (count, seed) = (number("CAIRN_HISTORIES", 12), number("CAIRN_SEED", 1));
+    let mut released = 0;
     for seed in seed..seed + count {
         eprintln!("CAIRN_SEED={seed}");
         let mut world = World::new(seed);
@@ -345,5 +400,10 @@ fn is_every_moment_in_the_store_the_log_as_it_was() {
             world.act();
         }
         world.check_all();
+        released += world.released;
     }
+    assert!(
+        released as u64 >= count / 2,
+        "{released} segments were let go of"
+    );
 }

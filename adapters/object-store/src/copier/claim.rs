@@ -13,7 +13,7 @@ use cairnlog::{
     StoredLog,
     format::{Manifest, crc32c},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a place is asked for while others take it.
 const CLAIMS_MAX: usize = 100;
@@ -60,10 +60,7 @@ impl Copier {
     ) -> Result<Self> {
         let set = match &current.state {
             Some(state) => store.set(&state.set)?,
-            None => Set {
-                sealed: Vec::new(),
-                files: Vec::new(),
-            },
+            None => Set::default(),
         };
         let collector = Collector::new(&current, put_ms, options.keep);
         let mut copier = Self {
@@ -74,6 +71,7 @@ impl Copier {
             known: BTreeMap::new(),
             set,
             beside: Beside::default(),
+            asked: BTreeSet::new(),
             next_key: 0,
             pending: None,
             fenced: None,

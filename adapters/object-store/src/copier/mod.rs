@@ -7,9 +7,11 @@
 //! * A commit that may have been put is tried again as it is, byte for byte, until that is known.
 //! * A key is used once. A part that may have been put is put again under another.
 //!
-//! Rooms: `claim` how it becomes the one writer, `put` what a step puts, this file what is committed.
+//! Rooms: `claim` how it becomes the one writer, `put` what a step puts, `keep` what stays for a log that lets go of it, this
+//! file what is committed.
 
 mod claim;
+mod keep;
 mod options;
 mod put;
 
@@ -26,7 +28,7 @@ use cairnlog::{
     format::{Manifest, crc32c},
 };
 pub use options::CopyOptions;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Copies a log into a store, one step after the other, for who drives that himself; [`Replicator`](crate::Replicator)
 /// does it in a thread.
@@ -55,6 +57,8 @@ pub struct Copier {
     /// What was put of each segment, committed or not.
     known: BTreeMap<SegmentId, File>,
     beside: Beside,
+    /// The segments that the next commit is to keep, by their ids and salts.
+    asked: BTreeSet<(SegmentId, u64)>,
     next_key: u64,
     /// A commit that may have been put.
     pending: Option<Pending>,

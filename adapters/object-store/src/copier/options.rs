@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 pub struct CopyOptions {
     pub(crate) keep: Duration,
     pub(crate) take_over: bool,
+    pub(crate) forget_others: bool,
     pub(crate) clock: Arc<dyn Vfs>,
 }
 
@@ -16,6 +17,7 @@ impl Default for CopyOptions {
         Self {
             keep: Duration::from_secs(24 * 3600),
             take_over: false,
+            forget_others: false,
             clock: Arc::new(RealFs::default()),
         }
     }
@@ -41,6 +43,14 @@ impl CopyOptions {
     #[must_use]
     pub fn take_over(mut self, take_over: bool) -> Self {
         self.take_over = take_over;
+        self
+    }
+
+    /// Gives up what the store keeps for other continuations of this log, which let go of it ([`Copier::release`](crate::Copier::release)):
+    /// for when they are gone for good. If one is not, it loses those segments. Default: no, that is kept for ever.
+    #[must_use]
+    pub fn forget_others(mut self, forget: bool) -> Self {
+        self.forget_others = forget;
         self
     }
 

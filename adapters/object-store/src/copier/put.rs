@@ -30,7 +30,12 @@ impl Copier {
                 None => tails.push(self.put_tail(segment)?),
             }
         }
-        let set = Set { sealed, files };
+        let kept = self.kept(&moment.manifest, &sealed, &files);
+        let set = Set {
+            sealed,
+            files,
+            kept,
+        };
         let object = match &self.current.state {
             Some(state) if self.set == set => state.set,
             _ => self.put_object(vec![set.encode(&moment.manifest)])?,

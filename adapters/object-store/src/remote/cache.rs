@@ -1,14 +1,14 @@
 //! Blocks of what was fetched, kept in memory up to a bound.
 
+use crate::layout::Key;
 use bytes::Bytes;
-use cairnlog::SegmentId;
 use std::collections::BTreeMap;
 
 /// What is fetched and kept at a time, in bytes.
 pub(super) const BLOCK_BYTES: u64 = 256 * 1024;
 
-/// Which segment, which part of it, which block of that.
-pub(super) type BlockKey = (SegmentId, usize, u64);
+/// Which object, which block of it.
+pub(super) type BlockKey = (Key, u64);
 
 /// Blocks, of which those go first that were not used for the longest time.
 #[derive(Debug)]

@@ -4,10 +4,12 @@
 //! INVARIANTS: it shows one moment, as the store has it; nothing is written. What is fetched is kept in memory, up to a
 //! bound, in blocks; who reads on is fetched more for at a time. Records are verified by the engine, as from a disk.
 //!
-//! Rooms: `afar` the file system, `segment` a file of it, `cache` what was fetched.
+//! Rooms: `afar` the file system, `segment` a file of it, `cache` what was fetched; `far` the segments that a log has let go of,
+//! for the log itself.
 
 mod afar;
 mod cache;
+mod far;
 mod segment;
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
 };
 use afar::{Afar, DIR};
 use cairnlog::{Options, ReadMode, Reader, VerifyReport, vfs::Vfs};
+pub use far::StoreSegments;
 use std::{ops::Deref, sync::Arc};
 
 /// How a log is read from afar.

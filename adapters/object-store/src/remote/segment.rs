@@ -56,7 +56,7 @@ impl Segment {
             let end = bytes.len().min(at + BLOCK_BYTES as usize);
             // Of its own, so that one block that stays does not keep the others.
             let own = Bytes::copy_from_slice(&bytes[at..end]);
-            cache.put((self.file.id, number, block + index as u64), own);
+            cache.put((part.key, block + index as u64), own);
         }
         Ok(bytes.slice(..bytes.len().min(BLOCK_BYTES as usize)))
     }
@@ -82,13 +82,11 @@ impl VfsFile for Segment {
         let within = offset - start;
         let block = within / BLOCK_BYTES;
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = cache.get((self.file.id, number, block));
+        let known = cache.get((self.file.parts[number].key, block));
         drop(cache);
         let bytes = match known {
             Some(bytes) => bytes,
-            None => self
-                .fetch((number, start), block)
-                .map_err(io::Error::other)?,
+            None => self.fetch((number, start), block).map_err(Error::into_io)?,
         };
         let skip = (within % BLOCK_BYTES) as usize;
         let there = bytes.get(skip..).unwrap_or_default();

@@ -1,0 +1,150 @@
+//! The segments of a log that it has let go of, read where they are copied to.
+//!
+//! INVARIANT: where a segment is, the newest commit says: one that is not known, or whose objects are gone since it was looked up,
+//! is looked up anew, once.
+//!
+//! Called by the engine, through a log's options; calls `segment`, `cache`, the store.
+
+use super::{
+    cache::{BLOCK_BYTES, Cache},
+    segment::{AHEAD_MAX, Segment},
+};
+use crate::{
+    error::{Error, Result},
+    layout::File,
+    store::Store,
+};
+use cairnlog::{FarSegment, FarSegments, LogId, SegmentId, vfs::VfsFile};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Reads the segments that a log has let go of from the store that it is copied to: for
+/// [`Options::far_segments`](cairnlog::Options::far_segments) of the log, and of its readers in other processes.
+///
+/// What is fetched is kept in memory up to a bound, in blocks of 256 KiB; who reads on is fetched up to 4 MiB at a time. The store is asked
+/// nothing before a far segment is read.
+///
+/// ```
+/// use cairnlog::Log;
+/// use cairnlog_object_store::{Copier, CopyOptions, Store, StoreSegments};
+/// # let dir = tempfile::tempdir().unwrap();
+/// let store = Store::open(dir.path().join("store").to_str().unwrap())?;
+/// let log = Log::options()
+///     .far_segments(StoreSegments::new(&store))
+///     .open(dir.path().join("log"))?;
+/// log.append("long ago")?;
+/// log.rotate()?;
+/// while log.maintain()? != cairnlog::Maintained::Nothing {} // Seals it; else the background does.
+///
+/// let mut copier = Copier::start(log.stored()?, &store, CopyOptions::new())?;
+/// copier.step()?;
+/// let first = log.segments()?[0].id;
+/// assert_eq!(copier.release(&log, &[first])?.segments, [first]);
+/// assert!(log.segments()?[0].is_far);
+/// assert_eq!(log.get(0)?.as_deref(), Some(&b"long ago"[..]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct StoreSegments {
+    store: Store,
+    cache: Arc<Mutex<Cache>>,
+    known: Mutex<Known>,
+}
+
+/// What the newest commit says, when it was looked at last.
+#[derive(Debug, Default)]
+struct Known {
+    log_id: Option<LogId>,
+    segments: BTreeMap<(SegmentId, u64), Arc<Segment>>,
+}
+
+impl StoreSegments {
+    /// Reads from this store, and keeps 64 MiB of it in memory at most.
+    #[must_use]
+    pub fn new(store: &Store) -> Arc<Self> {
+        Self::with_cache(store, 64 << 20)
+    }
+
+    /// As [`new`](Self::new), with as many bytes kept in memory; 4 MiB at least.
+    #[must_use]
+    pub fn with_cache(store: &Store, cache_bytes: usize) -> Arc<Self> {
+        let blocks_max = (cache_bytes as u64 / BLOCK_BYTES).max(AHEAD_MAX);
+        Arc::new(Self {
+            store: store.clone(),
+            cache: Arc::new(Mutex::new(Cache::new(blocks_max))),
+            known: Mutex::default(),
+        })
+    }
+
+    /// Where a segment is, as far as that is known.
+    fn known(&self, segment: &FarSegment) -> Option<Arc<Segment>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.segments.get(&(segment.id, segment.salt))?;
+        (known.log_id == Some(segment.log_id)).then(|| found.clone())
+    }
+
+    fn find(&self, segment: &FarSegment) -> io::Result<Arc<Segment>> {
+        match self.known(segment) {
+            Some(known) => Ok(known),
+            None => self.look_up(segment),
+        }
+    }
+
+    /// Asks the store where a segment is by now.
+    fn look_up(&self, segment: &FarSegment) -> io::Result<Arc<Segment>> {
+        let now = self.now().map_err(Error::into_io)?;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let found = self.known(segment);
+        found.ok_or_else(|| {
+            let id = segment.id.0;
+            Error::NotFound(format!("segment {id} is not in the store")).into_io()
+        })
+    }
+
+    fn now(&self) -> Result<Known> {
+        let Some((newest, _)) = self.store.newest()? else {
+            return Ok(Known::default());
+        };
+        let Some(state) = &newest.state else {
+            return Ok(Known::default());
+        };
+        let set = self.store.set(&state.set)?;
+        // What is both is the same bytes; of what is kept it is certain that it stays.
+        let kept = set.kept.into_iter().map(|it| it.file);
+        let files = set.files.into_iter().chain(kept);
+        Ok(Known {
+            log_id: Some(newest.log_id),
+            segments: files
+                .map(|file| ((file.id, file.salt), self.segment(file)))
+                .collect(),
+        })
+    }
+
+    fn segment(&self, file: File) -> Arc<Segment> {
+        Arc::new(Segment {
+            store: self.store.clone(),
+            file: Arc::new(file),
+            cache: self.cache.clone(),
+            ahead: Mutex::default(),
+        })
+    }
+}
+
+impl FarSegments for StoreSegments {
+    fn len(&self, segment: &FarSegment) -> io::Result<u64> {
+        self.find(segment)?.len()
+    }
+
+    fn read_at(&self, segment: &FarSegment, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self.find(segment)?.read_at(buf, offset) {
+            // Put anew since, and the old objects deleted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.look_up(segment)?.read_at(buf, offset)
+            }
+            read => read,
+        }
+    }
+}
