@@ -34,7 +34,7 @@ struct Slow {
 #[derive(Debug)]
 struct SlowFile(Arc<dyn VfsFile>, Arc<AtomicU64>);
 
-const SYNC: Duration = Duration::from_millis(30);
+const SYNC: Duration = Duration::from_millis(100);
 
 fn slow_sync(syncs: &AtomicU64) {
     let thread = std::thread::current();
@@ -111,7 +111,7 @@ fn is_no_thread_of_the_executor_blocked_by_a_sync() {
             .map(|task| {
                 let log = log.clone();
                 tokio::spawn(async move {
-                    for number in 0..10u64 {
+                    for number in 0..4u64 {
                         let value = format!("{task} {number} {}", "x".repeat(300));
                         let records = [NewRecord::value(&value)];
                         log.append_async(&records, &AppendOptions::new())
@@ -150,7 +150,7 @@ fn is_no_thread_of_the_executor_blocked_by_a_sync() {
         syncs > 5 && took > SYNC * 5,
         "{syncs} syncs in {took:?}: nothing was waited for"
     );
-    assert_eq!(log.durable_seq(), 161);
+    assert_eq!(log.durable_seq(), 65);
 }
 
 #[test]
