@@ -117,6 +117,8 @@ impl Groups {
         if self.open_group().is_none() {
             let (tail, end) = (self.plan.0.clone(), self.plan.1);
             let scratch = self.scratches.pop().unwrap_or_default();
+            // Seldom more than two wait, and of many logs none.
+            self.queue.reserve_exact(1);
             self.queue
                 .push_back(Group::new(tail, None, end, self.next_seq, scratch));
         }

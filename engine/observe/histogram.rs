@@ -12,8 +12,10 @@ use std::{fmt, time::Duration};
 /// Each power of two is cut into two to this power.
 const PIECE_BITS: u32 = 3;
 const PIECES: u64 = 1 << PIECE_BITS;
-const ROW_LEN: usize = 1 << PIECE_BITS;
-const ROWS: usize = (u64::BITS - PIECE_BITS + 1) as usize;
+/// A row has so many powers of two: what is counted is mostly within one or two.
+const ROW_POWERS: usize = 8;
+const ROW_LEN: usize = ROW_POWERS << PIECE_BITS;
+const ROWS: usize = ((u64::BITS - PIECE_BITS + 1) as usize).div_ceil(ROW_POWERS);
 
 /// The number of the bucket of a value. Below `PIECES` each value has its own.
 fn bucket_of(value: u64) -> u64 {
@@ -29,8 +31,12 @@ fn bounds_of(bucket: u64) -> (u64, u64) {
     (low, low + ((1 << shift) - 1))
 }
 
-/// The buckets of a power of two.
+/// The buckets of some powers of two.
 type Row = [AtomicU64; ROW_LEN];
+
+fn new_row() -> Box<Row> {
+    Box::new(std::array::from_fn(|_| AtomicU64::new(0)))
+}
 
 /// Counts values. Memory is taken for what occurs: where there are thousands of logs, most never append as
 /// written, or at all.
@@ -58,7 +64,7 @@ impl Recording {
     pub(crate) fn add(&self, value: u64) {
         let bucket = usize::try_from(bucket_of(value)).unwrap_or(usize::MAX);
         let (row, column) = (bucket / ROW_LEN, bucket % ROW_LEN);
-        let row = self.rows.get(row).map(|row| row.get_or_init(Box::default));
+        let row = self.rows.get(row).map(|row| row.get_or_init(new_row));
         if let Some(count) = row.and_then(|row| row.get(column)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -218,10 +224,13 @@ mod tests {
         recording.snapshot()
     }
 
+    /// Of each power of two as many.
+    const BUCKETS: u64 = (u64::BITS - PIECE_BITS + 1) as u64 * PIECES;
+
     #[test]
     fn every_value_lies_in_its_bucket_and_no_bucket_is_wide() {
         let mut next = 0;
-        for bucket in 0..(ROWS * ROW_LEN) as u64 {
+        for bucket in 0..BUCKETS {
             let (low, high) = bounds_of(bucket);
             assert_eq!(low, next, "without a gap");
             assert_eq!((bucket_of(low), bucket_of(high)), (bucket, bucket));
@@ -265,8 +274,8 @@ mod tests {
             (0..1000).map(move |piece| power.saturating_add(power / 1000 * piece))
         }));
         assert_eq!(all.count(), 64_000);
-        assert!(all.buckets().count() <= ROWS * ROW_LEN);
-        assert!(size_of::<(u64, u64)>() * ROWS * ROW_LEN <= 8 << 10);
+        assert!(all.buckets().count() as u64 <= BUCKETS);
+        assert!(size_of::<(u64, u64)>() as u64 * BUCKETS <= 8 << 10);
         assert_eq!(of([0, u64::MAX]).max(), Some(u64::MAX));
     }
 
