@@ -164,6 +164,9 @@ impl ManifestStore {
         self.replace(&mut state.manifest_file, &mut state.failed, op, &bytes)?;
         self.generation.store(next.generation, Ordering::Release);
         state.manifest = next;
+        if !state.manifest.sealed.is_empty() {
+            self.ballast.want_all();
+        }
         self.renew_ballast();
         Ok(())
     }

@@ -133,6 +133,10 @@ impl<'a> Rewind<'a> {
                 ends.written.extend(copied);
             }
         }
+        // It loses its name, and who holds the set from before reads on in it.
+        let place = || Place::in_segment(writer.tail.id, 0);
+        let kept_open = writer.tail.space.keep_open();
+        kept_open.map_err(|error| Error::io(Op::Rewind, error).at(place()))?;
         if writer.tail.context.base_seq < end_seq {
             ends = self.end_tail(&writer.tail, end_seq)?;
         }

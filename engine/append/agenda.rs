@@ -3,9 +3,9 @@
 //! It only looks, takes the queue's lock once for all, because those who append want it too, and never
 //! the writer's, which is held during a write.
 
-use super::{Core, maintain::SPARE_BYTES, state::State};
+use super::{Core, state::State};
 use crate::{
-    format::batch::BATCH_HEADER_BYTES,
+    format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES},
     options::Durability,
     segment::{Space, Tail},
     sync::Arc,
@@ -232,7 +232,10 @@ impl Core {
         let full = self.options.segment_bytes;
         let (tail, _) = state.queue.plan();
         let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
-        let step = end.clamp(SPARE_BYTES, STEP_BYTES_MAX);
+        if self.options.is_one_of_many() && end == HEADER_BYTES as u64 {
+            return None; // Many of them have nothing to say.
+        }
+        let step = end.clamp(self.options.ahead_bytes(), STEP_BYTES_MAX);
         if allocated < (end + step / 2).min(full) {
             return Some((tail.id, tail.space.clone(), (end + step).min(full)));
         }

@@ -11,7 +11,7 @@ use crate::{
     sync::{self, Arc, atomic::Ordering},
     types::Seq,
 };
-use std::{task::Waker, time::Duration};
+use std::{io, task::Waker, time::Duration};
 
 /// After so many buffers have been written without a sync, the disk is given them to begin with.
 const BUFFERS_GIVEN: u64 = 4;
@@ -169,6 +169,12 @@ impl Core {
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
         let durable_seq = self.durable_seq();
         group.finish(durable_seq, &**self.dir.vfs());
+        if group.begins.is_some() {
+            // Once the segment before is sealed it may go, and readers of the set from before read on in it.
+            let before = &writer.tail;
+            let kept_open = before.tail.space.keep_open();
+            kept_open.map_err(|error| not_begun(before, before.summary.end, error))?;
+        }
         match group.begins.take() {
             Some(header) => self.begin_segment(writer, group, header, durable_seq)?,
             None => self.write(&writer.tail, group)?,
@@ -231,14 +237,17 @@ impl Core {
             Durability::Durable => Way::InPieces(self.options.buffer_bytes),
             _ => Way::Unsynced,
         };
-        let padding = writer.tail.space.padding(group.end());
+        let space = &writer.tail.space;
+        // If it cannot be opened nothing was written, and nothing has to be cut back.
+        (space.file().ready()).map_err(|error| not_begun(writer, group.offset, error))?;
+        let padding = space.padding(group.end());
         let offset = group.offset;
         let written = group.padded(padding, |bytes| writer.write(bytes, offset, way));
         let Err(error) = written else {
             return Ok(());
         };
         let place = Place::in_segment(writer.tail.id, group.offset);
-        match writer.tail.space.cut_back(group.offset) {
+        match space.cut_back(group.offset) {
             Ok(()) => Err(Failure::Write(Error::io(Op::Append, error).at(place))),
             Err(error) => Err(Failure::Sync(Error::io(Op::Sync, error).at(place))),
         }
@@ -317,4 +326,10 @@ impl Core {
         let wakers = state.waiting.take_tasks();
         state.after.wake(wakers);
     }
+}
+
+/// The failure of a write for which the file could not be opened.
+fn not_begun(writer: &TailWriter, offset: u64, error: io::Error) -> Failure {
+    let place = Place::in_segment(writer.tail.id, offset);
+    Failure::Write(Error::io(Op::Append, error).at(place))
 }

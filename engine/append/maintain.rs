@@ -8,22 +8,21 @@ use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{RECYCLED, manifest::SealedEntry, names},
     observe::event,
+    options::Options,
     segment::{Returned, Space, Tail, TailWriter, write_footer},
     sync::Arc,
     types::SegmentId,
-    vfs::{Dir, write_all_at},
+    vfs::{Dir, Syncs, write_all_at},
 };
 use std::io;
 
-/// Bytes of a new segment that are allocated before it is used. Small, so that a fresh log is.
-pub(super) const SPARE_BYTES: u64 = 128 * 1024;
 /// Creates the file of the next segment: zeros, durable, and its name too.
-pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::Result<Spare> {
+pub(crate) fn create_spare(dir: &Dir, id: SegmentId, options: &Options) -> io::Result<Spare> {
     let name = names::segment(id);
     // An interrupted attempt may have left the name; no manifest ever named it.
     dir.remove_if_there(&name)?;
     let file = dir.create_new(&name)?;
-    let allocated = SPARE_BYTES.min(segment_bytes);
+    let allocated = options.ahead_bytes().min(options.segment_bytes);
     let zeros = vec![0; usize::try_from(allocated).unwrap_or(0)];
     let prepared = write_all_at(&*file, &zeros, 0).and_then(|()| {
         // DURABILITY: after these two lines the spare survives, and its name does.
@@ -35,6 +34,7 @@ pub(crate) fn create_spare(dir: &Dir, id: SegmentId, segment_bytes: u64) -> io::
         dir.remove_if_there(&name).ok();
         return Err(error);
     }
+    let file = dir.resting(&name, file, Syncs::Follow);
     Ok(Spare {
         id,
         salt: dir.vfs().random(),
@@ -57,6 +57,7 @@ fn recycled_spare(
         dir.remove_if_there(&names::segment(id)).ok();
         return Err(error);
     }
+    let file = dir.resting(&names::segment(id), file, Syncs::Follow);
     Ok(Some(Spare {
         id,
         salt: dir.vfs().random(),
@@ -125,7 +126,7 @@ impl Core {
         let bytes = self.options.segment_bytes;
         let returned = self.catalog.load();
         let created = recycled_spare(&self.dir, returned.returned(), id, bytes)
-            .and_then(|spare| spare.map_or_else(|| create_spare(&self.dir, id, bytes), Ok));
+            .and_then(|spare| spare.map_or_else(|| create_spare(&self.dir, id, &self.options), Ok));
         let spare = created.map_err(|error| Error::io(op, error).at(place))?;
         Ok(Some(spare))
     }

@@ -11,7 +11,7 @@ use super::Core;
 use crate::{
     format::{WatermarkFile, names},
     types::Seq,
-    vfs::{Access, Dir, VfsFile, write_all_at},
+    vfs::{Access, Dir, Syncs, VfsFile, write_all_at},
 };
 use std::io;
 
@@ -69,8 +69,9 @@ impl Published {
 }
 
 fn open(dir: &Dir) -> io::Result<std::sync::Arc<dyn VfsFile>> {
-    match dir.open(names::WATERMARK, Access::ReadWrite) {
+    let file = match dir.open(names::WATERMARK, Access::ReadWrite) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => dir.create_new(names::WATERMARK),
         opened => opened,
-    }
+    };
+    Ok(dir.resting(names::WATERMARK, file?, Syncs::Never))
 }

@@ -76,7 +76,7 @@ impl Log {
     }
 
     fn open_with(path: &Path, options: Options) -> Result<Self> {
-        let dir = Dir::new(options.vfs.clone(), path);
+        let dir = Dir::of_one_of_many(options.vfs.clone(), path, options.open_files());
         let (parts, recovery, lock) = recover::open(&dir, options)?;
         let (catalog, watermark) = (parts.catalog.clone(), parts.watermark.clone());
         let owner = parts.owner;

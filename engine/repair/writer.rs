@@ -167,8 +167,7 @@ impl<'a> Copies<'a> {
             .map_err(|error| failed(self.next_id, error))?;
         let id = self.id();
         // DURABILITY: creating the spare syncs the directory, and with it every name so far.
-        let spare = create_spare(self.dir, id, self.options.segment_bytes)
-            .map_err(|error| failed(id, error))?;
+        let spare = create_spare(self.dir, id, self.options).map_err(|error| failed(id, error))?;
         Ok((tail, spare, self.next_id))
     }
 }

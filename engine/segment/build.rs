@@ -25,7 +25,7 @@ use crate::{
     seal::{Key, KeyId, KeyRing},
     sync::Arc,
     types::Seq,
-    vfs::{Dir, Vfs, VfsFile, write_all_at},
+    vfs::{Dir, Syncs, Vfs, VfsFile, write_all_at},
 };
 use std::io;
 
@@ -335,7 +335,12 @@ impl Builder {
     pub(crate) fn into_tail(mut self) -> io::Result<TailWriter> {
         self.finish_frames()?;
         self.unnamed.keep();
-        let space = Arc::new(Space::new(self.file.clone(), self.summary.end));
+        let name = names::segment(self.header.id);
+        let file = self
+            .unnamed
+            .dir()
+            .resting(&name, self.file.clone(), Syncs::Follow);
+        let space = Arc::new(Space::new(file, self.summary.end));
         let tail = Tail::new(&self.header, space, &self.keys);
         Ok(TailWriter::new(Arc::new(tail), self.summary, self.index))
     }

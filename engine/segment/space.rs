@@ -85,6 +85,11 @@ impl Space {
         &self.file
     }
 
+    /// Sees to it that the file stays open: it may lose its name from now on.
+    pub(crate) fn keep_open(&self) -> io::Result<()> {
+        self.file.keep_open()
+    }
+
     /// The file's length, as allocated or written.
     pub(crate) fn allocated_end(&self) -> u64 {
         self.allocated_end.load(Ordering::Acquire)

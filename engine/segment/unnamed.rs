@@ -19,6 +19,10 @@ impl Unnamed {
         }
     }
 
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     pub(crate) fn add(&mut self, id: SegmentId) {
         self.ids.push(id);
     }

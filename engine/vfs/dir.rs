@@ -3,14 +3,17 @@
 //! INVARIANTS: it is opened once, and every call goes to the directory that was found then, whatever
 //! becomes of its path. Syncs of directories are made one at a time. After a failed sync, of a directory
 //! or of a file that was opened here for writing, nothing is written, cut, renamed or removed any more
-//! by way of this object or what shares its fate: the system tells a lost write once, and a later sync
-//! may return success for what the first one lost.
+//! by way of this object or what shares its [fate](super::fate).
 
 use super::{
-    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch, ballast::is_full, by_path::ByPath,
-    read_full_at, write_all_at,
+    Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, Watch,
+    ballast::is_full,
+    by_path::ByPath,
+    fate::{Fate, Guarded},
+    is_out_of_files, read_full_at,
+    resting::{OpenFiles, Resting, Syncs},
+    write_all_at,
 };
-use crate::{error::EarlierSync, sync::Mutex};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -35,37 +38,23 @@ struct Inner {
     parent: Option<(Dir, String)>,
     held: OnceLock<Arc<dyn VfsDir>>,
     fate: Arc<Fate>,
-}
-
-/// What a directory, those in it and their files share.
-#[derive(Debug, Default)]
-struct Fate {
-    syncing: Mutex<()>,
-    /// The first sync that failed.
-    failed: OnceLock<EarlierSync>,
-}
-
-impl Fate {
-    fn check(&self) -> io::Result<()> {
-        match self.failed.get() {
-            Some(earlier) => Err(io::Error::other(earlier.clone())),
-            None => Ok(()),
-        }
-    }
-
-    /// Remembers what a sync came to, and of which file.
-    fn tell(&self, name: &str, outcome: io::Result<()>) -> io::Result<()> {
-        if let Err(error) = &outcome {
-            self.failed.set(EarlierSync::new(name, error)).ok();
-        }
-        outcome
-    }
+    /// Where the files of many logs are counted that are open, if this is one of many.
+    open_files: Option<Arc<OpenFiles>>,
 }
 
 impl Dir {
     /// The directory that a path names when it is first used.
     pub(crate) fn new(vfs: Arc<dyn Vfs>, path: &Path) -> Self {
-        Self::with(vfs, path.to_owned(), None, Arc::default())
+        Self::of_one_of_many(vfs, path, None)
+    }
+
+    /// The same of one of many logs, whose files may be closed between two uses.
+    pub(crate) fn of_one_of_many(
+        vfs: Arc<dyn Vfs>,
+        path: &Path,
+        open_files: Option<Arc<OpenFiles>>,
+    ) -> Self {
+        Self::with(vfs, path.to_owned(), None, Arc::default(), open_files)
     }
 
     fn with(
@@ -73,6 +62,7 @@ impl Dir {
         path: PathBuf,
         parent: Option<(Self, String)>,
         fate: Arc<Fate>,
+        open_files: Option<Arc<OpenFiles>>,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -81,6 +71,7 @@ impl Dir {
                 parent,
                 held: OnceLock::new(),
                 fate,
+                open_files,
             }),
         }
     }
@@ -105,16 +96,42 @@ impl Dir {
             vfs, path, fate, ..
         } = &*self.inner;
         let parent = Some((self.clone(), name.to_owned()));
-        Self::with(vfs.clone(), path.join(name), parent, fate.clone())
+        let open_files = self.inner.open_files.clone();
+        Self::with(
+            vfs.clone(),
+            path.join(name),
+            parent,
+            fate.clone(),
+            open_files,
+        )
+    }
+
+    /// Whether it is the directory of one of many logs.
+    pub(crate) fn is_one_of_many(&self) -> bool {
+        self.inner.open_files.is_some()
+    }
+
+    /// A file that was opened here for writing, and that need not stay open if this is one of many logs. It keeps
+    /// its name until it [is kept open](VfsFile::keep_open); up to here it is durable, or need not be.
+    pub(crate) fn resting(
+        &self,
+        name: &str,
+        file: Arc<dyn VfsFile>,
+        syncs: Syncs,
+    ) -> Arc<dyn VfsFile> {
+        match &self.inner.open_files {
+            Some(files) => Resting::over(self.clone(), name, file, (files, syncs)),
+            None => file,
+        }
     }
 
     /// The directory itself, opened on first use.
     fn held(&self) -> io::Result<&dyn VfsDir> {
         if self.inner.held.get().is_none() {
-            let opened = match &self.inner.parent {
-                Some((parent, name)) => parent.held()?.open_dir(name)?,
-                None => open(&self.inner.vfs, &self.inner.path)?,
-            };
+            let opened = self.with_descriptor(|| match &self.inner.parent {
+                Some((parent, name)) => parent.held()?.open_dir(name),
+                None => open(&self.inner.vfs, &self.inner.path),
+            })?;
             // If two came at once, one of them counts.
             self.inner.held.set(opened).ok();
         }
@@ -130,7 +147,7 @@ impl Dir {
 
     /// Whether a sync failed: then nothing is changed any more.
     pub(crate) fn sync_failed(&self) -> bool {
-        self.inner.fate.failed.get().is_some()
+        self.inner.fate.check().is_err()
     }
 
     /// The error that every change meets once a sync has failed.
@@ -156,14 +173,21 @@ impl Dir {
     }
 
     pub(crate) fn list(&self) -> io::Result<Vec<DirEntry>> {
-        self.held()?.list()
+        let held = self.held()?;
+        self.with_descriptor(|| held.list())
     }
 
     pub(crate) fn create_new(&self, name: &str) -> io::Result<Arc<dyn VfsFile>> {
-        Ok(self.guarded(name, self.to_change()?.create_new(name)?))
+        let file = self.with_descriptor(|| self.to_change()?.create_new(name))?;
+        Ok(self.guarded(name, file))
     }
 
     pub(crate) fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn VfsFile>> {
+        self.with_descriptor(|| self.open_now(name, access))
+    }
+
+    /// As [`open`](Self::open); where the process has no descriptor left nothing is closed for it.
+    pub(super) fn open_now(&self, name: &str, access: Access) -> io::Result<Arc<dyn VfsFile>> {
         let file = self.held()?.open(name, access)?;
         Ok(match access {
             Access::Read => file,
@@ -171,9 +195,19 @@ impl Dir {
         })
     }
 
+    /// Does what takes a descriptor; if there is none, once more when all files are closed that rest.
+    fn with_descriptor<T>(&self, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match (work(), &self.inner.open_files) {
+            (Err(error), Some(files)) if is_out_of_files(&error) => {
+                files.clear();
+                work()
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
     fn guarded(&self, name: &str, file: Arc<dyn VfsFile>) -> Arc<dyn VfsFile> {
-        let (name, fate) = (name.into(), self.inner.fate.clone());
-        Arc::new(Guarded { file, name, fate })
+        Arc::new(Guarded::new(name, file, self.inner.fate.clone()))
     }
 
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -270,7 +304,8 @@ impl Dir {
     }
 
     pub(crate) fn try_lock(&self) -> io::Result<LockAttempt> {
-        self.held()?.try_lock()
+        let held = self.held()?;
+        self.with_descriptor(|| held.try_lock())
     }
 
     /// A watch on a file and the names beside it, or on everything in the directory.
@@ -314,59 +349,5 @@ fn open(vfs: &Arc<dyn Vfs>, path: &Path) -> io::Result<Arc<dyn VfsDir>> {
     match vfs.open_dir(path)? {
         Some(dir) => Ok(dir),
         None => Ok(Arc::new(ByPath::new(vfs.clone(), path))),
-    }
-}
-
-/// A file that is written: not any more once a sync has failed, its own or another's.
-#[derive(Debug)]
-struct Guarded {
-    file: Arc<dyn VfsFile>,
-    name: Arc<str>,
-    fate: Arc<Fate>,
-}
-
-impl VfsFile for Guarded {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.fate.check()?;
-        self.file.write_at(buf, offset)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.fate.check()?;
-        self.file.set_len(len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.fate.check()?;
-        // DURABILITY: whoever asked says what is safe after it.
-        self.fate.tell(&self.name, self.file.sync())
-    }
-
-    fn write_back(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.fate.check()?;
-        let begun = self.file.write_back(offset, len);
-        self.fate.tell(&self.name, begun)
-    }
-
-    fn direct(&self) -> io::Result<Option<Arc<dyn VfsFile>>> {
-        let (name, fate) = (self.name.clone(), self.fate.clone());
-        let direct = self.file.direct()?;
-        Ok(direct.map(|file| Arc::new(Self { file, name, fate }) as _))
-    }
-
-    fn is_sole(&self) -> io::Result<bool> {
-        self.file.is_sole()
-    }
-
-    fn map(&self, offset: u64, len: usize) -> io::Result<Option<bytes::Bytes>> {
-        self.file.map(offset, len)
     }
 }

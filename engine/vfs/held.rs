@@ -5,7 +5,11 @@
 //!
 //! Called by way of `Dir`; calls `at`.
 
-use super::{Access, DirEntry, LockAttempt, VfsDir, VfsFile, at, lock, real::RealFile};
+use super::{
+    Access, DirEntry, LockAttempt, VfsDir, VfsFile, at,
+    lock::{self, Lockable},
+    real::RealFile,
+};
 use std::{
     any::Any,
     fs::File,
@@ -18,7 +22,7 @@ use std::{
 /// A directory that is open.
 #[derive(Debug)]
 pub(super) struct HeldDir {
-    dir: File,
+    open: Arc<Lockable>,
 }
 
 const DIRECTORY: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY;
@@ -29,12 +33,12 @@ impl HeldDir {
         use std::os::unix::fs::OpenOptionsExt;
         let mut options = File::options();
         options.read(true).custom_flags(libc::O_DIRECTORY);
-        let dir = options.open(path)?;
-        Ok(Self { dir })
+        let open = Lockable::new(options.open(path)?);
+        Ok(Self { open })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.open.dir.as_fd()
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
@@ -79,8 +83,9 @@ impl VfsDir for HeldDir {
     }
 
     fn open_dir(&self, name: &str) -> io::Result<Arc<dyn VfsDir>> {
-        let dir = at::open(self.fd(), name, DIRECTORY | libc::O_NOFOLLOW)?.into();
-        Ok(Arc::new(Self { dir }))
+        let dir = at::open(self.fd(), name, DIRECTORY | libc::O_NOFOLLOW)?;
+        let open = Lockable::new(dir.into());
+        Ok(Arc::new(Self { open }))
     }
 
     fn list(&self) -> io::Result<Vec<DirEntry>> {
@@ -138,7 +143,7 @@ impl VfsDir for HeldDir {
 
     fn sync(&self) -> io::Result<()> {
         // By the descriptor that is held: none is needed, and errors since it was opened are told.
-        self.dir.sync_all()
+        self.open.dir.sync_all()
     }
 
     fn sync_name(&self) -> io::Result<()> {
@@ -147,6 +152,6 @@ impl VfsDir for HeldDir {
     }
 
     fn try_lock(&self) -> io::Result<LockAttempt> {
-        lock::try_lock(self.fd())
+        lock::try_lock(&self.open)
     }
 }

@@ -2,48 +2,90 @@
 //!
 //! Two locks are taken, on the directory itself and on the file `LOCK` inside it. The directory
 //! cannot be unlinked while it holds a log, so the lock survives a well-meaning `rm LOCK`; the file
-//! carries the holder's process id for the error message. Both are `flock` locks of their own open
-//! file descriptions: a second handle of the same process and a forked child are refused too.
+//! carries the holder's process id for the error message. Both are `flock` locks of open file
+//! descriptions: a second handle of the same process and a forked child are refused too.
 //!
-//! That of the directory decides. Where there is no room for the file, or none may be written, it is
+//! That of the directory is on the descriptor by which the directory is held, so that it takes no other. It may be held
+//! for longer than the lock, by readers: so it is unlocked, and not only closed. It decides. Where there is no room for the file, or none may be written, it is
 //! enough: whoever opens the log takes both, and this one first.
 
 use super::{LockAttempt, VfsLock, at, is_full};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::{
     fs::{File, TryLockError},
     io,
     os::{
-        fd::BorrowedFd,
+        fd::AsFd,
         unix::fs::{FileExt, MetadataExt},
     },
+    sync::Arc,
 };
 
 /// The process id is written in so many characters over what was there, so that it needs no room that
 /// the file did not have before.
 const PROCESS_ID_CHARS: usize = 10;
 
+/// A directory that is open, and can be locked.
+#[derive(Debug)]
+pub(super) struct Lockable {
+    pub(super) dir: File,
+    /// The system gives a lock again to the descriptor that has it.
+    locked: AtomicBool,
+}
+
+impl Lockable {
+    pub(super) fn new(dir: File) -> Arc<Self> {
+        let locked = AtomicBool::new(false);
+        Arc::new(Self { dir, locked })
+    }
+}
+
 #[derive(Debug)]
 struct DirLock {
-    _dir: File,
-    _file: Option<File>,
+    of: Arc<Lockable>,
+    file: Option<File>,
+    /// A forked child has the same open directory: what it drops must not unlock its parent's.
+    process_id: u32,
 }
 
 impl VfsLock for DirLock {}
 
-pub(super) fn try_lock(dir: BorrowedFd<'_>) -> io::Result<LockAttempt> {
-    let handle = File::from(at::open(dir, ".", libc::O_RDONLY | libc::O_DIRECTORY)?);
-    if !lock(&handle)? {
-        let there = at::open(dir, "LOCK", FLAGS).map(File::from);
-        return Ok(LockAttempt::Busy(there.ok().and_then(|file| holder(&file))));
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // First: whoever has the lock of the directory expects this one to be free.
+        drop(self.file.take());
+        if self.process_id == std::process::id() {
+            self.of.dir.unlock().ok();
+            self.of.locked.store(false, Ordering::SeqCst);
+        }
     }
+}
+
+pub(super) fn try_lock(of: &Arc<Lockable>) -> io::Result<LockAttempt> {
+    let dir = of.dir.as_fd();
+    let busy = || {
+        let there = at::open(dir, "LOCK", FLAGS).map(File::from);
+        Ok(LockAttempt::Busy(there.ok().and_then(|file| holder(&file))))
+    };
+    if of.locked.swap(true, Ordering::SeqCst) {
+        return busy();
+    }
+    match lock(&of.dir) {
+        Ok(true) => {}
+        refused => {
+            of.locked.store(false, Ordering::SeqCst);
+            return refused.and_then(|_| busy());
+        }
+    }
+    // Whatever goes wrong from here on, it is unlocked.
+    let mut held = DirLock {
+        of: of.clone(),
+        file: None,
+        process_id: std::process::id(),
+    };
     let file = match at::open(dir, "LOCK", FLAGS | libc::O_CREAT) {
         Ok(file) => File::from(file),
-        Err(error) if is_full(&error) => {
-            return Ok(LockAttempt::Held(Box::new(DirLock {
-                _dir: handle,
-                _file: None,
-            })));
-        }
+        Err(error) if is_full(&error) => return Ok(LockAttempt::Held(Box::new(held))),
         Err(error) => return Err(error),
     };
     if !lock(&file)? {
@@ -56,10 +98,8 @@ pub(super) fn try_lock(dir: BorrowedFd<'_>) -> io::Result<LockAttempt> {
         let id = format!("{:<PROCESS_ID_CHARS$}", std::process::id());
         file.write_all_at(id.as_bytes(), 0).ok();
     }
-    Ok(LockAttempt::Held(Box::new(DirLock {
-        _dir: handle,
-        _file: Some(file),
-    })))
+    held.file = Some(file);
+    Ok(LockAttempt::Held(Box::new(held)))
 }
 
 const FLAGS: libc::c_int = libc::O_RDWR | libc::O_NOFOLLOW | libc::O_NONBLOCK;

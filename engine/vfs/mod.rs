@@ -12,12 +12,14 @@ mod at;
 mod ballast;
 mod by_path;
 mod dir;
+mod fate;
 mod held;
 mod lock;
 mod map;
 mod private;
 mod real;
 mod replace;
+mod resting;
 pub mod sim;
 #[cfg(target_os = "linux")]
 mod sole;
@@ -32,6 +34,7 @@ pub(crate) use map::fetch;
 pub(crate) use private::read_private;
 pub use real::RealFs;
 pub(crate) use replace::{NotReplaced, Replaced};
+pub(crate) use resting::{OpenFiles, Syncs};
 
 use bytes::Bytes;
 use std::{any::Any, fmt::Debug, io, path::Path, sync::Arc, time::Duration};
@@ -49,6 +52,17 @@ pub struct DirEntry {
 
 /// What writes past the page cache are counted in: a multiple of every usual disk's own block.
 pub const BLOCK_BYTES: usize = 4096;
+
+/// Which file it is, of all that this machine has, and how long: for who opens one again by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    /// The file system that it is on.
+    pub device: u64,
+    /// Its number there (an inode's), which no other file has as long as it is there.
+    pub number: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,6 +213,24 @@ pub trait VfsFile: Debug + Send + Sync {
     fn is_sole(&self) -> io::Result<bool> {
         Ok(false)
     }
+    /// Which file it is. `None`, the default, if this file system cannot tell: then it stays open for as long
+    /// as it is in use, however many there are.
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        Ok(None)
+    }
+
+    /// Sees to it that the next write needs no descriptor, for a handle that is closed between two uses: it is
+    /// open until the next [`sync`](Self::sync). Default: it is always open.
+    fn ready(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Sees to it that it is open from now on, as such a handle has to be before somebody takes the file's name.
+    /// Default: it is always open.
+    fn keep_open(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// So many bytes from `offset` as shared memory, or `None` if this file system does not map files.
     fn map(&self, _offset: u64, _len: usize) -> io::Result<Option<Bytes>> {
         Ok(None)

@@ -3,16 +3,15 @@
 //! Files are created new, mode 0600, and opened without following links (`O_NOFOLLOW`) or hanging
 //! on a pipe (`O_NONBLOCK`); what is not a regular file is refused.
 
-use super::{Access, DirEntry, LockAttempt, Vfs, VfsDir, VfsFile, at, held::HeldDir, lock, map};
+use super::{
+    Access, DirEntry, FileIdentity, LockAttempt, Vfs, VfsDir, VfsFile, at, held::HeldDir, map,
+};
 use bytes::Bytes;
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Read as _},
-    os::{
-        fd::AsFd,
-        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
-    },
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -107,7 +106,7 @@ impl Vfs for RealFs {
     }
 
     fn try_lock(&self, dir: &Path) -> io::Result<LockAttempt> {
-        lock::try_lock(File::open(dir)?.as_fd())
+        HeldDir::open(dir)?.try_lock()
     }
 
     fn unix_time_ms(&self) -> i64 {
@@ -215,6 +214,15 @@ impl VfsFile for RealFile {
     #[cfg(target_os = "linux")]
     fn is_sole(&self) -> io::Result<bool> {
         super::sole::is_sole(&self.file)
+    }
+
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        let facts = self.file.metadata()?;
+        Ok(Some(FileIdentity {
+            device: facts.dev(),
+            number: facts.ino(),
+            bytes: facts.len(),
+        }))
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Bytes>> {

@@ -9,7 +9,7 @@ use crate::{
 };
 use cairnlog::{
     AppendOptions, Cipher, CompactOptions, Compression, Consumer, Durability, ErrorKind, Key,
-    KeyId, Keys, Log, NewRecord, Options, PackOptions, Result, Retention, Seq,
+    KeyId, Keys, Log, NewRecord, Options, PackOptions, Result, Retention, Seq, Worker,
     vfs::{Vfs, sim::SimFs},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -445,10 +445,20 @@ pub fn options(segment_bytes: u64) -> Options {
         .segment_bytes(segment_bytes)
         .background(false)
         .publish(false);
-    match std::env::var("CAIRN_SEALED") {
-        Ok(text) if text == "1" => sealed(options.segment_bytes(segment_bytes * 2)),
-        _ => options,
+    let is_set = |name: &str| std::env::var(name).is_ok_and(|text| text == "1");
+    let options = match is_set("CAIRN_MANY") {
+        true => one_of_many(options),
+        false => options,
+    };
+    match is_set("CAIRN_SEALED") {
+        true => sealed(options.segment_bytes(segment_bytes * 2)),
+        false => options,
     }
+}
+
+/// The same as one of many logs: every file that may be is closed as soon as another is opened.
+pub fn one_of_many(options: Options) -> Options {
+    options.worker(Worker::new(2).unwrap().open_files_max(0))
 }
 
 /// The same with records sealed, if this program can.

@@ -4,6 +4,7 @@
 mod backwards;
 mod descriptors;
 mod hostile;
+mod many;
 mod options;
 mod restarts;
 mod unreadable;

@@ -82,3 +82,25 @@ fn the_last_handle_may_go_at_any_moment() {
         assert_eq!(next.next_seq(), 2);
     });
 }
+
+/// Whatever is opened closes what rests, whoever is about to come for that.
+#[test]
+fn files_that_are_closed_and_opened_again_are_there_for_all_who_come() {
+    explore(|| {
+        let disk = SimFs::new(53);
+        let worker = Worker::new(2).unwrap().open_files_max(0);
+        let logs = ["a", "b"].map(|name| open(&disk, &worker, name));
+        drop(worker);
+        let threads = logs.each_ref().map(|log| appender(log, 1, 3));
+        let mut tail = logs[0].tail(0);
+        for seq in 0..3 {
+            assert_eq!(tail.next().unwrap().unwrap().seq(), seq);
+        }
+        for (log, thread) in logs.iter().zip(threads) {
+            check(log, &thread.join().unwrap());
+        }
+        logs[0].rotate().unwrap();
+        drop((logs, tail));
+        assert_eq!(disk.open_count(), 0);
+    });
+}

@@ -211,7 +211,7 @@ fn small_count(proven: &[Scanned], options: &Options) -> usize {
 
 /// A file for the next rotation. Where there is no room for it the log does without one for now.
 fn new_spare(dir: &Dir, id: SegmentId, options: &Options) -> Result<Option<Spare>> {
-    match create_spare(dir, id, options.segment_bytes) {
+    match create_spare(dir, id, options) {
         Err(error) if is_full(&error) => Ok(None),
         created => created
             .map(Some)

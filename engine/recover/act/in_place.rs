@@ -45,7 +45,11 @@ pub(super) fn in_place(
             let as_of_seq = ledger.next_seq().max(next_seq);
             frozen = ledger.to_file(manifest.owner(), as_of_seq, as_of_seq, entry.id);
             let next = certain(dir, ballast, facts.spare.as_ref(), carry, &mut ledger)?;
-            finished.push(std::mem::replace(&mut last, next).into_writer(&options.keys));
+            let before = std::mem::replace(&mut last, next).into_writer(dir, &options.keys);
+            // Once it is sealed it may go, and readers of the set from before read on in it.
+            let kept_open = before.tail.space.keep_open();
+            kept_open.map_err(io_at(Place::in_segment(manifest.tail.id, 0)))?;
+            finished.push(before);
         }
         Some(entry) => {
             spare = Some(blank_spare(dir, entry)?);
@@ -56,7 +60,7 @@ pub(super) fn in_place(
         }
         None => {}
     }
-    let writer = last.into_writer(&options.keys);
+    let writer = last.into_writer(dir, &options.keys);
     // DURABILITY: after this commit the end is attested, and the manifest that was found is in force.
     store.commit_again(Op::Open, |manifest| {
         manifest.durable_seq = carry.next_seq;

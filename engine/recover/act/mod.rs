@@ -32,7 +32,7 @@ use crate::{
     },
     sync::Arc,
     types::{SegmentId, Seq},
-    vfs::{Access, Dir, VfsFile, read_full_at},
+    vfs::{Access, Dir, Syncs, VfsFile, read_full_at},
 };
 use std::io;
 
@@ -67,7 +67,7 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let writer = Builder::create(dir, header, &options.keys)
         .and_then(Builder::into_tail)
         .map_err(io_at(Place::file(names::segment(id))))?;
-    let spare = create_spare(dir, spare_id, options.segment_bytes)
+    let spare = create_spare(dir, spare_id, options)
         .map_err(io_at(Place::file(names::segment(spare_id))))?;
     unnamed.add(spare_id);
     let first = Manifest {
@@ -136,10 +136,11 @@ fn check_same(found: &UnsealedFact, again: &Scan) -> Result<()> {
 
 impl Scanned {
     /// To append behind what was scanned.
-    fn into_writer(self, keys: &KeyRing) -> TailWriter {
+    fn into_writer(self, dir: &Dir, keys: &KeyRing) -> TailWriter {
+        let file = dir.resting(&names::segment(self.id), self.file, Syncs::Follow);
         let space = match self.header.recycled {
-            true => Space::recycled(self.file, self.file_end, self.scan.summary.end),
-            false => Space::new(self.file, self.file_end),
+            true => Space::recycled(file, self.file_end, self.scan.summary.end),
+            false => Space::new(file, self.file_end),
         };
         let space = Arc::new(space);
         let tail = Tail::new(&self.header, space, keys);
@@ -201,6 +202,7 @@ fn blank_spare(dir: &Dir, entry: SpareEntry) -> Result<Spare> {
         .open(&names::segment(entry.id), Access::ReadWrite)
         .map_err(io_at(place()))?;
     let allocated = file.len().map_err(io_at(place()))?;
+    let file = dir.resting(&names::segment(entry.id), file, Syncs::Follow);
     let space = match entry.recycled {
         true => Space::recycled(file, allocated, 0),
         false => Space::new(file, allocated),
@@ -254,7 +256,7 @@ pub(super) fn resume(
         Some(tail) => tail_as_found(dir, tail, &mut ledger)?,
         None => scan_unsealed(dir, manifest.tail.id, Seq::MAX, &mut ledger)?,
     };
-    let writer = found.into_writer(&options.keys);
+    let writer = found.into_writer(dir, &options.keys);
     let spare = manifest
         .spare
         .map(|entry| blank_spare(dir, entry))

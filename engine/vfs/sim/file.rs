@@ -9,7 +9,7 @@ use super::{
     state::{State, copy},
     trace::{Call, OpKind},
 };
-use crate::vfs::{Access, BLOCK_BYTES, VfsFile, VfsLock};
+use crate::vfs::{Access, BLOCK_BYTES, FileIdentity, VfsFile, VfsLock};
 use parking_lot::Mutex;
 use std::{fmt, io, path::Path, sync::Arc};
 
@@ -162,6 +162,17 @@ impl VfsFile for SimFile {
                 state.opened_times(self.ino) == 1 && state.disk.tree.name_count(self.ino) == 1;
             Ok((alone, Change::Nothing))
         })
+    }
+
+    /// No call: a disk that answers this wrong is none that anything could be tried on.
+    fn identity(&self) -> io::Result<Option<FileIdentity>> {
+        let state = self.shared.lock();
+        let file = state.disk.files.get(&self.ino);
+        Ok(Some(FileIdentity {
+            device: 0,
+            number: self.ino,
+            bytes: file.map_or(0, |file| file.live.len()),
+        }))
     }
 
     /// Whatever it did may be undone by a power cut, as may be what was only written: so it does

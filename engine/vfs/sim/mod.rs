@@ -159,7 +159,7 @@ impl SimFs {
         self.lock().rules.fired_count
     }
 
-    /// Limits how many files, directories and locks (two each) the process may have open; what would
+    /// Limits how many files, directories and locks (one each) the process may have open; what would
     /// open more fails with `EMFILE`. A new process has no limit.
     pub fn set_descriptors_max(&self, count: Option<u64>) {
         self.lock().descriptors_max = count;

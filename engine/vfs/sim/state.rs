@@ -258,9 +258,9 @@ impl State {
         result
     }
 
-    /// The descriptors that the process has: files and directories that are open, and two for each lock.
+    /// The descriptors that the process has: files and directories that are open, and one for each lock.
     pub(super) fn descriptor_count(&self) -> u64 {
-        self.open.values().sum::<u64>() + 2 * self.locks.len() as u64
+        self.open.values().sum::<u64>() + self.locks.len() as u64
     }
 
     /// Whether so many more descriptors are to be had.
