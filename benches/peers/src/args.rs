@@ -10,7 +10,7 @@ cairn-peers: Cairn beside the logs that people know, on the same work, in the sa
   cargo run --release -p cairn-peers -- [options]
 
   --quick            short rounds: under 5 minutes, the same shape
-  --workload W1..    only these: W1 to W16, W18, growth
+  --workload W1..    only these: W1 to W18, growth
   --payload N..      only these payloads: 100, 1024, 16384
   --threads N..      only these numbers of threads
   --peers NAME..     only these, and cairn if it is among them: `--list` names them

@@ -120,7 +120,7 @@ pub fn of(book: &Book, workload: &str) -> Vec<Target> {
             ),
         ],
         "W10" => w10(book),
-        "W12" | "W13" | "W14" | "W15" | "W16" | "W18" => later::of(book, workload),
+        "W12" | "W13" | "W14" | "W15" | "W16" | "W17" | "W18" => later::of(book, workload),
         "growth" => growth(book),
         _ => Vec::new(),
     }

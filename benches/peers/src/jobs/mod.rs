@@ -5,6 +5,7 @@ mod append;
 mod beside;
 mod compact;
 mod growth;
+mod many;
 mod mixed;
 mod packed;
 mod parallel;
@@ -38,6 +39,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         Job::ReadText => packed::read(spec),
         Job::Pack => packed::pack(spec),
         Job::Submit => submit::run(spec),
+        Job::Many => many::run(spec),
         Job::BuildSegments => growth::build(spec),
         Job::Costs => growth::costs(spec),
     }

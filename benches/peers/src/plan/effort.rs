@@ -16,6 +16,8 @@ pub struct Effort {
     pub mixed_bytes: u64,
     /// Of a text that is packed.
     pub packed_bytes: u64,
+    /// Logs in one process.
+    pub logs: &'static [u64],
     pub segments: &'static [u64],
     pub mib: &'static [u64],
     /// MiB of a log that is only opened.
@@ -32,6 +34,8 @@ pub const FULL: Effort = Effort {
     compact_bytes: 1 << 30,
     mixed_bytes: 64 << 20,
     packed_bytes: 64 << 20,
+    // Two descriptors each: of 20,000, which many a machine grants, that leaves some hundred.
+    logs: &[1000, 9800],
     segments: &[1, 10, 100, 1000, 10_000, 100_000],
     mib: &[1, 10, 100, 1024, 10 * 1024],
     large_mib: Some(10 * 1024),
@@ -47,6 +51,7 @@ pub const QUICK: Effort = Effort {
     compact_bytes: 32 << 20,
     mixed_bytes: 4 << 20,
     packed_bytes: 32 << 20,
+    logs: &[1000],
     segments: &[1, 10, 100, 1000, 10_000],
     mib: &[1, 10, 100],
     large_mib: None,

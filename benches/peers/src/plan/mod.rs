@@ -6,6 +6,7 @@ mod cairn;
 mod effort;
 mod handing_over;
 mod letting_go;
+mod many;
 mod packing;
 
 use crate::{
@@ -32,7 +33,7 @@ pub struct Work {
     pub workload: String,
     pub payload_bytes: usize,
     pub threads: usize,
-    /// Segments or MiB, where a log grows.
+    /// Segments or MiB, where a log grows; logs, where they are many.
     pub size: u64,
     /// The name of another disk than the one of the rest.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -92,6 +93,7 @@ pub fn tables(args: &Args) -> Result<Vec<Table>> {
     tables.extend(plan.queues());
     tables.extend(plan.of_cairn());
     tables.extend(plan.packing());
+    tables.extend(plan.many());
     tables.extend(plan.handing_over());
     tables.sort_by(|a, b| {
         order(&a.work.workload)
@@ -124,6 +126,7 @@ fn serves(workload: &str) -> &'static [&'static str] {
         "W14" => &["W14"],
         "W15" => &["W15"],
         "W16-packages" | "W16-json" | "W16-server" | "W16-codec" => &["W16"],
+        "W17" => &["W17"],
         "W18" => &["W18"],
         _ => &["growth"],
     }

@@ -144,6 +144,7 @@ fn name_of(work: &Work) -> String {
     name += &pictures::how_many(work);
     match work.workload.as_str() {
         "read" | "killed" if work.size > 0 => name += &format!(", {} MiB", work.size),
+        "W17" => name += &format!(", {} logs", work.size),
         _ => {}
     }
     name

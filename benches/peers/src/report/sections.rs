@@ -100,6 +100,17 @@ const SUBMITTED: &[Column] = &[
     ("CPU µs", "cpu_us", 1.0, None),
     ("peak MiB", "peak_mib", 1.0, None),
 ];
+const MANY: &[Column] = &[
+    ("threads", "threads", 1.0, None),
+    ("descriptors", "descriptors", 1.0, None),
+    ("memory B", "memory_bytes", 1.0, None),
+    ("after an append B", "used_memory_bytes", 1.0, None),
+    ("on disk KiB", "disk_bytes", 1.0 / 1024.0, None),
+    ("one append to each µs", "append_us", 1.0, None),
+    ("CPU ms in 10 s at rest", "idle_cpu_ms", 1.0, None),
+    ("creating all s", "create_s", 1.0, None),
+    ("opening all s", "open_s", 1.0, None),
+];
 const PACKED: &[Column] = &[
     ("on disk B/B", "disk_ratio", 1.0, Some(Better::Less)),
     ("scan, records/s", "rate", 1.0, Some(Better::More)),
@@ -250,6 +261,12 @@ pub const SECTIONS: &[Section] = &[
             ("W16-server", PACKED),
             ("W16-codec", PACKING),
         ],
+    },
+    Section {
+        name: "W17",
+        title: "many logs in one process",
+        text: "A log for each group, with one `Worker` of four threads for all; and a store that has all groups in files which they share, so that a group costs it memory and nothing else, and none has an end of its own on the disk. Descriptors, memory and space are for each group, before it has a record; then each gets a durable one, and nothing is done for 10 s.",
+        tables: &[("W17", MANY)],
     },
     Section {
         name: "W18",

@@ -12,6 +12,7 @@ pub fn of(book: &Book, workload: &str) -> Vec<Target> {
         "W13" => queue(book),
         "W14" => acknowledgements(book),
         "W16" => packing(book),
+        "W17" => many(book),
         "W18" => handing_over(book),
         _ => parallel(book),
     }
@@ -141,6 +142,36 @@ fn packing(book: &Book) -> Vec<Target> {
         all.push(at_most(what, 1.2, reached));
     }
     all
+}
+
+fn many(book: &Book) -> Vec<Target> {
+    let works = book.works("W17");
+    let Some(work) = works.last() else {
+        return Vec::new();
+    };
+    let get = |name| book.get(work, "cairn", name);
+    let logs = work.size;
+    let most = |what: &str, limit, reached| at_most(format!("{logs} logs: {what}"), limit, reached);
+    vec![
+        most("threads", 8.0, get("threads")),
+        most("descriptors a log", 4.0, get("descriptors")),
+        most(
+            "bytes of memory a log, before it was used",
+            1024.0,
+            get("memory_bytes"),
+        ),
+        most(
+            "KiB on disk a log",
+            64.0,
+            get("disk_bytes").map(|it| it / 1024.0),
+        ),
+        most(
+            "ms of processor time in 10 s at rest",
+            10.0,
+            get("idle_cpu_ms"),
+        ),
+        most("seconds to open all", 20.0, get("open_s")),
+    ]
 }
 
 fn handing_over(book: &Book) -> Vec<Target> {
