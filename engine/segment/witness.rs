@@ -39,13 +39,13 @@ pub(crate) fn nonzero_end(window: &mut Window, from: u64, file_end: u64) -> Resu
     Ok(end)
 }
 
-/// Whether all of it is zeros; many bytes at a time.
+/// Whether all of it is zeros; many bytes at a time, also in a build without optimization.
 fn is_zero(bytes: &[u8]) -> bool {
-    let any = |bytes: &[u8]| bytes.iter().fold(0, |any, byte| any | byte) != 0;
-    !bytes.chunks(ZERO_CHUNK_BYTES).any(any)
+    let zeros = [0; ZERO_CHUNK_BYTES];
+    bytes.chunks(zeros.len()).all(|it| zeros.starts_with(it))
 }
 
-/// Looked at together, without a branch between.
+/// Compared at once.
 const ZERO_CHUNK_BYTES: usize = 1024;
 
 /// What the bytes behind an unverified place say about it.
