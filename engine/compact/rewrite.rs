@@ -21,9 +21,10 @@ use crate::{
 };
 use std::io;
 
-/// How much is written before it is synced where a rate is held: little enough that the sync of an append
-/// beside it does not wait long behind it.
-const SYNC_BYTES: u64 = 1 << 20;
+/// How much is read for it before it is synced where a rate is held. The device is given each piece as it is
+/// written, so that this sync waits for little but the file's metadata; an append's may wait behind it, so
+/// it is rare.
+const SYNC_BYTES: u64 = 8 << 20;
 /// What a record may take beside its frame's least: key length, time, producer, seq, a batch's header.
 const OVERHEAD_BYTES: u64 = 2 + 8 + 20 + 4 + BATCH_HEADER_BYTES as u64;
 

@@ -25,12 +25,14 @@ use crate::{
     seal::{Key, KeyId, KeyRing},
     sync::Arc,
     types::Seq,
-    vfs::{Dir, Syncs, Vfs, VfsFile, write_all_at},
+    vfs::{Dir, Syncs, Vfs, VfsFile, write_all_at, write_back_blocks},
 };
 use std::io;
 
-/// Bytes gathered before they are written.
+/// Bytes gathered before they are written: by who writes as fast as can be, and by who does not, behind whose
+/// every write the sync of an append may have to wait for as long as the disk takes.
 const BUFFER_BYTES: usize = 256 * 1024;
+const BUFFER_BYTES_PATIENT: usize = 64 * 1024;
 
 /// Records share a batch until it has this many bytes: large enough to make the header cheap, small
 /// enough to be walked quickly by a reader who looks for one record, and just what it takes for the
@@ -178,7 +180,11 @@ impl Builder {
         let one = std::iter::once(&header);
         self.summary
             .add(bytes, &self.context, one, next_seq, &tally);
-        if self.buffer.len() >= BUFFER_BYTES {
+        let enough = match self.lane {
+            Some(_) => BUFFER_BYTES,
+            None => BUFFER_BYTES_PATIENT,
+        };
+        if self.buffer.len() >= enough {
             self.write_out()
         } else {
             Ok(())
@@ -304,7 +310,12 @@ impl Builder {
         let len = self.buffer.len() as u64;
         match &self.lane {
             Some(lane) => lane.write(&mut self.buffer, self.buffer_offset),
-            None => write_all_at(&*self.file, &self.buffer, self.buffer_offset)?,
+            None => {
+                write_all_at(&*self.file, &self.buffer, self.buffer_offset)?;
+                // The device begins at once: no sync finds much to do.
+                let end = self.buffer_offset + len;
+                write_back_blocks(&*self.file, self.buffer_offset, end)?;
+            }
         }
         self.buffer_offset += len;
         self.buffer.clear();
