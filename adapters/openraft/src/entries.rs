@@ -1,24 +1,26 @@
 //! The entries of a Raft log, as bytes, on a Cairn log: what both versions of openraft share.
 //!
-//! A record is one entry: 17 bytes that say which, and then its bytes. The table of where each stands is in memory.
-//! What is appended is read from memory until it is durable, and then from the log.
+//! A record is one entry (`record`). The table of where each stands is in memory. What is appended is read from memory
+//! until it is durable, and then from the log.
 //!
 //! INVARIANTS: an entry is in the table from the moment that its seq is known, and what the table names is either among
-//! the `recent` or durable. After an append that failed nothing more is appended: there would be a hole.
+//! the `recent` or durable. Behind an append that failed nothing is appended: there would be a hole.
 
-use crate::table::{Look, Table};
-use cairnlog::{AppendOptions, Durability, Error, Log, NewRecord, Reader, Record, Seq, Ticket};
+use crate::{
+    record::{Bytes, NewEntry, head},
+    settle::{Settling, Told},
+    table::Table,
+};
+use cairnlog::{AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Reader, Seq};
 use std::{
     collections::VecDeque,
     io,
-    ops::{Bound, Range, RangeBounds},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    ops::Range,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-
-/// The first byte of a record, for other kinds and later versions.
-const KIND: u8 = 1;
-/// Kind, index, and one more than the index that was known to be committed (0: none).
-const HEAD_BYTES: usize = 17;
 
 /// The mark of a node's vote.
 pub(crate) const VOTE: &str = "raft.vote";
@@ -40,6 +42,9 @@ struct Shared {
     log: Log,
     reader: Reader,
     state: Mutex<State>,
+    /// One more than the highest index that is known to be committed.
+    committed_end: AtomicU64,
+    settling: Arc<Settling>,
 }
 
 #[derive(Debug)]
@@ -47,64 +52,15 @@ struct State {
     table: Table,
     /// Entries that were not durable when it was last looked, in order, each as its record's value.
     recent: VecDeque<Recent>,
-    /// One more than the highest index that is known to be committed.
-    committed_end: u64,
-    /// Why nothing more is appended.
-    failed: Option<Arc<Error>>,
+    /// The seq that the next entry gets, if none is missing.
+    next_seq: Seq,
 }
 
 #[derive(Debug)]
 struct Recent {
     index: u64,
     seq: Seq,
-    value: Arc<[u8]>,
-}
-
-/// The bytes of an entry: in memory, or as they lie in the log.
-pub(crate) enum Bytes {
-    Recent(Arc<[u8]>),
-    Stored(Record),
-}
-
-impl Bytes {
-    pub(crate) fn entry(&self) -> &[u8] {
-        let value = match self {
-            Self::Recent(value) => value,
-            Self::Stored(record) => record.value().unwrap_or_default(),
-        };
-        value.get(HEAD_BYTES..).unwrap_or_default()
-    }
-}
-
-/// What a record says of the entry in it: its index, and up to where entries were known to be committed.
-fn head(record: &Record) -> io::Result<(u64, u64)> {
-    let head = record
-        .value()
-        .and_then(|value| value.first_chunk::<HEAD_BYTES>());
-    let Some(head) = head.filter(|head| head[0] == KIND) else {
-        let note = format!("record {} is no entry of a Raft log", record.seq());
-        return Err(io::Error::new(io::ErrorKind::InvalidData, note));
-    };
-    let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| head[at + byte]));
-    Ok((word(1), word(9)))
-}
-
-impl Look for Reader {
-    type Error = io::Error;
-
-    fn first(&self, seqs: Range<Seq>) -> io::Result<Option<(Seq, u64)>> {
-        let record = self.scan(seqs)?.next().transpose()?;
-        record
-            .map(|record| Ok((record.seq(), head(&record)?.0)))
-            .transpose()
-    }
-
-    fn last(&self, seqs: Range<Seq>) -> io::Result<Option<(Seq, u64)>> {
-        let record = self.scan(seqs)?.next_back().transpose()?;
-        record
-            .map(|record| Ok((record.seq(), head(&record)?.0)))
-            .transpose()
-    }
+    value: Arc<Vec<u8>>,
 }
 
 impl Entries {
@@ -132,10 +88,15 @@ impl Entries {
         let state = Mutex::new(State {
             table,
             recent: VecDeque::new(),
-            committed_end,
-            failed: None,
+            next_seq: log.next_seq(),
         });
-        let shared = Arc::new(Shared { log, reader, state });
+        let shared = Arc::new(Shared {
+            log,
+            reader,
+            state,
+            committed_end: committed_end.into(),
+            settling: Arc::default(),
+        });
         Ok(Self { shared })
     }
 
@@ -155,70 +116,58 @@ impl Entries {
         self.state().table.last_index()
     }
 
-    /// Appends entries, given with their indexes, which rise. They can be read as soon as this returns;
-    /// [`settle`](Self::settle) waits until they are durable.
-    pub(crate) async fn append(&self, entries: &[(u64, Vec<u8>)]) -> io::Result<Vec<Ticket>> {
-        let committed_end = self.check(entries)?;
-        let values: Vec<Arc<[u8]>> = entries
-            .iter()
-            .map(|(index, bytes)| value(*index, committed_end, bytes))
-            .collect();
+    /// Appends entries, whose indexes rise. They can be read as soon as this returns; `told` is called once they are
+    /// durable and everything before them is, or it is known that something is missing. It may be called in here, and by
+    /// the thread that syncs.
+    pub(crate) async fn append(&self, entries: &[NewEntry], told: Told) -> io::Result<()> {
+        let mut next_seq = self.check(entries)?;
         let how = AppendOptions::new().durability(Durability::Durable);
-        let mut tickets = Vec::new();
         // Each batch is in the log whole or not at all; those of one call need not be.
-        let mut rest = values.as_slice();
-        let mut indexes = entries.iter().map(|(index, _)| *index);
+        let (mut rest, mut told) = (entries, Some(told));
         while !rest.is_empty() {
-            let (values, behind) = rest.split_at(batch_len(rest));
+            let (batch, behind) = rest.split_at(batch_len(rest));
             rest = behind;
-            let records: Vec<NewRecord<'_>> = values.iter().map(NewRecord::value).collect();
-            let ticket = match self.shared.log.submit_async(&records, &how).await {
-                Ok(ticket) => ticket,
-                Err(error) => return Err(self.fail(error)),
-            };
+            let records: Vec<_> = batch
+                .iter()
+                .map(|it| NewRecord::value(&*it.value))
+                .collect();
+            // Where an append before has failed the log goes on with another number: this one finds no place then.
+            let how = how.expected_seq(next_seq);
+            let submitted = self.shared.log.submit_async(&records, &how).await;
+            let ticket = submitted.map_err(said)?;
+            let seqs = ticket.seqs();
+            next_seq = seqs.end;
             let mut state = self.state();
-            for ((value, seq), index) in values.iter().zip(ticket.seqs()).zip(&mut indexes) {
-                let value = value.clone();
-                state.table.push(index, seq);
+            state.next_seq = next_seq;
+            for (entry, seq) in batch.iter().zip(seqs) {
+                state.table.push(entry.index, seq);
+                let (index, value) = (entry.index, entry.value.clone());
                 state.recent.push_back(Recent { index, seq, value });
             }
-            tickets.push(ticket);
+            self.forget_durable(&mut state);
+            drop(state);
+            let last = rest.is_empty();
+            let told = last.then(|| told.take()).flatten();
+            self.shared.settling.push(Some(ticket), told);
         }
-        self.forget_durable(&mut self.state());
-        Ok(tickets)
+        if told.is_some() {
+            self.shared.settling.push(None, told); // There was none.
+        }
+        Ok(())
     }
 
-    /// Whether these may follow; up to where entries are known to be committed.
-    fn check(&self, entries: &[(u64, Vec<u8>)]) -> io::Result<u64> {
+    /// Whether these may follow; the seq of the first of them.
+    fn check(&self, entries: &[NewEntry]) -> io::Result<Seq> {
         let state = self.state();
-        if let Some(error) = &state.failed {
-            let note = format!("an earlier append failed, open the store again: {error}");
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, note));
-        }
         let mut last = state.table.last_index();
-        for (index, _) in entries {
+        for NewEntry { index, .. } in entries {
             if last.is_some_and(|last| last >= *index) {
                 let note = format!("entry {index} is there already: truncate first");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, note));
             }
             last = Some(*index);
         }
-        Ok(state.committed_end)
-    }
-
-    /// Waits until what was appended is durable, or is known to be missing.
-    pub(crate) async fn settle(&self, tickets: Vec<Ticket>) -> io::Result<()> {
-        for ticket in tickets {
-            ticket.await.map_err(|error| self.fail(error))?;
-        }
-        Ok(())
-    }
-
-    /// Nothing is appended behind what may be missing.
-    fn fail(&self, error: Error) -> io::Error {
-        let mut state = self.state();
-        state.failed.get_or_insert_with(|| Arc::new(error.clone()));
-        error.into()
+        Ok(state.next_seq)
     }
 
     fn forget_durable(&self, state: &mut State) {
@@ -318,12 +267,13 @@ impl Entries {
 
     /// Has the next entries say up to where entries are committed.
     pub(crate) fn set_committed(&self, index: Option<u64>) {
-        self.state().committed_end = index.map_or(0, |index| index + 1);
+        let end = index.map_or(0, |index| index + 1);
+        self.shared.committed_end.store(end, Ordering::Relaxed);
     }
 
-    /// The last index that is known to be committed.
-    pub(crate) fn committed(&self) -> Option<u64> {
-        self.state().committed_end.checked_sub(1)
+    /// One more than the last index that is known to be committed.
+    pub(crate) fn committed_end(&self) -> u64 {
+        self.shared.committed_end.load(Ordering::Relaxed)
     }
 }
 
@@ -331,36 +281,21 @@ impl Entries {
 const BATCH_RECORDS: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How many of these values go into one batch, at least one.
-fn batch_len(values: &[Arc<[u8]>]) -> usize {
+/// How many of these go into one batch, at least one.
+fn batch_len(entries: &[NewEntry]) -> usize {
     let mut bytes = 0;
-    let fits = values.iter().take(BATCH_RECORDS).take_while(|value| {
-        bytes += value.len();
+    let fits = entries.iter().take(BATCH_RECORDS).take_while(|entry| {
+        bytes += entry.value.len();
         bytes <= BATCH_BYTES
     });
     fits.count().max(1)
 }
 
-fn value(index: u64, committed_end: u64, entry: &[u8]) -> Arc<[u8]> {
-    let mut value = Vec::with_capacity(HEAD_BYTES + entry.len());
-    value.push(KIND);
-    value.extend_from_slice(&index.to_le_bytes());
-    value.extend_from_slice(&committed_end.to_le_bytes());
-    value.extend_from_slice(entry);
-    value.into()
-}
-
-/// A range of indexes as one from its first to behind its last.
-pub(crate) fn indexes(range: &impl RangeBounds<u64>) -> Range<u64> {
-    let start = match range.start_bound() {
-        Bound::Included(index) => *index,
-        Bound::Excluded(index) => index.saturating_add(1),
-        Bound::Unbounded => 0,
-    };
-    let end = match range.end_bound() {
-        Bound::Included(index) => index.saturating_add(1),
-        Bound::Excluded(index) => *index,
-        Bound::Unbounded => u64::MAX,
-    };
-    start..end.max(start)
+/// Why nothing is appended.
+fn said(error: Error) -> io::Error {
+    if error.kind() == ErrorKind::SeqMismatch {
+        let note = format!("an earlier append failed, open the store again: {error}");
+        return io::Error::new(io::ErrorKind::BrokenPipe, note);
+    }
+    error.into()
 }

@@ -1,8 +1,8 @@
 //! The store for the pre-releases of openraft 0.10.
 
 use crate::{
-    entries::{Bytes, COMMITTED, Entries, PURGED, SNAPSHOT, VOTE, indexes},
-    invalid,
+    entries::{SNAPSHOT, VOTE},
+    kept::Kept,
 };
 use cairnlog::{Codec, Log, Postcard};
 use openraft_010::{
@@ -10,11 +10,11 @@ use openraft_010::{
     alias::{EntryOf, LogIdOf, SnapshotMetaOf, VoteOf},
     entry::RaftEntry,
     storage::{IOFlushed, RaftLogStorage},
-    type_config::TypeConfigExt,
 };
 use std::{fmt::Debug, io, marker::PhantomData, ops::RangeBounds, path::Path};
 
-/// What turns everything that a store keeps into bytes. [`Postcard`] does for all types with serde.
+/// What turns everything that a store keeps into bytes. [`Postcard`] does for all types with serde: if `Postcard` is said not to
+/// be a codec, one of the application's types lacks `Serialize` or `Deserialize`.
 pub trait Codecs<C: RaftTypeConfig>:
     Codec<EntryOf<C>>
     + Codec<VoteOf<C>>
@@ -46,26 +46,19 @@ impl<C: RaftTypeConfig, K> Codecs<C> for K where
 pub struct LogStore<C: RaftTypeConfig, K = Postcard> {
     reader: LogReader<C, K>,
     purged: Option<LogIdOf<C>>,
-    /// Whether what is committed is durable before it is applied.
-    syncs_committed: bool,
 }
 
 /// Reads the entries of a [`LogStore`], also while they are only on their way to the disk.
 #[derive(Debug)]
 pub struct LogReader<C, K = Postcard> {
-    entries: Entries,
-    codec: K,
+    kept: Kept<K>,
     of: PhantomData<fn() -> C>,
 }
 
 impl<C, K: Clone> Clone for LogReader<C, K> {
     fn clone(&self) -> Self {
-        let (entries, codec) = (self.entries.clone(), self.codec.clone());
-        Self {
-            entries,
-            codec,
-            of: PhantomData,
-        }
+        let (kept, of) = (self.kept.clone(), PhantomData);
+        Self { kept, of }
     }
 }
 
@@ -89,17 +82,11 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogStore<C, K> {
     /// # Errors
     /// `InvalidData` if it is no log of Raft entries; if it cannot be read.
     pub fn new(log: Log, codec: K) -> io::Result<Self> {
-        let purged: Option<LogIdOf<C>> = crate::mark(&log, PURGED, &codec)?;
-        let entries = Entries::open(log, purged.as_ref().map(|log_id| log_id.index))?;
-        let reader = LogReader {
-            entries,
-            codec,
-            of: PhantomData,
-        };
+        let (kept, purged) = Kept::open(log, codec, |log_id: &LogIdOf<C>| log_id.index)?;
+        let of = PhantomData;
         Ok(Self {
-            reader,
+            reader: LogReader { kept, of },
             purged,
-            syncs_committed: false,
         })
     }
 
@@ -107,14 +94,14 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogStore<C, K> {
     /// log, two or three syncs, each time. Default: no; the entries to come say up to where others are committed.
     #[must_use]
     pub fn sync_committed(mut self, yes: bool) -> Self {
-        self.syncs_committed = yes;
+        self.reader.kept.sync_committed(yes);
         self
     }
 
     /// The log itself: for a backup, for numbers, for marks of the application's own.
     #[must_use]
     pub fn log(&self) -> &Log {
-        self.reader.entries.log()
+        self.reader.kept.log()
     }
 
     /// Reads its entries, and keeps the note of the newest snapshot: for the state machine.
@@ -131,8 +118,7 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogReader<C, K> {
     /// # Errors
     /// As of [`Log::set_mark`]: `InvalidInput` if the members and their addresses take more than 4 KiB.
     pub async fn save_snapshot_meta(&self, meta: &SnapshotMetaOf<C>) -> io::Result<()> {
-        let value = self.codec.encode(meta).map_err(invalid)?;
-        self.entries.set_mark(SNAPSHOT, value).await
+        self.kept.set_mark(SNAPSHOT, meta).await
     }
 
     /// What was noted of the newest snapshot.
@@ -140,19 +126,7 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogReader<C, K> {
     /// # Errors
     /// `InvalidData` if it is none that this codec wrote.
     pub fn snapshot_meta(&self) -> io::Result<Option<SnapshotMetaOf<C>>> {
-        crate::mark(self.entries.log(), SNAPSHOT, &self.codec)
-    }
-
-    fn read(&self, range: impl RangeBounds<u64>) -> io::Result<Vec<C::Entry>> {
-        let found = self.entries.read(&indexes(&range))?;
-        let entry =
-            |bytes: Bytes| Codec::<C::Entry>::decode(&self.codec, bytes.entry()).map_err(invalid);
-        found.into_iter().map(entry).collect()
-    }
-
-    fn log_id_of(&self, index: u64) -> io::Result<Option<LogIdOf<C>>> {
-        let found = self.read(index..=index)?;
-        Ok(found.first().map(RaftEntry::log_id))
+        self.kept.mark(SNAPSHOT)
     }
 }
 
@@ -161,11 +135,11 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogReader<C> for LogReader<C, K> {
         &mut self,
         range: RB,
     ) -> Result<Vec<C::Entry>, io::Error> {
-        self.read(range)
+        self.kept.read(&range)
     }
 
     async fn read_vote(&mut self) -> Result<Option<VoteOf<C>>, io::Error> {
-        crate::mark(self.entries.log(), VOTE, &self.codec)
+        self.kept.mark(VOTE)
     }
 }
 
@@ -173,11 +147,11 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
     type LogReader = LogReader<C, K>;
 
     async fn get_log_state(&mut self) -> Result<LogState<C>, io::Error> {
-        let last = self.reader.entries.last_index();
-        let last = last.map(|index| self.reader.log_id_of(index)).transpose()?;
+        let last = self.reader.kept.last_entry::<EntryOf<C>>()?;
+        let last = last.as_ref().map(RaftEntry::log_id);
         Ok(LogState {
             last_purged_log_id: self.purged.clone(),
-            last_log_id: last.flatten().or_else(|| self.purged.clone()),
+            last_log_id: last.or_else(|| self.purged.clone()),
         })
     }
 
@@ -186,27 +160,16 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<C>) -> Result<(), io::Error> {
-        let value = self.reader.codec.encode(vote).map_err(invalid)?;
-        self.reader.entries.set_mark(VOTE, value).await
+        self.reader.kept.set_mark(VOTE, vote).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<C>>) -> Result<(), io::Error> {
-        let index = committed.as_ref().map(|log_id| log_id.index);
-        self.reader.entries.set_committed(index);
-        let Some(log_id) = committed.filter(|_| self.syncs_committed) else {
-            return Ok(());
-        };
-        let value = self.reader.codec.encode(&log_id).map_err(invalid)?;
-        self.reader.entries.set_mark(COMMITTED, value).await
+        let committed = committed.as_ref().map(|log_id| (log_id.index, log_id));
+        self.reader.kept.save_committed(committed).await
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogIdOf<C>>, io::Error> {
-        let marked: Option<LogIdOf<C>> = crate::mark(self.log(), COMMITTED, &self.reader.codec)?;
-        let stated = match self.reader.entries.committed() {
-            Some(index) => self.reader.log_id_of(index)?,
-            None => None,
-        };
-        Ok(marked.max(stated))
+        self.reader.kept.committed(<EntryOf<C>>::log_id)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<C>) -> Result<(), io::Error>
@@ -214,30 +177,21 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
         I: IntoIterator<Item = C::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let encode = |entry: C::Entry| {
-            let bytes = self.reader.codec.encode(&entry).map_err(invalid)?;
-            Ok((entry.index(), bytes))
-        };
-        let encoded: io::Result<Vec<(u64, Vec<u8>)>> = entries.into_iter().map(encode).collect();
-        let tickets = self.reader.entries.append(&encoded?).await?;
-        let entries = self.reader.entries.clone();
-        drop(C::spawn(async move {
-            callback.io_completed(entries.settle(tickets).await)
-        }));
-        Ok(())
+        let entries = entries.into_iter().map(|entry| (entry.index(), entry));
+        let told = move |outcome| callback.io_completed(outcome);
+        self.reader.kept.append(entries, told).await
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<C>>) -> Result<(), io::Error> {
         let index = last_log_id.map_or(0, |log_id| log_id.index + 1);
-        self.reader.entries.truncate(index).await
+        self.reader.kept.truncate(index).await
     }
 
     async fn purge(&mut self, log_id: LogIdOf<C>) -> Result<(), io::Error> {
         if self.purged.as_ref() >= Some(&log_id) {
             return Ok(());
         }
-        let value = self.reader.codec.encode(&log_id).map_err(invalid)?;
-        self.reader.entries.purge(log_id.index, value).await?;
+        self.reader.kept.purge(log_id.index, &log_id).await?;
         self.purged = Some(log_id);
         Ok(())
     }

@@ -1,19 +1,19 @@
 //! The store for openraft 0.9.
 
 use crate::{
-    entries::{Bytes, COMMITTED, Entries, PURGED, SNAPSHOT, VOTE, indexes},
-    invalid,
+    entries::{SNAPSHOT, VOTE},
+    kept::Kept,
 };
 use cairnlog::{Codec, Log, Postcard};
 use openraft_09::{
-    ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogId, RaftLogReader,
+    ErrorSubject, ErrorVerb, LogId, LogState, NodeId, OptionalSend, RaftLogId, RaftLogReader,
     RaftTypeConfig, SnapshotMeta, StorageError, Vote,
     storage::{LogFlushed, RaftLogStorage},
-    type_config::TypeConfigExt,
 };
 use std::{fmt::Debug, io, marker::PhantomData, ops::RangeBounds, path::Path};
 
-/// What turns everything that a store keeps into bytes. [`Postcard`] does for all types with serde.
+/// What turns everything that a store keeps into bytes. [`Postcard`] does for all types with serde: if `Postcard` is said not to
+/// be a codec, one of the application's types lacks `Serialize` or `Deserialize`.
 pub trait Codecs<C: RaftTypeConfig>:
     Codec<C::Entry>
     + Codec<Vote<C::NodeId>>
@@ -54,26 +54,19 @@ fn failure<C: RaftTypeConfig>(
 pub struct LogStore<C: RaftTypeConfig, K = Postcard> {
     reader: LogReader<C, K>,
     purged: Option<LogId<C::NodeId>>,
-    /// Whether what is committed is durable before it is applied.
-    syncs_committed: bool,
 }
 
 /// Reads the entries of a [`LogStore`], also while they are only on their way to the disk.
 #[derive(Debug)]
 pub struct LogReader<C, K = Postcard> {
-    entries: Entries,
-    codec: K,
+    kept: Kept<K>,
     of: PhantomData<fn() -> C>,
 }
 
 impl<C, K: Clone> Clone for LogReader<C, K> {
     fn clone(&self) -> Self {
-        let (entries, codec) = (self.entries.clone(), self.codec.clone());
-        Self {
-            entries,
-            codec,
-            of: PhantomData,
-        }
+        let (kept, of) = (self.kept.clone(), PhantomData);
+        Self { kept, of }
     }
 }
 
@@ -97,17 +90,11 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogStore<C, K> {
     /// # Errors
     /// `InvalidData` if it is no log of Raft entries; if it cannot be read.
     pub fn new(log: Log, codec: K) -> io::Result<Self> {
-        let purged: Option<LogId<C::NodeId>> = crate::mark(&log, PURGED, &codec)?;
-        let entries = Entries::open(log, purged.as_ref().map(|log_id| log_id.index))?;
-        let reader = LogReader {
-            entries,
-            codec,
-            of: PhantomData,
-        };
+        let (kept, purged) = Kept::open(log, codec, |log_id: &LogId<C::NodeId>| log_id.index)?;
+        let of = PhantomData;
         Ok(Self {
-            reader,
+            reader: LogReader { kept, of },
             purged,
-            syncs_committed: false,
         })
     }
 
@@ -115,14 +102,14 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogStore<C, K> {
     /// log, two or three syncs, each time. Default: no; the entries to come say up to where others are committed.
     #[must_use]
     pub fn sync_committed(mut self, yes: bool) -> Self {
-        self.syncs_committed = yes;
+        self.reader.kept.sync_committed(yes);
         self
     }
 
     /// The log itself: for a backup, for numbers, for marks of the application's own.
     #[must_use]
     pub fn log(&self) -> &Log {
-        self.reader.entries.log()
+        self.reader.kept.log()
     }
 
     /// Reads its entries, and keeps the note of the newest snapshot: for the state machine.
@@ -142,8 +129,7 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogReader<C, K> {
         &self,
         meta: &SnapshotMeta<C::NodeId, C::Node>,
     ) -> io::Result<()> {
-        let value = self.codec.encode(meta).map_err(invalid)?;
-        self.entries.set_mark(SNAPSHOT, value).await
+        self.kept.set_mark(SNAPSHOT, meta).await
     }
 
     /// What was noted of the newest snapshot.
@@ -151,19 +137,7 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogReader<C, K> {
     /// # Errors
     /// `InvalidData` if it is none that this codec wrote.
     pub fn snapshot_meta(&self) -> io::Result<Option<SnapshotMeta<C::NodeId, C::Node>>> {
-        crate::mark(self.entries.log(), SNAPSHOT, &self.codec)
-    }
-
-    fn read(&self, range: impl RangeBounds<u64>) -> io::Result<Vec<C::Entry>> {
-        let found = self.entries.read(&indexes(&range))?;
-        let entry =
-            |bytes: Bytes| Codec::<C::Entry>::decode(&self.codec, bytes.entry()).map_err(invalid);
-        found.into_iter().map(entry).collect()
-    }
-
-    fn log_id_of(&self, index: u64) -> io::Result<Option<LogId<C::NodeId>>> {
-        let found = self.read(index..=index)?;
-        Ok(found.first().map(|entry| entry.get_log_id().clone()))
+        self.kept.mark(SNAPSHOT)
     }
 }
 
@@ -172,8 +146,8 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogReader<C> for LogReader<C, K> {
         &mut self,
         range: RB,
     ) -> Result<Vec<C::Entry>, Failure<C>> {
-        self.read(range)
-            .map_err(failure::<C>(ErrorSubject::Logs, ErrorVerb::Read))
+        let read = self.kept.read(&range);
+        read.map_err(failure::<C>(ErrorSubject::Logs, ErrorVerb::Read))
     }
 }
 
@@ -186,21 +160,19 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogReader<C> for LogStore<C, K> {
     }
 }
 
+fn log_id<E: RaftLogId<N>, N: NodeId>(entry: &E) -> LogId<N> {
+    entry.get_log_id().clone()
+}
+
 impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
     type LogReader = LogReader<C, K>;
 
     async fn get_log_state(&mut self) -> Result<LogState<C>, Failure<C>> {
-        let last = self
-            .reader
-            .entries
-            .last_index()
-            .map(|index| self.reader.log_id_of(index));
-        let last = last
-            .transpose()
-            .map_err(failure::<C>(ErrorSubject::Logs, ErrorVerb::Read))?;
+        let last = self.reader.kept.last_entry::<C::Entry>();
+        let last = last.map_err(failure::<C>(ErrorSubject::Logs, ErrorVerb::Read))?;
         Ok(LogState {
             last_purged_log_id: self.purged.clone(),
-            last_log_id: last.flatten().or_else(|| self.purged.clone()),
+            last_log_id: last.as_ref().map(log_id).or_else(|| self.purged.clone()),
         })
     }
 
@@ -209,46 +181,27 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
     }
 
     async fn save_vote(&mut self, vote: &Vote<C::NodeId>) -> Result<(), Failure<C>> {
-        let value = self.reader.codec.encode(vote).map_err(invalid);
-        let saved = match value {
-            Ok(value) => self.reader.entries.set_mark(VOTE, value).await,
-            Err(error) => Err(error),
-        };
+        let saved = self.reader.kept.set_mark(VOTE, vote).await;
         saved.map_err(failure::<C>(ErrorSubject::Vote, ErrorVerb::Write))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote<C::NodeId>>, Failure<C>> {
-        crate::mark(self.log(), VOTE, &self.reader.codec)
-            .map_err(failure::<C>(ErrorSubject::Vote, ErrorVerb::Read))
+        let vote = self.reader.kept.mark(VOTE);
+        vote.map_err(failure::<C>(ErrorSubject::Vote, ErrorVerb::Read))
     }
 
     async fn save_committed(
         &mut self,
         committed: Option<LogId<C::NodeId>>,
     ) -> Result<(), Failure<C>> {
-        self.reader
-            .entries
-            .set_committed(committed.as_ref().map(|log_id| log_id.index));
-        let Some(log_id) = committed.filter(|_| self.syncs_committed) else {
-            return Ok(());
-        };
-        let saved = match self.reader.codec.encode(&log_id).map_err(invalid) {
-            Ok(value) => self.reader.entries.set_mark(COMMITTED, value).await,
-            Err(error) => Err(error),
-        };
+        let committed = committed.as_ref().map(|log_id| (log_id.index, log_id));
+        let saved = self.reader.kept.save_committed(committed).await;
         saved.map_err(failure::<C>(ErrorSubject::Store, ErrorVerb::Write))
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId<C::NodeId>>, Failure<C>> {
-        let marked = crate::mark(self.log(), COMMITTED, &self.reader.codec);
-        let marked: Option<LogId<C::NodeId>> =
-            marked.map_err(failure::<C>(ErrorSubject::Store, ErrorVerb::Read))?;
-        let stated = match self.reader.entries.committed() {
-            Some(index) => self.reader.log_id_of(index),
-            None => Ok(None),
-        };
-        let stated = stated.map_err(failure::<C>(ErrorSubject::Store, ErrorVerb::Read))?;
-        Ok(marked.max(stated))
+        let committed = self.reader.kept.committed(log_id::<C::Entry, C::NodeId>);
+        committed.map_err(failure::<C>(ErrorSubject::Store, ErrorVerb::Read))
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<C>) -> Result<(), Failure<C>>
@@ -256,24 +209,16 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
         I: IntoIterator<Item = C::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let encode = |entry: C::Entry| {
-            let bytes = self.reader.codec.encode(&entry).map_err(invalid)?;
-            Ok((entry.get_log_id().index, bytes))
-        };
-        let encoded: io::Result<Vec<(u64, Vec<u8>)>> = entries.into_iter().map(encode).collect();
-        let appended = match encoded {
-            Ok(encoded) => self.reader.entries.append(&encoded).await,
-            Err(error) => Err(error),
-        };
-        let tickets = appended.map_err(failure::<C>(ErrorSubject::Logs, ErrorVerb::Write))?;
-        let entries = self.reader.entries.clone();
-        let settle = async move { callback.log_io_completed(entries.settle(tickets).await) };
-        drop(C::spawn(settle));
-        Ok(())
+        let entries = entries
+            .into_iter()
+            .map(|entry| (entry.get_log_id().index, entry));
+        let told = move |outcome| callback.log_io_completed(outcome);
+        let appended = self.reader.kept.append(entries, told).await;
+        appended.map_err(failure::<C>(ErrorSubject::Logs, ErrorVerb::Write))
     }
 
     async fn truncate(&mut self, log_id: LogId<C::NodeId>) -> Result<(), Failure<C>> {
-        let truncated = self.reader.entries.truncate(log_id.index).await;
+        let truncated = self.reader.kept.truncate(log_id.index).await;
         truncated.map_err(failure::<C>(ErrorSubject::Log(log_id), ErrorVerb::Delete))
     }
 
@@ -281,10 +226,7 @@ impl<C: RaftTypeConfig, K: Codecs<C>> RaftLogStorage<C> for LogStore<C, K> {
         if self.purged.as_ref() >= Some(&log_id) {
             return Ok(());
         }
-        let purged = match self.reader.codec.encode(&log_id).map_err(invalid) {
-            Ok(value) => self.reader.entries.purge(log_id.index, value).await,
-            Err(error) => Err(error),
-        };
+        let purged = self.reader.kept.purge(log_id.index, &log_id).await;
         purged.map_err(failure::<C>(
             ErrorSubject::Log(log_id.clone()),
             ErrorVerb::Delete,

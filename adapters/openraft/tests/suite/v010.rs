@@ -4,13 +4,20 @@ use crate::{
     machine010::{Machine, Types},
     world::{Ended, World},
 };
-use cairnlog::{Log, Postcard, vfs::sim::SimFs};
+use cairnlog::{
+    Log, Postcard,
+    vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs, SyncFailure},
+};
 use cairnlog_openraft::v010::LogStore;
 use openraft_010::{
-    LogState, OptionalSend, RaftLogReader, StorageError,
+    EntryPayload, LogState, OptionalSend, RaftLogReader, StorageError,
     alias::{EntryOf, LogIdOf, VoteOf},
     storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt},
-    testing::log::{StoreBuilder, Suite},
+    testing::{
+        log::{StoreBuilder, Suite},
+        log_id,
+    },
+    type_config::TypeConfigExt,
 };
 use std::{
     fmt::Debug,
@@ -43,7 +50,8 @@ impl StoreBuilder<Types, Store, Machine> for Plain {
     }
 }
 
-#[tokio::test]
+// The suite lets eight seconds pass, in which nothing happens.
+#[tokio::test(start_paused = true)]
 async fn does_it_pass_the_suite() {
     Suite::test_all(Plain).await.unwrap();
 }
@@ -176,7 +184,7 @@ impl StoreBuilder<Types, Restarting, Machine> for Builder {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn does_it_pass_the_suite_with_crashes_between_and_within_all_steps() {
     let rounds = crate::world::rounds();
     let worlds = Arc::<std::sync::Mutex<Vec<Restarting>>>::default();
@@ -191,4 +199,50 @@ async fn does_it_pass_the_suite_with_crashes_between_and_within_all_steps() {
         counts.push(world.0.lock().await.counts);
     }
     crate::world::check_counts(counts);
+}
+
+/// Many are on their way at a time, and then a sync fails.
+#[tokio::test]
+async fn is_each_append_told_once_it_is_durable_and_none_behind_one_that_failed() {
+    let disk = SimFs::new(1);
+    let log = Log::options().vfs(Arc::new(disk.clone()));
+    let mut store = Store::new(log.open("/log").unwrap(), Postcard).unwrap();
+    let log = store.log().clone();
+    let mut waiting = Vec::new();
+    for index in 0..3000u64 {
+        if index == 2000 {
+            log.sync_async().await.unwrap();
+            let lost = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
+            disk.fail(FaultRule::nth(OpKind::Sync, 0, lost));
+        }
+        let entry = EntryOf::<Types> {
+            log_id: log_id::<Types>(1, 0, index),
+            payload: EntryPayload::Normal(index.to_string()),
+        };
+        let (done, outcome) = Types::oneshot();
+        if store
+            .append([entry], IOFlushed::signal(done))
+            .await
+            .is_err()
+        {
+            assert!(index >= 2000);
+            break;
+        }
+        let log = log.clone();
+        waiting.push(tokio::spawn(async move {
+            let outcome: io::Result<()> = outcome.await.unwrap();
+            let durable_seq = log.durable_seq();
+            assert!(outcome.is_err() || durable_seq > index);
+            outcome.is_ok()
+        }));
+        if index % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut well = Vec::new();
+    for it in waiting {
+        well.push(it.await.unwrap());
+    }
+    let first_failed = well.iter().position(|it| !it).unwrap();
+    assert!(first_failed >= 2000 && well[first_failed..].iter().all(|it| !it));
 }

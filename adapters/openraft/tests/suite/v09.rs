@@ -4,11 +4,14 @@ use crate::{
     machine09::{Machine, Types},
     world::{Ended, World},
 };
-use cairnlog::{Log, Postcard, vfs::sim::SimFs};
+use cairnlog::{
+    Log, Postcard,
+    vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
+};
 use cairnlog_openraft::v09::LogStore;
 use openraft_09::{
-    Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogReader, StorageError,
-    Vote,
+    CommittedLeaderId, Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend,
+    RaftLogReader, StorageError, Vote,
     storage::{LogFlushed, RaftLogStorage, RaftLogStorageExt},
     testing::{StoreBuilder, Suite},
 };
@@ -186,4 +189,38 @@ async fn is_a_log_of_something_else_refused() {
     assert!(error.to_string().contains("record 0"), "{error}");
     let error: Failure = StorageError::from_io_error(ErrorSubject::Logs, ErrorVerb::Read, error);
     assert!(error.to_string().contains("record 0"), "{error}");
+}
+
+/// An append of several batches met a full queue, so that the first of them were written, and that failed. Those behind were
+/// queued all the same, and after a restart the log had a hole: `last_log_id` named an entry before which others
+/// were missing.
+#[tokio::test]
+async fn is_nothing_stored_behind_entries_that_were_not_written() {
+    let disk = SimFs::new(1);
+    let open = || {
+        let options = Log::options().vfs(Arc::new(disk.clone())).background(false);
+        let log = options.queue_bytes_max(1 << 20).open("/log").unwrap();
+        Store::new(log, Postcard).unwrap()
+    };
+    let entry = |index| Entry::<Types> {
+        log_id: LogId::new(CommittedLeaderId::new(1, 0), index),
+        payload: EntryPayload::Normal("x".repeat(200 << 10)),
+    };
+    let mut store = open();
+    store.blocking_append((0..3).map(entry)).await.unwrap();
+    disk.fail(FaultRule::nth(OpKind::Write, 0, Fault::Error(Errno::Eio)));
+    store.blocking_append((3..20).map(entry)).await.unwrap_err();
+    assert_eq!(disk.fault_count(), 1);
+    let again = store.blocking_append((20..21).map(entry)).await;
+    let told = again.unwrap_err().to_string();
+    assert!(told.contains("open the store again"), "{told}");
+    drop(store);
+    let mut store = open();
+    let last = store.get_log_state().await.unwrap().last_log_id.unwrap();
+    let there = store.try_get_log_entries(..).await.unwrap();
+    let indexes: Vec<u64> = there.iter().map(|entry| entry.log_id.index).collect();
+    assert_eq!((last.index, indexes), (2, vec![0, 1, 2]));
+    // Opened again it goes on.
+    store.blocking_append((3..5).map(entry)).await.unwrap();
+    assert_eq!(store.try_get_log_entries(..).await.unwrap().len(), 5);
 }
