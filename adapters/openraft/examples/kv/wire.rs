@@ -1,16 +1,55 @@
 //! What goes over the wire: a length in four bytes, little-endian, and a value in postcard.
 
-use crate::Types;
-use openraft_09::{
-    error::{InstallSnapshotError, RaftError},
-    raft::{
-        AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest,
-        InstallSnapshotResponse, VoteRequest, VoteResponse,
-    },
-};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::io;
+use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+#[cfg(feature = "openraft-09")]
+pub use v09::*;
+#[cfg(not(feature = "openraft-09"))]
+pub use v010::*;
+
+#[cfg(feature = "openraft-09")]
+mod v09 {
+    use openraft_09::{
+        error::{InstallSnapshotError, RaftError},
+        raft::{
+            AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest,
+            InstallSnapshotResponse, VoteRequest, VoteResponse,
+        },
+    };
+
+    openraft_09::declare_raft_types!(pub Types: D = super::Put, R = (), SnapshotData = std::io::Cursor<Vec<u8>>);
+
+    pub type Append = AppendEntriesRequest<Types>;
+    pub type Appended = Result<AppendEntriesResponse<u64>, RaftError<u64>>;
+    pub type Vote = VoteRequest<u64>;
+    pub type Voted = Result<VoteResponse<u64>, RaftError<u64>>;
+    /// A piece of one.
+    pub type Install = InstallSnapshotRequest<Types>;
+    pub type Installed = Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>;
+}
+
+#[cfg(not(feature = "openraft-09"))]
+mod v010 {
+    use openraft_010::{
+        alias::{SnapshotMetaOf, VoteOf},
+        raft::{
+            AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest,
+            VoteResponse,
+        },
+    };
+
+    openraft_010::declare_raft_types!(pub Types: D = super::Put, R = ());
+
+    pub type Append = AppendEntriesRequest<Types>;
+    pub type Appended = Result<AppendEntriesResponse<Types>, String>;
+    pub type Vote = VoteRequest<Types>;
+    pub type Voted = Result<VoteResponse<Types>, String>;
+    /// All of one.
+    pub type Install = (VoteOf<Types>, SnapshotMetaOf<Types>, Vec<u8>);
+    pub type Installed = Result<SnapshotResponse<Types>, String>;
+}
 
 const BYTES_MAX: u32 = 64 << 20;
 
@@ -21,11 +60,17 @@ pub struct Put {
     pub value: String,
 }
 
+impl fmt::Display for Put {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.key, self.value)
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 pub enum Call {
-    Append(AppendEntriesRequest<Types>),
-    Vote(VoteRequest<u64>),
-    Snapshot(InstallSnapshotRequest<Types>),
+    Append(Append),
+    Vote(Vote),
+    Install(Install),
     Put(Put),
     Get(String),
     Leader,
@@ -33,9 +78,9 @@ pub enum Call {
 
 #[derive(Debug, Deserialize, Serialize)]
 pub enum Reply {
-    Append(Result<AppendEntriesResponse<u64>, RaftError<u64>>),
-    Vote(Result<VoteResponse<u64>, RaftError<u64>>),
-    Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
+    Appended(Appended),
+    Voted(Voted),
+    Installed(Installed),
     /// The value is durable on most nodes.
     Done,
     Value(Option<String>),

@@ -21,8 +21,6 @@ use std::{
 };
 use tokio::time::sleep;
 
-openraft_09::declare_raft_types!(pub Types: D = wire::Put, R = (), SnapshotData = std::io::Cursor<Vec<u8>>);
-
 const CLIENTS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
