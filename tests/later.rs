@@ -514,3 +514,33 @@ fn may_a_waker_use_the_log() {
     drop(tickets);
     log.append("it goes on").unwrap();
 }
+
+/// Who waited for a sync was woken by the write before it, found nothing to do, and was woken again.
+#[test]
+fn is_a_task_that_waits_for_a_sync_woken_by_the_write() {
+    struct Sees(Log, AtomicU64);
+    impl Wake for Sees {
+        fn wake(self: Arc<Self>) {
+            self.1.store(1 + self.0.durable_seq(), Ordering::SeqCst);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (options, _) = slow();
+    let log = options.open(dir.path().join("log")).unwrap();
+    let sees = Arc::new(Sees(log.clone(), AtomicU64::new(0)));
+    let waker = Waker::from(sees.clone());
+    let how = AppendOptions::new();
+    let pending = (0..100).find_map(|_| {
+        let mut ticket = log.submit(&[NewRecord::value("a")], &how).unwrap();
+        let polled = ticket.poll_unpin(&mut Context::from_waker(&waker));
+        polled.is_pending().then_some(ticket)
+    });
+    let pending = pending.expect("a sync takes longer than a look");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while sees.1.load(Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < deadline, "nobody was woken");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let durable_seq = sees.1.load(Ordering::SeqCst) - 1;
+    assert!(durable_seq >= pending.seqs().end, "{durable_seq}");
+}

@@ -1,7 +1,7 @@
 //! How the callers of one group learn what became of it.
 //!
 //! One word tells the phase; threads wait on it in the kernel, so that one call wakes all whom a sync
-//! covers, and they take no lock on their way out. Who waits for a sync is not woken by the write.
+//! covers, and they take no lock on their way out. Who waits for a sync, thread or task, is not woken by the write.
 //!
 //! INVARIANT: a caller registers under the queue's lock before it parks, and the leader hands on the
 //! lead under the same lock, so one of the two always sees the other: nobody sleeps through. And
@@ -34,7 +34,8 @@ pub(super) struct Completion {
     parked_for_write: AtomicUsize,
     error: Mutex<Option<Error>>,
     watched: AtomicBool,
-    wakers: Mutex<Vec<Waker>>,
+    /// Those of tasks, each with the level that it waits for.
+    wakers: Mutex<Vec<(Durability, Waker)>>,
 }
 
 impl Completion {
@@ -59,7 +60,8 @@ impl Completion {
     #[must_use = "tasks sleep on"]
     pub(super) fn written(&self) -> Vec<Waker> {
         self.word.store(WRITTEN);
-        self.wake(&self.parked_for_write)
+        let concerned = |level| level == Durability::Written;
+        self.wake(&self.parked_for_write, concerned)
     }
 
     /// Says so to whoever looks; who is parked is woken by [`wake_all`](Self::wake_all).
@@ -76,18 +78,24 @@ impl Completion {
 
     #[must_use = "tasks sleep on"]
     pub(super) fn wake_all(&self) -> Vec<Waker> {
-        self.wake(&self.parked_count)
+        self.wake(&self.parked_count, |_| true)
     }
 
     /// Wakes threads. Tasks are woken by the caller, when it holds no lock: their wakers are not ours.
-    fn wake(&self, concerned_count: &AtomicUsize) -> Vec<Waker> {
+    fn wake(
+        &self,
+        concerned_count: &AtomicUsize,
+        concerned: impl Fn(Durability) -> bool,
+    ) -> Vec<Waker> {
         if concerned_count.load(SeqCst) > 0 {
             self.word.wake_all();
         }
         if !self.watched.load(SeqCst) {
             return Vec::new();
         }
-        std::mem::take(&mut *self.wakers.lock())
+        let mut wakers = self.wakers.lock();
+        let told = wakers.extract_if(.., |(level, _)| concerned(*level));
+        told.map(|(_, waker)| waker).collect()
     }
 
     /// How many threads wait for it.
@@ -132,14 +140,15 @@ impl Completion {
         true
     }
 
-    /// Leaves a waker to be woken at the next change.
-    pub(super) fn watch(&self, waker: &Waker) {
+    /// Leaves a waker to be woken when the level is reached, or is known not to be.
+    pub(super) fn watch(&self, level: Durability, waker: &Waker) {
         let waker = waker.clone();
         let mut wakers = self.wakers.lock();
-        let spare = if wakers.iter().any(|known| known.will_wake(&waker)) {
+        let known = |(at, known): &(_, Waker)| *at == level && known.will_wake(&waker);
+        let spare = if wakers.iter().any(known) {
             Some(waker)
         } else {
-            wakers.push(waker);
+            wakers.push((level, waker));
             None
         };
         drop(wakers);
@@ -148,10 +157,11 @@ impl Completion {
     }
 
     /// Takes a waker back that was left, if it is still there.
-    pub(super) fn forget(&self, waker: &Waker) {
+    pub(super) fn forget(&self, level: Durability, waker: &Waker) {
         let mut wakers = self.wakers.lock();
-        let known = wakers.iter().position(|known| known.will_wake(waker));
-        let left = known.map(|at| wakers.swap_remove(at));
+        let known = |(at, known): &(_, Waker)| *at == level && known.will_wake(waker);
+        let at = wakers.iter().position(known);
+        let left = at.map(|at| wakers.swap_remove(at));
         drop(wakers);
         drop(left);
     }

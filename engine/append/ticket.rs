@@ -76,11 +76,11 @@ impl Future for Ticket {
             return Poll::Ready(outcome.map(|()| self.seqs()));
         }
         // Watch first, look second: whatever changes in between wakes us.
-        done.watch(context.waker());
+        done.watch(self.level, context.waker());
         match done.reached(self.level) {
             Some(outcome) => {
                 // Whoever was to wake us may have looked before: then our waker is there for good.
-                done.forget(context.waker());
+                done.forget(self.level, context.waker());
                 Poll::Ready(outcome.map(|()| self.seqs()))
             }
             None if self.core.options.background => {
