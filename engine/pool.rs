@@ -233,21 +233,21 @@ impl Seat {
         if called.load(Ordering::SeqCst) || called.swap(true, Ordering::SeqCst) {
             return;
         }
-        self.stand_in_line();
+        self.stand_in_line(&mut self.pool.line.schedule.lock());
     }
 
     /// Within its turn: lets the others go first, if there are any; its turn is over then.
     pub(crate) fn lets_others_go_first(&self) -> bool {
-        if self.pool.line.schedule.lock().in_line.is_empty() {
-            return false;
+        let mut schedule = self.pool.line.schedule.lock();
+        let others = !schedule.in_line.is_empty();
+        if others {
+            self.stand_in_line(&mut schedule);
         }
-        self.stand_in_line();
-        true
+        others
     }
 
-    fn stand_in_line(&self) {
-        let place = self.place.clone();
-        self.pool.line.schedule.lock().in_line.push_back(place);
+    fn stand_in_line(&self, schedule: &mut Schedule) {
+        schedule.in_line.push_back(self.place.clone());
         self.pool.line.called.notify_one();
     }
 

@@ -167,44 +167,36 @@ pub(crate) fn walk(
 
 /// What is known of an unsealed segment up to the first batch that has a record at or above `end_seq`.
 pub(crate) fn summary_below(view: &View, written_end: u64, end_seq: Seq) -> Result<Summary, Fault> {
-    let mut last_seq = view.context.base_seq;
-    let each = |it: Verified<'_>| last_seq = it.batch.first_seq;
-    let reached = summary_until(view, written_end, end_seq, each)?;
-    if reached.next_seq <= end_seq {
-        return Ok(reached);
-    }
-    // The last batch goes on beyond it.
-    summary_until(view, written_end, last_seq, |_| ())
-}
-
-fn summary_until(
-    view: &View,
-    written_end: u64,
-    until_seq: Seq,
-    each: impl FnMut(Verified<'_>),
-) -> Result<Summary, Fault> {
     let mut window = Window::new(&view.source);
     let head = get(&mut window, 0, HEADER_BYTES as u64, written_end)?;
     let head = head.get(..HEADER_BYTES).unwrap_or_default();
-    let none = Summary::new(view.context.base_seq, head);
-    let limits = Limits {
-        file_end: written_end,
-        until_seq,
-        recycled: false,
-    };
-    let scan = walk(&mut window, &view.context, none, limits, each)?;
-    match scan.stop {
-        Stop::Defect {
+    let mut below = Summary::new(view.context.base_seq, head);
+    while below.next_seq < end_seq {
+        // One batch at a time: the one that goes on beyond the end is found by reading it, and left out.
+        let limits = Limits {
+            file_end: written_end,
+            until_seq: below.next_seq.saturating_add(1),
+            recycled: false,
+        };
+        let scan = walk(&mut window, &view.context, below.clone(), limits, |_| ())?;
+        if let Stop::Defect {
             offset,
             seq,
             defect,
-        } => Err(Fault::Defect {
-            offset,
-            seq,
-            defect,
-        }),
-        _ => Ok(scan.summary),
+        } = scan.stop
+        {
+            return Err(Fault::Defect {
+                offset,
+                seq,
+                defect,
+            });
+        }
+        if scan.summary.next_seq > end_seq {
+            break;
+        }
+        below = scan.summary;
     }
+    Ok(below)
 }
 
 type NotABatch = (u64, Seq, Defect);
