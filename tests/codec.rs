@@ -21,7 +21,7 @@ use cairnlog::format::record::{
 use cairnlog::format::{
     BatchHeader, Manifest, NUMBER_MAX, SegmentContext, SegmentHeader, WatermarkFile, crc32c, names,
 };
-use cairnlog::{Compression, Defect, LogId, SegmentId};
+use cairnlog::{Compression, Defect, LogId, Mark, SegmentId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -390,6 +390,11 @@ fn a_damaged_manifest_is_refused() {
         ..sample_manifest()
     };
     refuses_all_damage(&without.encode(), Manifest::decode);
+    let marked = Manifest {
+        marks: vec![Mark::new("snapshot", ""), Mark::new("vote", "term 7")],
+        ..sample_manifest()
+    };
+    refuses_all_damage(&marked.encode(), Manifest::decode);
     let longer = [sample_manifest().encode(), vec![0]].concat();
     assert!(matches!(
         Manifest::decode(&longer),
@@ -1476,7 +1481,9 @@ fn any_manifest() -> impl Strategy<Value = Manifest> {
                         salt: tail_salt,
                         base_seq: seq,
                     },
-                    marks: Vec::new(),
+                    marks: (0..more % 4)
+                        .map(|number| Mark::new(number.to_string(), more.to_le_bytes()))
+                        .collect(),
                     spare: spare_salt.map(|salt| SpareEntry {
                         id: SegmentId(count + 2),
                         salt,

@@ -64,6 +64,25 @@ fn is_another_process_told_of_a_record_before_its_sync_returned() {
     assert_eq!(reader.end_seq(), 2);
 }
 
+/// The same of a mark: a vote that is seen is acted on.
+#[test]
+fn is_a_mark_shown_before_it_is_durable() {
+    let (gated, options) = gated();
+    let log = options.clone().open("/log").unwrap();
+    log.set_mark("vote", "old").unwrap();
+    let reader = options.open_reader("/log").unwrap();
+    gated.hold(OpKind::SyncDir, "/log");
+    let other = log.clone();
+    let sets = thread::spawn(move || other.set_mark("vote", "new").unwrap());
+    gated.wait_until_held();
+    let seen = (log.mark("vote"), reader.mark("vote").unwrap());
+    gated.release();
+    sets.join().unwrap();
+    let old = Some(b"old".to_vec());
+    assert_eq!(seen, (old.clone(), old), "shown before it was durable");
+    assert_eq!(log.mark("vote").as_deref(), Some(&b"new"[..]));
+}
+
 /// Two threads synced the directory at once, each by itself: the system told the loss of a name to one of
 /// them, and the other was told that all is well.
 #[test]
