@@ -100,7 +100,7 @@ impl<'a> Book<'a> {
             return true;
         };
         match row.work.workload.as_str() {
-            "W1" | "W2" | "W3" | "W11" | "W12" | "W13" | "W18" | "killed" => {
+            "W1" | "W2" | "W3" | "W11" | "W12" | "W13" | "W18" | "W18-stores" | "killed" => {
                 entrant.kind != Kind::NotDurable
             }
             "W4" => entrant.kind != Kind::NotDurable && entrant.syncs,

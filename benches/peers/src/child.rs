@@ -58,6 +58,8 @@ pub enum Job {
     Pack,
     /// Durable appends that are handed over, `threads` of them on their way at a time.
     Submit,
+    /// The same of the log store of a Raft node.
+    Store,
     /// `size` logs that one process has open, used once, and at rest.
     Many,
     /// Makes a log of `size` segments.

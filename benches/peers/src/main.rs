@@ -20,6 +20,8 @@ mod raw_group;
 mod report;
 mod results;
 mod runner;
+#[cfg(feature = "openraft")]
+mod stores;
 mod strace;
 mod summary;
 mod system;

@@ -14,6 +14,8 @@ mod read;
 mod submit;
 mod tail;
 
+#[cfg(feature = "openraft")]
+pub use submit::sample;
 pub use tail::follow;
 
 use crate::child::{Job, Sample, Spec};
@@ -40,6 +42,10 @@ pub fn run(spec: &Spec) -> Result<Sample> {
         Job::Pack => packed::pack(spec),
         Job::Submit => submit::run(spec),
         Job::Many => many::run(spec),
+        #[cfg(feature = "openraft")]
+        Job::Store => crate::stores::run(spec),
+        #[cfg(not(feature = "openraft"))]
+        Job::Store => anyhow::bail!("this build is without openraft"),
         Job::BuildSegments => growth::build(spec),
         Job::Costs => growth::costs(spec),
     }

@@ -27,24 +27,28 @@ pub fn run(spec: &Spec) -> Result<Sample> {
     let log = (engine::find(&spec.engine)?.open)(&spec.dir, &setup)?;
     let mut submitter = log.submitter()?.context("nothing can be handed over")?;
     let payloads = Payloads::new(spec.payload_bytes);
+    let sample = sample(spec, |time| {
+        keep_going(&mut *submitter, &payloads, spec.threads, time)
+    })?;
+    drop(submitter);
+    log.close()?;
+    Ok(sample)
+}
+
+/// What is measured of somebody who hands over for so long, and says how long each took.
+pub fn sample(
+    spec: &Spec,
+    mut keep_going: impl FnMut(Duration) -> Result<Histogram<u64>>,
+) -> Result<Sample> {
     let time = Duration::from_secs_f64(spec.seconds);
-    keep_going(
-        &mut *submitter,
-        &payloads,
-        spec.threads,
-        time.mul_f64(WARM_SHARE),
-    )?;
+    keep_going(time.mul_f64(WARM_SHARE))?;
     let meter = Meter::start(&spec.dir)?;
-    let all = keep_going(&mut *submitter, &payloads, spec.threads, time)?;
+    let all = keep_going(time)?;
     let mut values = meter.stop(all.len(), spec.payload_bytes)?;
     meter::quantiles(&all, &mut values);
     values.insert("peak_mib".into(), meter::memory_mib("VmHWM")?);
-    drop(submitter);
-    log.close()?;
-    Ok(Sample {
-        values,
-        latencies: super::append::buckets(&all),
-    })
+    let latencies = super::append::buckets(&all);
+    Ok(Sample { values, latencies })
 }
 
 /// Hands over as long as there is time, and waits for the oldest whenever `depth` are on their way. How long

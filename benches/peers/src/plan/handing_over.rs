@@ -1,4 +1,5 @@
-//! What is measured of durable appends that are handed over and waited for later.
+//! What is measured of durable appends that are handed over and waited for later: to a log, and to the log store of a
+//! Raft node.
 
 use super::{Plan, Table, case};
 use crate::{
@@ -19,18 +20,23 @@ fn hands_over(entrant: &Entrant) -> bool {
 impl Plan {
     pub fn handing_over(&self) -> Vec<Table> {
         let seconds = self.effort.durable_seconds * 2.0;
-        let table = |threads| {
+        let table = |workload, job, threads| {
             let cases = self.cases(hands_over, |spec| {
                 case(Spec {
-                    job: Job::Submit,
+                    job,
                     payload_bytes: ENTRY,
                     threads,
                     seconds,
                     ..spec
                 })
             });
-            self.table("W18", ENTRY, threads, cases)
+            self.table(workload, ENTRY, threads, cases)
         };
-        DEPTHS.map(table).into_iter().collect()
+        let of = |(workload, job)| DEPTHS.map(|threads| table(workload, job, threads));
+        let mut tables = of(("W18", Job::Submit)).to_vec();
+        if cfg!(feature = "openraft") {
+            tables.extend(of(("W18-stores", Job::Store)));
+        }
+        tables
     }
 }

@@ -127,7 +127,7 @@ fn serves(workload: &str) -> &'static [&'static str] {
         "W15" => &["W15"],
         "W16-packages" | "W16-json" | "W16-server" | "W16-codec" => &["W16"],
         "W17" => &["W17"],
-        "W18" => &["W18"],
+        "W18" | "W18-stores" => &["W18"],
         _ => &["growth"],
     }
 }

@@ -138,6 +138,7 @@ fn name_of(work: &Work) -> String {
         "W9-here" => "same process, ".to_owned(),
         "W9-elsewhere" => "other process, ".to_owned(),
         "W16-codec" => "packing it, package list, ".to_owned(),
+        "W18-stores" => "as a Raft node's log store, ".to_owned(),
         _ => pictures::text(&work.workload).map_or_else(String::new, |it| format!("{it}, ")),
     };
     name += &pictures::size(work.payload_bytes);

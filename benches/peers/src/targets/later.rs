@@ -175,12 +175,14 @@ fn many(book: &Book) -> Vec<Target> {
 }
 
 fn handing_over(book: &Book) -> Vec<Target> {
-    let target = |depth| {
-        let work = work("W18", 256, depth);
+    let target = |workload, depth| {
+        let work = work(workload, 256, depth);
         let best = book.best(&work, "rate", Better::More);
         let who = best.map_or("the best peer", |it| it.0);
         let reached = book.ratio(&work, "rate", best.map(|it| it.1));
-        at_least(format!("{depth} on the way: over {who}"), 2.0, reached)
+        let how = if workload == "W18" { "" } else { "as stores, " };
+        at_least(format!("{how}{depth} on the way: over {who}"), 2.0, reached)
     };
-    [1, 64, 1024].map(target).into_iter().collect()
+    let of = |workload| [1, 64, 1024].map(|depth| target(workload, depth));
+    ["W18", "W18-stores"].into_iter().flat_map(of).collect()
 }
