@@ -142,6 +142,39 @@ fn is_a_sealed_segment_rewound() {
     assert_eq!(log.next_seq(), 300);
 }
 
+/// Records that no sync covers, more than are copied.
+fn written_only(disk: &SimFs) -> Log {
+    let log = options(disk).segment_bytes(64 << 10).open("/log").unwrap();
+    let how = AppendOptions::new().durability(Durability::Written);
+    for seq in 0..20 {
+        let value = format!("{seq:700}");
+        log.append_records(&[NewRecord::value(&value)], &how)
+            .unwrap();
+    }
+    log
+}
+
+/// A segment that is sealed where it stands is synced before a manifest says so.
+#[test]
+fn is_what_was_only_written_there_after_a_rewind_and_a_power_cut() {
+    let disk = SimFs::new(5);
+    let log = written_only(&disk);
+    log.rewind(15).unwrap();
+    for (_, state) in disk.crash_at(disk.op_count()).all(64) {
+        let log = options(&state).open("/log").unwrap();
+        assert_eq!(seqs(&log), (0..15).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn is_what_was_only_written_shown_after_a_rewind() {
+    let disk = SimFs::new(6);
+    let log = written_only(&disk);
+    assert_eq!(log.durable_seq(), 0);
+    log.rewind(15).unwrap();
+    assert_eq!(seqs(&log), (0..15).collect::<Vec<_>>());
+}
+
 /// Tasks have the worker do it, beside appends.
 #[cfg(feature = "async")]
 #[test]
