@@ -1,5 +1,7 @@
 //! Is a backup a log that holds everything that was durable when it was asked for, exactly?
 
+#[path = "backup/again.rs"]
+mod again;
 #[path = "common/gated.rs"]
 mod gated;
 #[path = "common/unchanged.rs"]
@@ -280,10 +282,13 @@ fn do_cursors_and_producers_come_along_and_the_watermark_not() {
     log.append_records(&records, &by(2)).unwrap();
     consumer.ack(20).unwrap();
     assert!(path.join("WATERMARK").exists());
-    for name in ["WATERMARK", "LOCK", "BACKUP"] {
+    for name in ["WATERMARK", "LOCK"] {
         assert!(!to.join(name).exists(), "{name}");
     }
+    // Whose copy it is, it says as long as nobody has opened it.
+    assert!(to.join("BACKUP").exists());
     let copy = small().open(&to).unwrap();
+    assert!(!to.join("BACKUP").exists());
     assert_eq!(copy.cursors().unwrap()[0].seq, 5);
     assert_eq!(
         copy.append_records(&records, &by(1)).unwrap(),

@@ -14,18 +14,21 @@ pub const EXAMPLES: &str = "\
 The backup is a log with the same id, seqs and cursors, and was read and verified in full before
 this ends. Sealed segments are shared by hard links where the file system allows it.
 
+Where an earlier backup of the log is, it is brought up to date: what is there is not copied again,
+and at every moment it is the former or the next. One that was opened for writing is refused.
+
 Where another process has the log open, the backup is made beside it, of one moment, and holds what
 was durable at that. Else it opens the log for writing, which settles how the last writer ended.
 
 Examples:
-  cairn backup orders.log backup.log
+  cairn backup orders.log backup.log    # again and again
   cairn backup orders.log elsewhere.log --copy";
 
 #[derive(Args, Debug)]
 pub struct BackupArgs {
     #[command(flatten)]
     writer: WriterArgs,
-    /// The directory for the backup, new or empty
+    /// The directory for the backup: new, empty, or with an earlier one
     to: PathBuf,
     /// Copy every byte, so that damage to a file of the one is none of the other
     #[arg(long)]
@@ -56,18 +59,23 @@ pub fn run(args: &BackupArgs) -> Outcome {
             "next_seq": report.next_seq,
             "linked_count": report.linked_count,
             "copied_count": report.copied_count,
+            "kept_count": report.kept_count,
             "frame_bytes": report.frame_bytes,
         })
     });
     stream::report(as_json, |out| {
         writeln!(
             out,
-            "backed up seq {}..{}, {}, verified: {} shared, {} copied",
+            "backed up seq {}..{}, {}, verified: {} shared, {} copied{}",
             report.head_seq,
             report.next_seq,
             output::bytes(report.frame_bytes),
             output::counted(report.linked_count, "segment"),
-            output::count(report.copied_count)
+            output::count(report.copied_count),
+            match report.kept_count {
+                0 => String::new(),
+                kept => format!(", {} kept", output::count(kept)),
+            }
         )
     })
 }

@@ -105,7 +105,9 @@ pub(super) fn side_files(dir: &Dir, owner: Owner) -> Result<Option<Vec<SideFile>
         listed => listed.map_err(at_path(&dir, ""))?,
     };
     // What is on its way to be a cursor's file is none.
-    let is_wanted = |name: &str| names::parse_cursor_new(name).is_none();
+    let is_wanted = |name: &str| {
+        names::parse_cursor_new(name).is_none() && names::parse_cursor_next(name).is_none()
+    };
     let files = listed
         .into_iter()
         .filter(|it| it.is_file && is_wanted(&it.name));
@@ -171,21 +173,51 @@ fn own_cursor(owner: Owner, dir: &Dir, name: &str) -> Result<Option<Vec<u8>>> {
     Ok(is_own.then_some(bytes))
 }
 
-/// Copies the cursors of the log as ones of the copy, and what is beside them as it is.
+/// What the files beside the segments are called: where a manifest is in force they wait for the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    InForce,
+    ToCome,
+}
+
+impl Names {
+    pub(super) fn of(is_there: bool) -> Self {
+        match is_there {
+            true => Self::ToCome,
+            false => Self::InForce,
+        }
+    }
+
+    pub(super) fn producers(self) -> &'static str {
+        match self {
+            Self::InForce => names::PRODUCERS,
+            Self::ToCome => names::PRODUCERS_NEXT,
+        }
+    }
+
+    fn cursor(self, name: &str) -> String {
+        let id = names::parse_cursor(name).filter(|_| self == Self::ToCome);
+        id.map_or_else(|| name.to_owned(), names::cursor_next)
+    }
+}
+
+/// Copies the cursors of the log as ones of the copy, and what is beside them as it is, unless it is there.
 pub(super) fn copy_side_files(
     from: &Dir,
     to: &Dir,
     files: Vec<SideFile>,
-    owner: Owner,
+    (owner, names): (Owner, Names),
 ) -> Result<()> {
     let (from, to) = (from.child(names::CURSORS), to.child(names::CURSORS));
     to.create().map_err(at_path(&to, ""))?;
     for SideFile { name, cursor } in files {
         match cursor {
             Some(mut bytes) => {
+                let name = names.cursor(&name);
                 CursorFile::rebind(&mut bytes, owner.incarnation);
                 to.write_new(&name, &bytes).map_err(at_path(&to, &name))?;
             }
+            None if to.len(&name).map_err(at_path(&to, &name))?.is_some() => {}
             None => drop(copy_file(&from, &to, &name)?),
         }
     }

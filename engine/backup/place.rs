@@ -13,16 +13,22 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-fn refuse(to: &Dir, note: &'static str) -> Error {
+pub(super) fn refuse(to: &Dir, note: &'static str) -> Error {
     Error::note(ErrorKind::InvalidInput, Op::Backup, note).at(Place::file(to.path()))
+}
+
+const INSIDE: &str = "a backup cannot be made inside the log itself";
+
+/// Refuses a path that leads into the log by its words.
+pub(super) fn check_outside(from: &Dir, to: &Dir) -> Result<()> {
+    match plain(to.path())?.starts_with(plain(from.path())?) {
+        true => Err(refuse(to, INSIDE)),
+        false => Ok(()),
+    }
 }
 
 /// Creates the directory and marks it as no log, durably.
 pub(super) fn begin(from: &Dir, to: &Dir) -> Result<()> {
-    let inside = "a backup cannot be made inside the log itself";
-    if plain(to.path())?.starts_with(plain(from.path())?) {
-        return Err(refuse(to, inside));
-    }
     let marks = count_marks(from);
     match to.create() {
         Err(error) if is_taken(&error) => return Err(refuse(to, "what is there is no directory")),
@@ -40,7 +46,7 @@ pub(super) fn begin(from: &Dir, to: &Dir) -> Result<()> {
     if count_marks(from) > marks {
         to.remove(names::BACKUP)
             .map_err(at_path(to, names::BACKUP))?;
-        return Err(refuse(to, inside));
+        return Err(refuse(to, INSIDE));
     }
     // DURABILITY: after these two lines the directory survives, and the mark in it: until that is
     // removed or a manifest stands beside it, nobody takes it for a log or makes one of it.
@@ -74,12 +80,4 @@ fn plain(path: &Path) -> Result<PathBuf> {
         }
     }
     Ok(plain)
-}
-
-/// Takes the mark away.
-pub(super) fn end(to: &Dir) -> Result<()> {
-    to.remove(names::BACKUP)
-        .map_err(at_path(to, names::BACKUP))?;
-    // DURABILITY: after this line nothing is left of the mark. With it the log would be the same.
-    to.sync().map_err(at_path(to, ""))
 }

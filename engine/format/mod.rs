@@ -8,6 +8,7 @@
 //!
 //! Called by segment, manifest and the journeys; calls nothing but the checksum.
 
+pub(crate) mod backup;
 pub mod batch;
 mod checksum;
 mod compression;

@@ -19,14 +19,18 @@ pub const LOCK: &str = "LOCK";
 pub const RESERVE: &str = "RESERVE";
 /// What the writer tells readers in other processes.
 pub const WATERMARK: &str = "WATERMARK";
-/// The mark of a backup that is being made; without a manifest beside it, it is none.
+/// The mark of a backup: of one that is being made, without a manifest beside it, or of one that nobody has opened.
 pub const BACKUP: &str = "BACKUP";
+/// The mark being written.
+pub const BACKUP_NEW: &str = "BACKUP.new";
 /// What the log remembers of its producers.
 pub const PRODUCERS: &str = "PRODUCERS";
 /// The producers being written.
 pub const PRODUCERS_NEW: &str = "PRODUCERS.new";
 /// What is written over where there is no room for new producers.
 pub const PRODUCERS_ALT: &str = "PRODUCERS.alt";
+/// The producers of a backup's manifest to come.
+pub const PRODUCERS_NEXT: &str = "PRODUCERS.next";
 /// The directory of the bytes that recovery or repair cut.
 pub const QUARANTINE: &str = "quarantine";
 /// The directory of the cursor files.
@@ -62,6 +66,12 @@ pub fn cursor_alt(id: u64) -> String {
     format!("{id:020}.alt")
 }
 
+/// The name of a cursor's file for a backup's manifest to come.
+#[must_use]
+pub fn cursor_next(id: u64) -> String {
+    format!("{id:020}.next")
+}
+
 /// The id in a cursor file's name, if it is one in exactly our form.
 #[must_use]
 pub fn parse_cursor(name: &str) -> Option<u64> {
@@ -72,6 +82,12 @@ pub fn parse_cursor(name: &str) -> Option<u64> {
 #[must_use]
 pub fn parse_cursor_new(name: &str) -> Option<u64> {
     parse(name, ".new")
+}
+
+/// The id in the name of a cursor's file for a backup's manifest to come.
+#[must_use]
+pub fn parse_cursor_next(name: &str) -> Option<u64> {
+    parse(name, ".next")
 }
 
 /// The id in the name of what is written over for a cursor.

@@ -215,17 +215,21 @@ impl Log {
         core.options().stored(core.dir().clone())
     }
 
-    /// Copies everything that is durable by now into a new directory, which is a log itself, with the
+    /// Copies everything that is durable by now into a directory, which is a log itself, with the
     /// same id and numbers. Appends, trims and all else go on meanwhile.
     ///
     /// Sealed segments are shared by hard links where the file system allows it, else copied; see
     /// [`BackupOptions`]. When it returns, the copy is durable and was read and verified in full.
-    /// After an error, or a crash, what is in the directory is not a log, and opening it says so:
-    /// remove it.
+    ///
+    /// The directory is new or empty; or it has an earlier backup of this log, which is brought up to date: sealed
+    /// segments that are there stay, what the log has dropped since goes. After an error, or a crash, that is
+    /// the former backup or the next, whole. In a new directory there is no log then, and opening it says so: remove it.
     ///
     /// # Errors
-    /// `InvalidInput` if it is no directory, not empty, or inside the log's own; `Damaged` if something
-    /// does not verify; `NoSpace`; `Closed`; `Io`.
+    /// `InvalidInput` if it is no directory, inside the log's own, or holds anything else: also a backup that was
+    /// opened for writing, of another log, ahead of this one, or that shares files where
+    /// [`copy`](BackupOptions::copy) is asked for. `Locked` while somebody has it open; `Damaged` if something
+    /// does not verify, here or there; `NoSpace`; `Closed`; `Io`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
         self.backup_with(path, &BackupOptions::new())
     }

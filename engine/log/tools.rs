@@ -82,7 +82,7 @@ impl Options {
         Ok(StoredLog::new(dir, follower))
     }
 
-    /// Copies a log that another process may be writing into a new directory, which is a log itself: as
+    /// Copies a log that another process may be writing into a directory, which is a log itself: as
     /// [`Log::backup_with`](crate::Log::backup_with), without the lock. It is of one moment, and holds what a [`Reader`] would have shown
     /// at it. What the last writer wrote but nobody had called durable when it died is not in it; opening the
     /// log for writing settles that.

@@ -195,7 +195,7 @@ pub(crate) fn look(dir: &Dir, op: Op) -> Result<Facts> {
     let heard = Heard::read(dir, op, is_file(names::WATERMARK), is_there(names::CURSORS))?;
     let manifest = manifest_fact(dir, op, is_there(names::MANIFEST))?;
     let mut facts = Facts {
-        producers: producers_fact(dir, op, is_there(names::PRODUCERS), &manifest)?,
+        producers: producers(dir, op, is_there, &manifest)?,
         manifest,
         sealed_defects: Vec::new(),
         tail: None,
@@ -279,18 +279,31 @@ fn manifest_fact(dir: &Dir, op: Op, listed: bool) -> Result<ManifestFact> {
     })
 }
 
-fn producers_fact(
+/// The ledger, also if it was written for a backup's manifest that came, and has not taken its name yet.
+fn producers(
     dir: &Dir,
     op: Op,
-    listed: bool,
+    is_there: impl Fn(&str) -> bool,
     manifest: &ManifestFact,
 ) -> Result<ProducersFact> {
-    if !listed {
-        return Ok(ProducersFact::Missing);
+    let fact = |name: &str| match is_there(name) {
+        true => producers_fact(dir, op, name, manifest),
+        false => Ok(ProducersFact::Missing),
+    };
+    let found = fact(names::PRODUCERS)?;
+    if matches!(found, ProducersFact::Valid(_)) || !is_there(names::BACKUP) {
+        return Ok(found);
     }
+    match fact(names::PRODUCERS_NEXT)? {
+        next @ ProducersFact::Valid(_) => Ok(next),
+        _ => Ok(found),
+    }
+}
+
+fn producers_fact(dir: &Dir, op: Op, name: &str, manifest: &ManifestFact) -> Result<ProducersFact> {
     let bytes = dir
-        .read(names::PRODUCERS, ProducersFile::stated_bytes)
-        .map_err(|error| Error::io(op, error).at(Place::file(names::PRODUCERS)))?;
+        .read(name, ProducersFile::stated_bytes)
+        .map_err(|error| Error::io(op, error).at(Place::file(name)))?;
     let decoded = ProducersFile::decode(&bytes).and_then(|file| match manifest {
         ManifestFact::Valid(manifest) => {
             manifest.owner().check(file.owner())?;

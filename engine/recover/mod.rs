@@ -15,6 +15,7 @@ mod ledger;
 mod look;
 mod moves;
 mod newer;
+mod next;
 mod report;
 
 pub(crate) use act::{keep, keep_file};
@@ -23,6 +24,7 @@ pub(crate) use heard::WatermarkFact;
 pub(crate) use ledger::ledger;
 pub(crate) use look::{Facts, HeaderFact, ManifestFact, ProducersFact, UnsealedFact, look};
 pub(crate) use moves::{cursors, moved_cursors};
+pub(crate) use next::{backup_mark, settle_backup};
 pub use report::{CutBytes, Recovery, Verdict};
 
 use crate::{
@@ -48,7 +50,7 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     options.check()?;
     let lock = prepare(dir, &options)?;
-    let facts = look(dir, Op::Open)?;
+    let facts = look_settled(dir)?;
     let plan = decide(&facts, options.on_ambiguous_tail);
     check_again(dir, &facts, &plan)?;
     let mut manifest = facts.valid_manifest().cloned();
@@ -112,6 +114,17 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
     );
     announce_sealing(&options, &ready)?;
     Ok((assemble(dir, options, ready, cursors), report, lock))
+}
+
+/// What is there, after what a backup that was being brought up to date has left was put in order.
+fn look_settled(dir: &Dir) -> Result<Facts> {
+    let facts = look(dir, Op::Open)?;
+    match facts.valid_manifest().filter(|_| facts.is_backup()) {
+        Some(manifest) if facts.newer.is_empty() && settle_backup(dir, manifest, Op::Open)? => {
+            look(dir, Op::Open)
+        }
+        _ => Ok(facts),
+    }
 }
 
 /// What does not verify is looked at twice before anything is cut for it, or damage is said to be there:

@@ -25,7 +25,7 @@ use crate::{
     seal::KeyRing,
     segment::{Gap, Piece, Range as FrameRange, Scan, Source, Window, salvage},
     sync::in_order,
-    types::{SegmentId, Seq},
+    types::{LogId, SegmentId, Seq},
     vfs::{Access, Dir},
 };
 
@@ -92,6 +92,23 @@ pub(crate) fn verify(
         total_bytes,
     });
     Ok(report)
+}
+
+/// The first of these sealed segments' defects that costs a record; no manifest has to name them.
+pub(crate) fn first_harm(
+    dir: &Dir,
+    log_id: LogId,
+    entries: &[SealedEntry],
+    options: &Options,
+) -> Result<Option<Finding>> {
+    let (mut before, mut findings) = (None, Vec::new());
+    let look = |entry: &SealedEntry| sealed::look(dir, log_id, entry, options);
+    in_order(options.threads, entries, look, |looked| {
+        before = looked?.follow(before, &mut findings);
+        Ok(())
+    })?;
+    let is_harm = |finding: &Finding| finding.kind > FindingKind::Derived;
+    Ok(findings.into_iter().find(is_harm))
 }
 
 /// A report of nothing but what opening would meet.

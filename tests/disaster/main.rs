@@ -21,6 +21,7 @@ mod model;
 mod no_room;
 mod outgrown;
 mod putback;
+mod renewed;
 mod seal;
 mod shadow;
 mod steps;
