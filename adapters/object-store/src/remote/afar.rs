@@ -4,6 +4,7 @@
 
 use super::{
     cache::{BLOCK_BYTES, Cache},
+    disk::Disk,
     segment::{AHEAD_MAX, Segment},
 };
 use crate::{history::Snapshot, layout::File, store::Store};
@@ -32,11 +33,17 @@ pub(super) struct Afar {
     /// What is fetched already, by its name.
     small: BTreeMap<String, Bytes>,
     cache: Arc<Mutex<Cache>>,
+    disk: Option<Arc<Disk>>,
     real: RealFs,
 }
 
 impl Afar {
-    pub(super) fn new(store: &Store, snapshot: Snapshot, cache_bytes: usize) -> Self {
+    pub(super) fn new(
+        store: &Store,
+        snapshot: Snapshot,
+        cache_bytes: usize,
+        disk: Option<Disk>,
+    ) -> Self {
         let Snapshot {
             manifest,
             files,
@@ -61,6 +68,7 @@ impl Afar {
             small,
             real: RealFs::default(),
             cache: Arc::new(Mutex::new(Cache::new(blocks_max))),
+            disk: disk.map(Arc::new),
         }
     }
 }
@@ -119,6 +127,7 @@ impl Vfs for Afar {
             store: self.store.clone(),
             file,
             cache: self.cache.clone(),
+            disk: self.disk.clone(),
             ahead: Mutex::default(),
         }))
     }

@@ -128,6 +128,7 @@ impl StoreSegments {
             store: self.store.clone(),
             file: Arc::new(file),
             cache: self.cache.clone(),
+            disk: None,
             ahead: Mutex::default(),
         })
     }

@@ -2,13 +2,14 @@
 //! that fetches.
 //!
 //! INVARIANTS: it shows one moment, as the store has it; nothing is written. What is fetched is kept in memory, up to a
-//! bound, in blocks; who reads on is fetched more for at a time. Records are verified by the engine, as from a disk.
+//! bound, in blocks, and on disk if asked to; who reads on is fetched more for at a time. Records are verified by the engine, as from a disk.
 //!
-//! Rooms: `afar` the file system, `segment` a file of it, `cache` what was fetched; `far` the segments that a log has let go of,
-//! for the log itself.
+//! Rooms: `afar` the file system, `segment` a file of it, `cache` and `disk` what was fetched; `far` the segments that a log has
+//! let go of, for the log itself.
 
 mod afar;
 mod cache;
+mod disk;
 mod far;
 mod segment;
 
@@ -19,8 +20,13 @@ use crate::{
 };
 use afar::{Afar, DIR};
 use cairnlog::{Options, ReadMode, Reader, VerifyReport, vfs::Vfs};
+use disk::Disk;
 pub use far::StoreSegments;
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// How a log is read from afar.
 #[derive(Clone, Debug)]
@@ -28,6 +34,7 @@ pub struct RemoteOptions {
     log: Options,
     to: To,
     cache_bytes: usize,
+    disk: Option<(PathBuf, u64)>,
 }
 
 impl Default for RemoteOptions {
@@ -36,6 +43,7 @@ impl Default for RemoteOptions {
             log: Options::new(),
             to: To::Latest,
             cache_bytes: 64 << 20,
+            disk: None,
         }
     }
 }
@@ -69,14 +77,27 @@ impl RemoteOptions {
         self
     }
 
+    /// Keeps what was fetched in a directory as well, up to so many bytes: for who reads the same again later. It is created
+    /// if need be, and may be shared by any number of processes, logs and stores, each of which keeps the bound by itself
+    /// and knows of what others put after 16 MiB. Nothing there is believed without its checksum: it may be
+    /// removed at any time, as a whole or in part. What a log's own keys seal stays sealed in it. Default: none.
+    #[must_use]
+    pub fn cache_dir(mut self, dir: impl AsRef<Path>, bytes: u64) -> Self {
+        self.disk = Some((dir.as_ref().to_owned(), bytes));
+        self
+    }
+
     /// Opens a log as [`RemoteReader::open`] does.
     ///
     /// # Errors
-    /// As [`RemoteReader::open`].
+    /// As [`RemoteReader::open`]; `Io` if the directory of the cache cannot be made or read.
     pub fn open(&self, store: &Store) -> Result<RemoteReader> {
         let snapshot = store.snapshot(store.find(self.to)?)?;
         let moment = Moment::of(&snapshot.commit).unwrap_or_else(|| unreachable!("it has a state"));
-        let vfs: Arc<dyn Vfs> = Arc::new(Afar::new(store, snapshot, self.cache_bytes));
+        let log_id = snapshot.commit.log_id;
+        let disk = (self.disk.as_ref()).map(|(dir, bytes)| Disk::open(dir, *bytes, log_id));
+        let afar = Afar::new(store, snapshot, self.cache_bytes, disk.transpose()?);
+        let vfs: Arc<dyn Vfs> = Arc::new(afar);
         let options = self.log.clone().read_mode(ReadMode::Positional).vfs(vfs);
         let reader = options.open_reader(DIR)?;
         Ok(RemoteReader {

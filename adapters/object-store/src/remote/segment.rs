@@ -1,10 +1,11 @@
 //! A segment's file, of which some blocks were fetched: who reads on is fetched more for at a time.
 //!
-//! Called by the engine, as a file; calls the store, `cache`.
+//! Called by the engine, as a file; calls the store, `cache`, `disk`.
 
 use super::{
     afar::read_only,
     cache::{BLOCK_BYTES, Cache},
+    disk::Disk,
 };
 use crate::{
     error::{Error, Result},
@@ -27,6 +28,7 @@ pub(super) struct Segment {
     pub(super) store: Store,
     pub(super) file: Arc<File>,
     pub(super) cache: Arc<Mutex<Cache>>,
+    pub(super) disk: Option<Arc<Disk>>,
     /// The block that comes next for who reads on, and how many are fetched then.
     pub(super) ahead: Mutex<(u64, u64)>,
 }
@@ -58,7 +60,30 @@ impl Segment {
             let own = Bytes::copy_from_slice(&bytes[at..end]);
             cache.put((part.key, block + index as u64), own);
         }
+        drop(cache);
+        if let Some(disk) = &self.disk {
+            let blocks = bytes.chunks(BLOCK_BYTES as usize).zip(block..);
+            blocks.for_each(|(content, block)| disk.put(part, block, content));
+        }
         Ok(bytes.slice(..bytes.len().min(BLOCK_BYTES as usize)))
+    }
+
+    /// A block, from where it is nearest.
+    fn block(&self, (number, start): (usize, u64), block: u64) -> Result<Bytes> {
+        let key = (self.file.parts[number].key, block);
+        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = cache().get(key);
+        if let Some(bytes) = known {
+            return Ok(bytes);
+        }
+        let part = &self.file.parts[number];
+        let len = (part.bytes - block * BLOCK_BYTES).min(BLOCK_BYTES);
+        let kept = (self.disk.as_ref()).and_then(|disk| disk.get(part, block, len as usize));
+        let Some(bytes) = kept else {
+            return self.fetch((number, start), block);
+        };
+        cache().put(key, bytes.clone());
+        Ok(bytes)
     }
 
     /// The part in which an offset is, and where that part begins.
@@ -81,13 +106,8 @@ impl VfsFile for Segment {
         };
         let within = offset - start;
         let block = within / BLOCK_BYTES;
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = cache.get((self.file.parts[number].key, block));
-        drop(cache);
-        let bytes = match known {
-            Some(bytes) => bytes,
-            None => self.fetch((number, start), block).map_err(Error::into_io)?,
-        };
+        let bytes = self.block((number, start), block);
+        let bytes = bytes.map_err(Error::into_io)?;
         let skip = (within % BLOCK_BYTES) as usize;
         let there = bytes.get(skip..).unwrap_or_default();
         let count = there.len().min(buf.len());

@@ -77,6 +77,15 @@ impl Faulty {
         })
     }
 
+    /// Another with the same objects, which goes on by itself and fails nowhere.
+    pub fn fork(&self) -> Arc<Self> {
+        let other = Self::new(|_| Fault::None);
+        Arc::new(Self {
+            inner: self.inner.fork(),
+            ..Arc::into_inner(other).expect("nobody has it yet")
+        })
+    }
+
     /// What requests meet from now on, by their numbers.
     pub fn plan(&self, plan: impl FnMut(u64) -> Fault + Send + 'static) {
         *self.plan.lock().unwrap() = Box::new(plan);

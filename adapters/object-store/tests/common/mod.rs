@@ -31,8 +31,13 @@ pub fn shown(reader: &cairnlog::Reader) -> Vec<Shown> {
 /// A store in memory, and what plans its faults: none at first.
 pub fn store() -> (Store, Arc<Faulty>) {
     let faulty = Faulty::new(|_| Fault::None);
+    (over(&faulty), faulty)
+}
+
+/// The place of a log in such a store.
+pub fn over(faulty: &Arc<Faulty>) -> Store {
     let store = Store::new(Arc::new(Shared(faulty.clone())), Path::from("logs/orders"));
-    (store.timeout(Duration::from_millis(200)), faulty)
+    store.timeout(Duration::from_millis(200))
 }
 
 /// How a log on a simulated disk is opened: small segments, nothing in the background.
