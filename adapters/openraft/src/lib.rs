@@ -45,6 +45,10 @@
 //! * **The state machine is yours**: openraft applies again what is behind that which it says of itself, up to what is
 //!   known to be committed; what was purged it has to have in a snapshot.
 //!
+//! * **Of 0.10, set `enable_leader_restore` to `Some(false)`** in its `Config`. By default a leader that was restarted leads on
+//!   without an election. It may have lost entries that were on their way to its disk when others had them already, and
+//!   what it acknowledged before may be lost by that: the example's test saw it.
+//!
 //! What of a torn or a damaged log is kept, and when opening refuses, is Cairn's to say: what was durable is there, or
 //! opening says that it is not. A node whose log was repaired must not vote as if nothing had happened: give it
 //! another id.

@@ -23,7 +23,9 @@ use machine::Machine;
 use network::Network;
 use std::{collections::BTreeMap, env, io, path::PathBuf, sync::Arc};
 use tokio::net::{TcpListener, TcpStream};
-use version::{BasicNode, Config, LogStore, Node, SnapshotPolicy, install, is_up_to_date, told};
+use version::{
+    BasicNode, Config, LogStore, Node, SnapshotPolicy, install, is_up_to_date, safe, told,
+};
 use wire::{Call, Reply, Types, receive, send};
 
 #[tokio::main]
@@ -49,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_in_snapshot_log_to_keep: 100,
         ..Config::default()
     };
-    let config = Arc::new(config.validate()?);
+    let config = Arc::new(safe(config).validate()?);
     let node = Node::new(id, config, Network, store, machine.clone()).await?;
     if id == 1 && !node.is_initialized().await? {
         node.initialize(addresses).await?;
