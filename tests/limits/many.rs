@@ -3,7 +3,7 @@
 
 use crate::{options, path_of};
 use cairnlog::{
-    Error, ErrorKind, Log, Options, Reader, Record, Worker,
+    AppendOptions, Durability, Error, ErrorKind, Log, NewRecord, Options, Reader, Record, Worker,
     vfs::sim::{Errno, Fault, FaultRule, OpKind, SimFs},
 };
 use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
@@ -77,6 +77,33 @@ fn how_many_descriptors_do_logs_hold_that_are_many() {
     }
     drop(logs);
     assert_eq!(disk.descriptor_count(), 0);
+}
+
+/// The system tells a write that it lost to whoever has the file open, and may forget it for who opens it later.
+#[test]
+fn does_a_file_stay_open_until_a_sync_covers_its_writes() {
+    let disk = SimFs::new(7);
+    let logs = open(&many(&disk), 10);
+    let how = AppendOptions::new().durability(Durability::Written);
+    for log in &logs {
+        log.append_with(NewRecord::value("written"), &how).unwrap();
+    }
+    let held = 2 * 10;
+    assert!(
+        disk.descriptor_count() >= held + 10,
+        "{}",
+        disk.descriptor_count()
+    );
+    for log in &logs {
+        log.sync().unwrap();
+    }
+    // Whatever is opened next closes them.
+    logs[0].append("durable").unwrap();
+    assert!(
+        disk.descriptor_count() <= held + 4,
+        "{}",
+        disk.descriptor_count()
+    );
 }
 
 /// Segments are begun, sealed, trimmed and rewound whose files were closed in between; whoever read a set of before

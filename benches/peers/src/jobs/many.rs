@@ -18,8 +18,11 @@ use std::{
 const THREADS: usize = 4;
 /// Threads that create the logs: of so many the syncs come together.
 const CREATORS: u64 = 16;
-/// What is done behind the appends is done after so long.
-const SETTLES: Duration = Duration::from_secs(2);
+/// What is done behind the appends, a watermark for each log among it, is over when so much time has passed with
+/// less than so much of a processor's; or nearly, after so many times.
+const SETTLES: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_millis(5);
+const SETTLES_MAX: usize = 30;
 const RESTS: Duration = Duration::from_secs(10);
 
 pub fn run(spec: &Spec) -> Result<Sample> {
@@ -28,7 +31,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
     let groups = Groups::open(spec)?;
     let mut values = Values::from([("create_s".into(), begun.elapsed().as_secs_f64())]);
     let count = spec.size as f64;
-    std::thread::sleep(SETTLES);
+    settle()?;
     let fresh = Held::now()?;
     values.insert("threads".into(), fresh.threads);
     values.insert(
@@ -49,7 +52,7 @@ pub fn run(spec: &Spec) -> Result<Sample> {
     groups.append_to_each(spec.size, payloads.at(0))?;
     let each = begun.elapsed().as_secs_f64() / count;
     values.insert("append_us".into(), each * 1e6);
-    std::thread::sleep(SETTLES);
+    settle()?;
     let used = Held::now()?;
     values.insert(
         "used_memory_bytes".into(),
@@ -67,6 +70,17 @@ pub fn run(spec: &Spec) -> Result<Sample> {
     groups.close()?;
     let latencies = Vec::new();
     Ok(Sample { values, latencies })
+}
+
+fn settle() -> Result<()> {
+    for _ in 0..SETTLES_MAX {
+        let before = system::cpu()?;
+        std::thread::sleep(SETTLES);
+        if system::cpu()?.saturating_sub(before) < SETTLED {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// What this process holds.
