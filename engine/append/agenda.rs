@@ -3,11 +3,11 @@
 //! It only looks, takes the queue's lock once for all, because those who append want it too, and never
 //! the writer's, which is held during a write.
 
-use super::{Core, state::State};
+use super::{Core, ahead::Ahead, state::State};
 use crate::{
     format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES},
     options::Durability,
-    segment::{Space, Tail},
+    segment::{FILL_BYTES, Space, Tail},
     sync::Arc,
     types::SegmentId,
 };
@@ -16,9 +16,6 @@ use std::time::Duration;
 /// A tail that was not filled before it was used is filled ahead by as much again as it has, at most
 /// this much at once.
 const STEP_BYTES_MAX: u64 = 4 << 20;
-/// With larger groups than this on average, in bytes, nothing is filled ahead. A sync that extends the
-/// file takes some 30 us longer, in which a disk takes in this much.
-const FILLED_GROUP_BYTES_MAX: usize = 64 * 1024;
 
 /// What the worker has in mind, on the clock of the file system.
 #[derive(Debug, Default)]
@@ -220,27 +217,31 @@ impl Core {
     }
 
     /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
-    /// once the tail has come far enough to promise that it will be needed. Space ahead pays only
-    /// where syncs are, and where groups are small: without syncs, extending a file costs nothing
-    /// extra, and large groups take longer to write twice than to extend it.
+    /// once the tail has come far enough to promise that it will be needed; of that one piece in any case,
+    /// which shows what it costs. Space ahead pays only where syncs are: without them, extending a file costs
+    /// nothing extra.
     fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
-        let pays = self.options.durability == Durability::Durable
-            && state.pace.group_bytes() <= FILLED_GROUP_BYTES_MAX;
-        if !pays || state.life.poison().is_some() {
+        if self.options.durability != Durability::Durable || state.life.poison().is_some() {
             return None;
         }
-        let full = self.options.segment_bytes;
+        let pays = state.ahead.pays(state.pace.group_bytes());
+        let full = Ahead::end(self.options.segment_bytes);
         let (tail, _) = state.queue.plan();
         let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
         if self.options.is_one_of_many() && end == HEADER_BYTES as u64 {
             return None; // Many of them have nothing to say.
         }
         let step = end.clamp(self.options.ahead_bytes(), STEP_BYTES_MAX);
-        if allocated < (end + step / 2).min(full) {
+        let grows = pays && !state.ahead.is_curious();
+        if grows && allocated < (end + step / 2).min(full) {
             return Some((tail.id, tail.space.clone(), (end + step).min(full)));
         }
-        let next = state.queue.spare().filter(|_| end > full / 4)?;
-        (next.space.allocated_end() < full).then(|| (next.id, next.space.clone(), full))
+        let ahead = end.checked_sub(full / 4)?;
+        let next = state.queue.spare()?;
+        // Never in one go: an append or two stand behind each piece.
+        let pieces = if pays { 1 + 2 * ahead / FILL_BYTES } else { 1 };
+        let due = full.min(self.options.ahead_bytes() + pieces * FILL_BYTES);
+        (next.space.allocated_end() < due).then(|| (next.id, next.space.clone(), due))
     }
 }
 

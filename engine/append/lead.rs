@@ -242,6 +242,7 @@ impl Core {
         (space.file().ready()).map_err(|error| not_begun(writer, group.offset, error))?;
         let padding = space.padding(group.end());
         let offset = group.offset;
+        group.extends = group.end() > writer.tail.space.allocated_end();
         let written = group.padded(padding, |bytes| writer.write(bytes, offset, way));
         let Err(error) = written else {
             return Ok(());
@@ -281,6 +282,7 @@ impl Core {
         }
         if group.wants == Durability::Durable {
             state.pace.synced(&group);
+            state.ahead.synced(&group);
             state.duties.synced(group.synced_at, group.states_seq);
         } else {
             if state.duties.is_all_synced() {

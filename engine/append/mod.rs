@@ -19,6 +19,7 @@
 //! Called by `Log`; calls segment, manifest, catalog.
 
 mod agenda;
+mod ahead;
 mod completion;
 mod core;
 mod cursors;

@@ -4,6 +4,7 @@
 
 use super::{
     Ledger, Spare,
+    ahead::Ahead,
     duties::Duties,
     groups::{Groups, Plan},
     held::After,
@@ -24,6 +25,8 @@ pub(super) struct State {
     pub(super) queue: Groups,
     /// Whom the leader waits for.
     pub(super) pace: Pace,
+    /// Whether space is filled ahead.
+    pub(super) ahead: Ahead,
     /// What the worker has to do.
     pub(super) duties: Duties,
     /// Who waits for room.
@@ -44,6 +47,7 @@ impl State {
             life: Life::default(),
             after: After::default(),
             pace: Pace::default(),
+            ahead: Ahead::default(),
             duties: Duties::new(next_seq, seal_due || spare.is_none()),
             waiting: Waiting::default(),
             queue: Groups::new(plan, next_seq, ledger, spare),

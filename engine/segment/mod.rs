@@ -48,7 +48,7 @@ pub(crate) use salvage::{Gap, Piece, Range, salvage};
 pub(crate) use scan::{Limits, Scan, Stop, Verified, scan, summary_below, walk};
 pub(crate) use sealed::{Home, Identity, Loaded, Sealed};
 pub(crate) use source::{Source, Window};
-pub(crate) use space::{Space, Way};
+pub(crate) use space::{FILL_BYTES, Space, Way};
 pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
 pub(crate) use unnamed::Unnamed;

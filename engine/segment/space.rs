@@ -17,7 +17,7 @@ use crate::{
 use std::{io, sync::Arc};
 
 /// Zeros are written in pieces of this many bytes, so that an append's sync waits for one piece.
-const FILL_BYTES: u64 = 256 * 1024;
+pub(crate) const FILL_BYTES: u64 = 256 * 1024;
 
 /// How bytes go to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
