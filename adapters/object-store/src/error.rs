@@ -1,5 +1,6 @@
 //! What can go wrong between a log and a store: what, where, and what of it a retry may mend.
 
+use cairnlog::{ErrorKind, SegmentId};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -68,6 +69,14 @@ impl Error {
         Self::Damaged {
             path: path.to_string(),
             what: what.into(),
+        }
+    }
+
+    /// The segment of the log that does not verify, if that is what is wrong.
+    pub(crate) fn damaged_segment(&self) -> Option<SegmentId> {
+        match self {
+            Self::Log(error) if error.kind() == ErrorKind::Damaged => error.place().segment,
+            _ => None,
         }
     }
 

@@ -76,6 +76,16 @@ impl File {
     pub(crate) fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
+
+    /// How many of its parts, from the first, hold nothing behind an offset.
+    pub(crate) fn parts_within(&self, end: u64) -> usize {
+        let mut bytes = 0;
+        let within = self.parts.iter().take_while(|part| {
+            bytes += part.bytes;
+            bytes <= end
+        });
+        within.count()
+    }
 }
 
 /// The log as a commit states it.

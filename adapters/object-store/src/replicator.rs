@@ -10,8 +10,9 @@ use crate::{
     store::Store,
     tier::Tier,
 };
-use cairnlog::{Consumer, ConsumerOptions, Log, Seq, StoredLog};
+use cairnlog::{Consumer, ConsumerOptions, Log, SegmentId, Seq, StoredLog};
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -212,6 +213,7 @@ impl Replicator {
             copier,
             beside,
             tier_after: Instant::now(),
+            stuck: BTreeSet::new(),
             interval: options.interval,
             shared: shared.clone(),
             collected_at: Instant::now(),
@@ -290,8 +292,9 @@ struct Beside {
 struct Worker {
     copier: Copier,
     beside: Beside,
-    /// When it may be tried to let go of segments.
+    /// When it may be tried to let go of segments, and which could not be.
     tier_after: Instant,
+    stuck: BTreeSet<SegmentId>,
     interval: Duration,
     shared: Arc<Shared>,
     collected_at: Instant,
@@ -356,7 +359,7 @@ impl Worker {
         let Some((log, tier)) = &self.beside.tier else {
             return;
         };
-        let due = self.copier.due(tier);
+        let due = self.copier.due(tier, &self.stuck);
         if due.is_empty() || Instant::now() < self.tier_after {
             return;
         }
@@ -366,11 +369,18 @@ impl Worker {
         match released {
             Ok(report) => {
                 status.released_count += report.segments.len() as u64;
-                status.tier_error = None;
+                // Of what does not go it is told on.
+                if self.stuck.is_empty() {
+                    status.tier_error = None;
+                }
             }
             Err(error) => {
+                // One that is damaged, here or there, keeps no other.
+                match error.damaged_segment() {
+                    Some(id) => drop(self.stuck.insert(id)),
+                    None => self.tier_after = Instant::now() + RETRY_MAX,
+                }
                 status.tier_error = Some(error);
-                self.tier_after = Instant::now() + RETRY_MAX;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which segments a log lets go of: the oldest, once they pass a limit.
 
 use cairnlog::{SegmentId, format::manifest::SealedEntry};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// So many are let go of at most before what is new is copied again: each is read back.
 const AT_ONCE_MAX: usize = 4;
@@ -36,8 +36,13 @@ impl Tier {
         self
     }
 
-    /// Those that go now, the oldest first; some of them, if there are many.
-    pub(crate) fn due(&self, sealed: &[SealedEntry], now_ms: i64) -> Vec<SegmentId> {
+    /// Those that go now, the oldest first, without some that cannot; not all at once, if there are many.
+    pub(crate) fn due(
+        &self,
+        sealed: &[SealedEntry],
+        but: &BTreeSet<SegmentId>,
+        now_ms: i64,
+    ) -> Vec<SegmentId> {
         let here = || sealed.iter().filter(|entry| !entry.far);
         let mut left_bytes: u64 = here().map(|entry| entry.frames_end).sum();
         let age_ms = |age: Duration| i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
@@ -49,7 +54,10 @@ impl Tier {
             left_bytes -= entry.frames_end;
             many || self.age.is_some_and(is_old)
         };
-        let due = here().take_while(goes).take(AT_ONCE_MAX);
+        let due = here().take_while(goes);
+        let due = due
+            .filter(|entry| !but.contains(&entry.id))
+            .take(AT_ONCE_MAX);
         due.map(|entry| entry.id).collect()
     }
 }
@@ -92,8 +100,12 @@ mod tests {
             (Tier::new().after_age(second * 4).after_bytes(300), 1, 2..4),
             (Tier::new().after_age(Duration::MAX), 0, 1..1),
         ] {
-            let due: Vec<_> = tier.due(&sealed(far), 5500).iter().map(|id| id.0).collect();
+            let due = tier.due(&sealed(far), &BTreeSet::new(), 5500);
+            let due: Vec<_> = due.iter().map(|id| id.0).collect();
             assert_eq!(due, expected.collect::<Vec<_>>(), "{tier:?}, {far} far");
         }
+        let stuck = BTreeSet::from([SegmentId(2)]);
+        let due = Tier::new().after_bytes(250).due(&sealed(0), &stuck, 0);
+        assert_eq!(due, [1, 3, 4].map(SegmentId));
     }
 }

@@ -17,7 +17,7 @@ use cairnlog::{
     Log, ReleaseReport, SegmentId,
     format::{Manifest, manifest::SealedEntry},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Copier {
     /// Has the log let go of sealed segments that are in the store ([`Log::release`]): they live there alone from then on. First a
@@ -53,9 +53,9 @@ impl Copier {
         Ok(log.release(&kept)?)
     }
 
-    /// The segments in the store that a log lets go of by these limits.
-    pub(crate) fn due(&self, tier: &Tier) -> Vec<SegmentId> {
-        tier.due(&self.set.sealed, self.options.clock.unix_time_ms())
+    /// The segments in the store that a log lets go of by these limits, without some that it cannot.
+    pub(crate) fn due(&self, tier: &Tier, but: &BTreeSet<SegmentId>) -> Vec<SegmentId> {
+        tier.due(&self.set.sealed, but, self.options.clock.unix_time_ms())
     }
 
     /// What a commit of this moment keeps, which has these sealed segments in these files.

@@ -97,7 +97,11 @@ impl Copier {
             .truncate(kept_of_sealed(&file.parts, segment.frames_end()));
         let opened = segment.open()?;
         let footer = opened.footer()?.unwrap_or_default();
-        // A rewind may have ended it before what was put: what lies behind its end means nothing.
+        // It may have been ended before what was put: that makes room for its footer, or means nothing.
+        if !footer.is_empty() {
+            let fit = file.parts_within(segment.frames_end());
+            file.parts.truncate(fit);
+        }
         if file.bytes() <= segment.frames_end() {
             self.put_parts(&mut file, segment, &opened, footer)?;
         }
