@@ -377,7 +377,9 @@ impl Worker {
             Err(error) => {
                 // One that is damaged, here or there, keeps no other.
                 match error.damaged_segment() {
-                    Some(id) => drop(self.stuck.insert(id)),
+                    Some(id) => {
+                        self.stuck.insert(id);
+                    }
                     None => self.tier_after = Instant::now() + RETRY_MAX,
                 }
                 status.tier_error = Some(error);
