@@ -668,3 +668,40 @@ fn do_many_threads_salvage_what_one_does() {
         assert_eq!(into(4), into(1));
     }
 }
+
+/// A salvage of what no manifest names, a repair and `inspect` looked up to the last byte of a tail that is not zero:
+/// its last batch was lost to them if that ended in zeros, as a number does.
+#[test]
+fn is_the_last_record_of_a_tail_found_that_ends_in_zeros() {
+    let disk = SimFs::new(11);
+    let log = tools(&disk).open("log").unwrap();
+    for number in 0..5_u64 {
+        log.append(number.to_le_bytes()).unwrap();
+    }
+    let (disk, segment) = (disk.snapshot(), "log/00000000000000000001.seg");
+    let mut shown = 0;
+    let look = |item: cairnlog::Inspected<'_>| {
+        shown += u64::from(matches!(item, cairnlog::Inspected::Record { .. }));
+    };
+    tools(&disk)
+        .inspect("log", cairnlog::SegmentId(1), look)
+        .unwrap();
+    assert_eq!(shown, 5, "inspected");
+    let unnamed = disk.snapshot();
+    assert!(unnamed.remove_file(Path::new("log/MANIFEST")));
+    let mut seqs = Vec::new();
+    let salvage = tools(&unnamed).read_salvage("log", |item| {
+        if let Salvaged::Record(record) = item {
+            seqs.push(record.seq);
+        }
+    });
+    salvage.unwrap();
+    assert_eq!(seqs, [0, 1, 2, 3, 4], "salvaged");
+    // The value of the third record is not what it was.
+    assert!(disk.flip_bit(Path::new(segment), 128 + 2 * 40 + 24 + 8, 0));
+    let how = RepairOptions::new().apply(true).accept_loss(true);
+    tools(&disk).repair("log", how).unwrap();
+    let log = tools(&disk).open("log").unwrap();
+    let seqs: Vec<u64> = log.scan(..).unwrap().map(|it| it.unwrap().seq()).collect();
+    assert_eq!(seqs, [0, 1, 3, 4], "repaired");
+}

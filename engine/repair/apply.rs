@@ -195,7 +195,7 @@ impl<'a> Repair<'a> {
         let scanned = fact.scan.as_ref().map_or(0, |scan| scan.summary.end);
         let range = Range {
             offset: HEADER_BYTES as u64,
-            frames_end: fact.witness.nonzero_end.max(scanned),
+            frames_end: fact.witness.frames_end().max(scanned),
             first_seq: base_seq,
             next_seq: base_seq,
             dense: true,

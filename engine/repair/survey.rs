@@ -169,7 +169,7 @@ impl Named<'_> {
         };
         let range = Range {
             offset: HEADER_BYTES as u64,
-            frames_end: fact.witness.nonzero_end.max(scanned.0),
+            frames_end: fact.witness.frames_end().max(scanned.0),
             first_seq: base_seq,
             next_seq: self.facts.ends_below(fact.id, attested_seq),
             dense: true,
@@ -379,7 +379,7 @@ fn of_file(
     };
     let range = Range {
         offset: from,
-        frames_end: seen.nonzero_end,
+        frames_end: seen.frames_end(),
         first_seq: header.base_seq,
         next_seq: header.base_seq,
         dense: true,

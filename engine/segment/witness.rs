@@ -58,8 +58,17 @@ pub(crate) struct Witness {
     /// After the last byte that is not zero; in a file that was another segment before, after the last that
     /// can be of this one.
     pub(crate) nonzero_end: u64,
+    /// Where the last batch ends whose header verifies, if that is in the file: it may end in zeros.
+    pub(crate) batches_end: u64,
     /// Where the first header is that only a newer program can read.
     pub(crate) newer: Option<u64>,
+}
+
+impl Witness {
+    /// Up to where there may be records.
+    pub(crate) fn frames_end(&self) -> u64 {
+        self.nonzero_end.max(self.batches_end)
+    }
 }
 
 /// What there may be in a file behind an end that is in order.
@@ -69,7 +78,8 @@ pub(crate) enum Beyond {
     Zeros,
     /// What another segment left there. Among so many bytes a header may verify by chance: one counts if
     /// its records can lie there, the first of them being `next_seq` or behind it by as many as fit
-    /// before, in this file or in `bytes_before` of another.
+    /// before, in this file or in `bytes_before` of another. So neither of them has packed records, which take less
+    /// room.
     Old { next_seq: Seq, bytes_before: u64 },
 }
 
@@ -157,6 +167,10 @@ fn witness_in_zeros(
                 Some(batch) => {
                     found.durable_seq = found.durable_seq.max(batch.durable_seq);
                     found.next_seq = found.next_seq.max(batch.next_seq());
+                    let end = offset + batch.batch_bytes();
+                    if end <= file_end {
+                        found.batches_end = found.batches_end.max(end);
+                    }
                 }
                 None => found.newer = found.newer.or(Some(offset)),
             }

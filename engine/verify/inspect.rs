@@ -8,7 +8,7 @@ use crate::{
     },
     options::{FarFile, Options},
     seal::KeyRing,
-    segment::{Beyond, Fault, Piece, Range, Source, Window, nonzero_end, salvage, witness},
+    segment::{Beyond, Fault, Piece, Range, Source, Window, salvage, witness},
     types::{SegmentId, Seq},
     vfs::{Access, Dir, VfsFile, read_full_at},
 };
@@ -128,15 +128,14 @@ fn frames(
     each: &mut impl FnMut(Inspected<'_>),
 ) -> std::result::Result<u64, Fault> {
     let start = HEADER_BYTES as u64;
-    let beyond = Beyond::of(header, header.base_seq);
-    let written = match beyond {
-        Beyond::Zeros => nonzero_end(window, start, file_end)?,
-        Beyond::Old { .. } => {
-            witness(window, &header.context(), start, file_end, beyond)?.nonzero_end
+    // A sealed segment's frames end where the manifest says; anything else goes on to the zeros.
+    let frames_end = match sealed_end(dir, header.id) {
+        Some(end) => end,
+        None => {
+            let beyond = Beyond::of(header, header.base_seq);
+            witness(window, &header.context(), start, file_end, beyond)?.frames_end()
         }
     };
-    // A sealed segment's frames end where the manifest says; anything else goes on to the zeros.
-    let frames_end = sealed_end(dir, header.id).unwrap_or(written);
     let range = Range {
         offset: start,
         frames_end,

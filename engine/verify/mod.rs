@@ -240,7 +240,7 @@ fn unsealed_segment(
         .map_err(io)?;
     let range = FrameRange {
         offset: scan.summary.end,
-        frames_end: fact.witness.nonzero_end,
+        frames_end: fact.witness.frames_end(),
         first_seq: scan.summary.next_seq,
         next_seq: until_seq,
         dense: true,
