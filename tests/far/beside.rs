@@ -2,7 +2,7 @@
 
 use super::{
     attic::{append, everything, is_here, near, options, shown},
-    with_far,
+    starts, with_far,
 };
 use cairnlog::{
     BackupOptions, ErrorKind, Inspected, RepairOptions, Retention, Salvaged, StoredLog,
@@ -13,12 +13,7 @@ use std::path::Path;
 fn are_they_dropped_without_a_look_at_them() {
     let (disk, attic, log, _) = with_far(31, 5);
     let all = everything(&log.reader()).swap_remove(0).1;
-    let starts: Vec<_> = log
-        .segments()
-        .unwrap()
-        .iter()
-        .map(|it| it.base_seq)
-        .collect();
+    let starts = starts(&log);
     let is_left = |from: u64, to: u64| {
         let walk: Vec<_> = log
             .scan(..)

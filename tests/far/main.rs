@@ -6,7 +6,7 @@ mod crash;
 mod keys;
 
 use attic::{Attic, RECORDS, append, everything, is_here, near, options, shown};
-use cairnlog::{Defect, ErrorKind, Health, Log, SegmentId, format::Manifest, vfs::sim::SimFs};
+use cairnlog::{Defect, ErrorKind, Health, Log, SegmentId, Seq, format::Manifest, vfs::sim::SimFs};
 use std::{path::Path, sync::Arc};
 
 /// A log whose oldest segments, so many of them, live in the attic; which they are.
@@ -16,6 +16,12 @@ fn with_far(seed: u64, count: usize) -> (SimFs, Arc<Attic>, Log, Vec<SegmentId>)
     append(&log, RECORDS);
     let far = attic.release(&disk, &log, count);
     (disk, attic, log, far)
+}
+
+/// The first seq of each segment.
+fn starts(log: &Log) -> Vec<Seq> {
+    let segments = log.segments().unwrap();
+    segments.iter().map(|it| it.base_seq).collect()
 }
 
 #[test]
@@ -167,12 +173,7 @@ fn what_is_lost_if_they_cannot_be_read_there() {
     let before = everything(&log.reader());
     log.close().unwrap();
     let log = options(&disk, &attic).open("/log").unwrap();
-    let starts: Vec<_> = log
-        .segments()
-        .unwrap()
-        .iter()
-        .map(|it| it.base_seq)
-        .collect();
+    let starts = starts(&log);
     attic.set_away(true);
     let error = log.get(0).unwrap_err();
     assert_eq!(
