@@ -3,7 +3,7 @@
 //! It only looks, takes the queue's lock once for all, because those who append want it too, and never
 //! the writer's, which is held during a write.
 
-use super::{Core, ahead::Ahead, state::State};
+use super::{Core, state::State};
 use crate::{
     format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES},
     options::Durability,
@@ -217,31 +217,30 @@ impl Core {
     }
 
     /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
-    /// once the tail has come far enough to promise that it will be needed; of that one piece in any case,
-    /// which shows what it costs. Space ahead pays only where syncs are: without them, extending a file costs
-    /// nothing extra.
+    /// once the tail has come far enough to promise that it will be needed. Space ahead pays only where syncs are:
+    /// without them, extending a file costs nothing extra.
     fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
         if self.options.durability != Durability::Durable || state.life.poison().is_some() {
             return None;
         }
-        let pays = state.ahead.pays(state.pace.group_bytes());
-        let full = Ahead::end(self.options.segment_bytes);
+        let group_bytes = state.pace.group_bytes();
+        let full = self.options.segment_bytes;
         let (tail, _) = state.queue.plan();
         let (end, allocated) = (tail.written_end(), tail.space.allocated_end());
         if self.options.is_one_of_many() && end == HEADER_BYTES as u64 {
             return None; // Many of them have nothing to say.
         }
         let step = end.clamp(self.options.ahead_bytes(), STEP_BYTES_MAX);
-        let grows = pays && !state.ahead.is_curious();
-        if grows && allocated < (end + step / 2).min(full) {
+        if state.ahead.fills_tail(group_bytes) && allocated < (end + step / 2).min(full) {
             return Some((tail.id, tail.space.clone(), (end + step).min(full)));
         }
         let ahead = end.checked_sub(full / 4)?;
         let next = state.queue.spare()?;
         // Never in one go: an append or two stand behind each piece.
-        let pieces = if pays { 1 + 2 * ahead / FILL_BYTES } else { 1 };
+        let pieces = 1 + 2 * ahead / FILL_BYTES;
         let due = full.min(self.options.ahead_bytes() + pieces * FILL_BYTES);
-        (next.space.allocated_end() < due).then(|| (next.id, next.space.clone(), due))
+        (state.ahead.fills_next(group_bytes) && next.space.allocated_end() < due)
+            .then(|| (next.id, next.space.clone(), due))
     }
 }
 

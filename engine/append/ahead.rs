@@ -1,175 +1,294 @@
 //! Whether space is filled with zeros ahead of the appends: decided by what this disk does under this load.
 //!
-//! Over zeros a sync has no metadata to write. But the disk takes each byte twice then, and appends stand behind
-//! the zeros. So filling pays for groups that cost less to fill than their syncs save, and all of it can be
-//! measured: how long groups take over zeros, how long when they extend the file, and how long a piece of zeros
-//! takes. Each segment shows all three, whatever is decided: its first bytes are always filled ahead, one piece
-//! with them, and its last ones never.
+//! Over zeros a sync has no metadata to write. But the disk takes each byte twice then, and whoever appends
+//! meanwhile stands behind the zeros, at once or, where a disk has a budget, some time later. So neither is
+//! measured by itself: of four segments in turn the third is prepared the other way than usual, which costs or saves
+//! something in the second, while which that is done, and in the third. If those two took less time for each byte than
+//! the first and the last, the other way is the usual one from then on.
 //!
 //! INVARIANT: it decides only where zeros are, never what is durable.
 //!
-//! Part of what the queue's lock guards. Changed by `lead` and the worker, asked by `agenda`.
+//! Part of what the queue's lock guards. Changed by `lead`, asked by `agenda`.
 
 use super::group::Group;
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-/// The largest group that pays, in bytes, while the disk is not known: what takes in 64 KiB in the time by
+/// The largest group that is filled for, in bytes, while nothing was tried: what takes in 64 KiB in the time by
 /// which a longer file delays a sync has 2 GB/s, as many flash disks do.
-const GROUP_BYTES_UNKNOWN: u64 = 64 * 1024;
-/// So much of a segment's end is not filled, in parts of it, and never more than this, in bytes.
-const END_PARTS: u64 = 64;
-const END_BYTES_MAX: u64 = 256 * 1024;
-/// How many times are looked at for a typical one. Odd, so that one is in the middle.
-const TIMES: usize = 9;
+const GROUP_BYTES_UNTRIED: usize = 64 * 1024;
+/// Contests become rarer, up to one in so many segments: one that the usual way wins costs as much as the third of its
+/// segments takes longer.
+const REST_MAX: u32 = 60;
+/// After a contest that changed something the next one comes sooner: a neighbour may have decided it.
+const REST_AFTER_CHANGE: u32 = 4;
+/// So much of the third segment is enough to give up what costs a tenth more, in parts of the first.
+const PART_TO_SEE: u64 = 8;
 
-/// What is known of the disk.
-#[derive(Debug, Default)]
+/// What the segments of a contest are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Before it and after it: all as usual.
+    Before,
+    /// As usual, but the next one is not prepared so.
+    Preparing,
+    /// Prepared the other way.
+    Prepared,
+    After,
+}
+
+const STAGES: [Stage; 4] = [
+    Stage::Before,
+    Stage::Preparing,
+    Stage::Prepared,
+    Stage::After,
+];
+
+/// What is known of the disk under this load.
+#[derive(Debug)]
 pub(super) struct Ahead {
-    /// Nanoseconds to write and sync a group, over zeros and where the file has to grow.
-    over_zeros: Typical,
-    extending: Typical,
-    /// Picoseconds to fill a byte.
-    filling: Typical,
+    /// What is usual, once that was settled.
+    fills: Option<bool>,
+    /// How many segments began since the last contest, and after how many the next one begins.
+    turn: u32,
+    rest: u32,
+    /// The segment that is being written, and the first ones of a contest under way.
+    now: Cost,
+    before: Cost,
+    preparing: Cost,
+    prepared: Cost,
+}
+
+/// The appends of a segment that were synced.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    bytes: u64,
+    time: Duration,
+}
+
+impl Cost {
+    fn add(&mut self, bytes: usize, time: Duration) {
+        self.bytes += bytes as u64;
+        self.time += time;
+    }
+
+    /// In picoseconds; of none that is nothing.
+    fn of_a_byte(&self) -> u128 {
+        self.time.as_nanos() * 1000 / u128::from(self.bytes.max(1))
+    }
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self {
+            fills: None,
+            turn: 0,
+            rest: 1, // The first segment was prepared by nobody.
+            now: Cost::default(),
+            before: Cost::default(),
+            preparing: Cost::default(),
+            prepared: Cost::default(),
+        }
+    }
 }
 
 impl Ahead {
-    /// A group was synced.
+    /// Whether the space behind the tail's end is filled, where groups have this size in bytes.
+    pub(super) fn fills_tail(&self, group_bytes: usize) -> bool {
+        self.is_usual_to_fill(group_bytes) && self.stage() != Some(Stage::Prepared)
+    }
+
+    /// Whether the next segment's is.
+    pub(super) fn fills_next(&self, group_bytes: usize) -> bool {
+        self.is_usual_to_fill(group_bytes) != (self.stage() == Some(Stage::Preparing))
+    }
+
+    fn is_usual_to_fill(&self, group_bytes: usize) -> bool {
+        self.fills.unwrap_or(group_bytes <= GROUP_BYTES_UNTRIED)
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        let number = self.turn.checked_sub(self.rest)?;
+        STAGES.get(number as usize).copied()
+    }
+
+    /// A group was synced; so large are groups, usually.
     #[inline]
-    pub(super) fn synced(&mut self, group: &Group) {
+    pub(super) fn synced(&mut self, group: &Group, group_bytes: usize) {
         // What begins a segment syncs the one before as well.
-        if group.begins.is_none() {
-            self.took(group.extends, group.disk_time);
+        match group.begins {
+            Some(_) => self.begin(group_bytes),
+            None => self.took(group.buffer.len(), group.disk_time),
         }
     }
 
     #[inline]
-    fn took(&mut self, extends: bool, time: Duration) {
-        let kind = if extends {
-            &mut self.extending
-        } else {
-            &mut self.over_zeros
-        };
-        kind.add(time.as_nanos());
-    }
-
-    /// So many bytes were filled and synced.
-    pub(super) fn filled(&mut self, bytes: u64, took: Duration) {
-        self.filling
-            .add(took.as_nanos() * 1000 / u128::from(bytes.max(1)));
-    }
-
-    /// Whether to fill for groups of this size, in bytes.
-    pub(super) fn pays(&self, group_bytes: usize) -> bool {
-        group_bytes as u64 <= self.group_bytes_max()
-    }
-
-    /// The largest group for which filling costs no more than it saves.
-    fn group_bytes_max(&self) -> u64 {
-        let (Some(over_zeros), Some(extending), Some(filling)) = (
-            self.over_zeros.value,
-            self.extending.value,
-            self.filling.value,
-        ) else {
-            return GROUP_BYTES_UNKNOWN;
-        };
-        u64::from(extending.saturating_sub(over_zeros)) * 1000 / u64::from(filling.max(1))
-    }
-
-    /// Whether the tail should grow without zeros for a while, to see what that costs.
-    pub(super) fn is_curious(&self) -> bool {
-        self.over_zeros.value.is_some() && self.extending.value.is_none()
-    }
-
-    /// Up to where a segment is filled, of those bytes.
-    pub(super) fn end(segment_bytes: u64) -> u64 {
-        segment_bytes - (segment_bytes / END_PARTS).min(END_BYTES_MAX)
-    }
-}
-
-/// The middle one of the last times: one that something else made long does not count.
-#[derive(Debug, Default)]
-struct Typical {
-    times: [u32; TIMES],
-    count: usize,
-    value: Option<u32>,
-}
-
-impl Typical {
-    #[inline]
-    fn add(&mut self, time: u128) {
-        if let Some(slot) = self.times.get_mut(self.count) {
-            *slot = u32::try_from(time).unwrap_or(u32::MAX);
+    fn took(&mut self, bytes: usize, time: Duration) {
+        self.now.add(bytes, time);
+        let seen = self.now.bytes >= self.before.bytes / PART_TO_SEE;
+        if seen && self.stage() == Some(Stage::Prepared) {
+            let usual = 2 * self.before.of_a_byte();
+            if self.preparing.of_a_byte() + self.now.of_a_byte() > usual + usual / 10 {
+                self.rest_after(false);
+            }
         }
-        self.count += 1;
-        if self.count == TIMES {
-            self.count = 0;
-            self.times.sort_unstable();
-            self.value = self.times.get(TIMES / 2).copied();
+    }
+
+    /// The next segment began.
+    fn begin(&mut self, group_bytes: usize) {
+        let ended = mem::take(&mut self.now);
+        match self.stage() {
+            Some(_) if ended.bytes == 0 => self.rest_after(false), // Not one group that shows anything.
+            Some(Stage::Before) => self.before = ended,
+            Some(Stage::Preparing) => self.preparing = ended,
+            Some(Stage::Prepared) => self.prepared = ended,
+            Some(Stage::After) => self.judge(ended),
+            None => {}
         }
+        self.turn = self.turn.saturating_add(1);
+        if self.stage() == Some(Stage::Before) {
+            self.fills = Some(self.is_usual_to_fill(group_bytes));
+        }
+    }
+
+    fn judge(&mut self, after: Cost) {
+        let usual = self.before.of_a_byte() + after.of_a_byte();
+        let other = self.preparing.of_a_byte() + self.prepared.of_a_byte();
+        // A fiftieth is no difference.
+        let changes = other + usual / 50 < usual;
+        if changes {
+            self.fills = self.fills.map(|fills| !fills);
+        }
+        self.rest_after(changes);
+    }
+
+    fn rest_after(&mut self, changed: bool) {
+        self.turn = 0;
+        self.rest = match changed {
+            true => REST_AFTER_CHANGE,
+            false => (4 * self.rest).min(REST_MAX),
+        };
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Ahead, TIMES};
-    use crate::segment::FILL_BYTES;
+    use super::{Ahead, GROUP_BYTES_UNTRIED};
     use std::time::Duration;
 
     impl Ahead {
-        /// Of a disk that was seen to take so many microseconds for a group over zeros, for one that extends
-        /// the file, and for a piece of zeros.
-        pub(in crate::append) fn of_disk(over_zeros: u64, extending: u64, piece: u64) -> Self {
-            let mut ahead = Self::default();
-            ahead.see(over_zeros, extending, piece);
-            ahead
-        }
-
-        fn see(&mut self, over_zeros: u64, extending: u64, piece: u64) {
-            for _ in 0..TIMES {
-                self.took(false, Duration::from_micros(over_zeros));
-                self.took(true, Duration::from_micros(extending));
-                self.filled(FILL_BYTES, Duration::from_micros(piece));
+        /// Of a disk for which this was found.
+        pub(in crate::append) fn that_fills(fills: bool) -> Self {
+            Self {
+                fills: Some(fills),
+                ..Self::default()
             }
         }
     }
 
-    /// A flash disk takes 256 KiB in 250 us; one of 30 MB/s in 8.7 ms, where a longer file costs it a few more
-    /// blocks in the journal.
-    #[test]
-    fn which_groups_pay_on_a_fast_disk_and_on_a_slow_one() {
-        let fast = Ahead::of_disk(45, 80, 250);
-        assert!(fast.pays(100) && fast.pays(32 << 10) && !fast.pays(64 << 10));
-        let slow = Ahead::of_disk(1100, 1400, 8700);
-        assert!(slow.pays(100) && slow.pays(8 << 10) && !slow.pays(16 << 10));
-        let same = Ahead::of_disk(100, 100, 250);
-        assert!(!same.pays(100), "there is nothing to be saved");
+    /// A disk and a load, by the microseconds that a group takes.
+    struct Disk {
+        over_zeros: u64,
+        extending: u64,
+        /// Longer by this if the next segment is filled meanwhile.
+        filling: u64,
+        group_bytes: usize,
     }
 
-    /// A neighbour who holds the disk for a while makes a few times long; a disk that has changed makes most.
-    #[test]
-    fn what_does_not_last_is_not_believed() {
-        let mut ahead = Ahead::of_disk(45, 80, 250);
-        for _ in 0..TIMES / 2 {
-            ahead.filled(FILL_BYTES, Duration::from_secs(1));
-            ahead.took(false, Duration::from_secs(1));
+    const FLASH: Disk = Disk {
+        over_zeros: 50,
+        extending: 90,
+        filling: 5,
+        group_bytes: 1000,
+    };
+    const SLOW: Disk = Disk {
+        over_zeros: 600,
+        extending: 700,
+        filling: 600,
+        group_bytes: 16_000,
+    };
+
+    /// Of so many segments of a hundred groups, how many groups extended the file.
+    fn extended(ahead: &mut Ahead, disk: &Disk, segments: usize) -> usize {
+        let (mut filled, mut extended) = (false, 0);
+        for _ in 0..segments {
+            let fills_next = ahead.fills_next(disk.group_bytes);
+            for _ in 0..100 {
+                let extends = !filled && !ahead.fills_tail(disk.group_bytes);
+                extended += usize::from(extends);
+                let time = if extends {
+                    disk.extending
+                } else {
+                    disk.over_zeros
+                };
+                let filling = if fills_next { disk.filling } else { 0 };
+                ahead.took(disk.group_bytes, Duration::from_micros(time + filling));
+            }
+            ahead.begin(disk.group_bytes);
+            filled = fills_next;
         }
-        ahead.see(45, 80, 250);
-        assert!(ahead.pays(32 << 10));
-        ahead.see(1100, 1400, 8700);
-        ahead.see(1100, 1400, 8700);
-        assert!(ahead.pays(8 << 10) && !ahead.pays(32 << 10));
+        extended
     }
 
-    /// Nothing is known of a new log, and times too long for a number are no trap.
     #[test]
-    fn what_is_assumed_before_anything_is_known() {
+    fn what_is_usual_on_a_fast_disk_and_on_a_slow_one() {
+        // Whatever is assumed at first; what is tried in vain costs an eighth of one segment in sixty.
+        for group_bytes in [1000, 2 * GROUP_BYTES_UNTRIED] {
+            let mut ahead = Ahead::default();
+            let flash = Disk {
+                group_bytes,
+                ..FLASH
+            };
+            extended(&mut ahead, &flash, 100);
+            assert_eq!(ahead.fills, Some(true));
+            assert!(extended(&mut ahead, &flash, 640) <= 10 * 13);
+            let mut ahead = Ahead::default();
+            let slow = Disk {
+                group_bytes,
+                ..SLOW
+            };
+            extended(&mut ahead, &slow, 100);
+            assert_eq!(ahead.fills, Some(false));
+            assert!(extended(&mut ahead, &slow, 640) >= (640 - 11) * 100);
+        }
+    }
+
+    #[test]
+    fn what_if_the_disk_becomes_another() {
         let mut ahead = Ahead::default();
-        assert!(ahead.pays(64 << 10) && !ahead.pays((64 << 10) + 1));
-        assert!(!ahead.is_curious());
-        (0..TIMES).for_each(|_| ahead.took(false, Duration::MAX));
-        assert!(ahead.is_curious(), "over zeros is known, and nothing else");
-        (0..TIMES).for_each(|_| ahead.took(true, Duration::MAX));
-        (0..TIMES).for_each(|_| ahead.filled(0, Duration::ZERO));
-        assert!(!ahead.is_curious() && !ahead.pays(1));
+        for _ in 0..3 {
+            extended(&mut ahead, &FLASH, 200);
+            assert_eq!(ahead.fills, Some(true));
+            extended(&mut ahead, &SLOW, 200);
+            assert_eq!(ahead.fills, Some(false));
+        }
+    }
+
+    /// Once a neighbour had the disk, in each of the turns of a contest: what that led to does not last.
+    #[test]
+    fn what_if_one_segment_is_slow_by_chance() {
+        for turn in 0..8 {
+            for (disk, fills) in [(&FLASH, true), (&SLOW, false)] {
+                let mut ahead = Ahead::that_fills(fills);
+                extended(&mut ahead, disk, turn);
+                let busy = Disk {
+                    over_zeros: 9000,
+                    extending: 9000,
+                    ..*disk
+                };
+                extended(&mut ahead, &busy, 1);
+                extended(&mut ahead, disk, 20);
+                assert_eq!(ahead.fills, Some(fills), "{turn}");
+            }
+        }
+    }
+
+    /// A log whose batches are larger than a segment has no group that shows anything.
+    #[test]
+    fn what_if_no_group_shows_what_a_disk_does() {
+        let mut ahead = Ahead::default();
+        for _ in 0..1000 {
+            assert!(ahead.fills_tail(1000));
+            ahead.begin(1000);
+        }
     }
 }

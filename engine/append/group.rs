@@ -71,8 +71,6 @@ pub(super) struct Group {
     pub(super) disk_time: Duration,
     pub(super) synced_at: Duration,
     pub(super) company: usize,
-    /// Whether the file had to grow for it.
-    pub(super) extends: bool,
     /// Whether it may take more callers.
     pub(super) open: bool,
     pub(super) done: Arc<Completion>,
@@ -124,7 +122,6 @@ impl Group {
             disk_time: Duration::ZERO,
             synced_at: Duration::ZERO,
             company: 0,
-            extends: false,
             open: true,
             done,
         }

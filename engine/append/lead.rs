@@ -242,7 +242,6 @@ impl Core {
         (space.file().ready()).map_err(|error| not_begun(writer, group.offset, error))?;
         let padding = space.padding(group.end());
         let offset = group.offset;
-        group.extends = group.end() > writer.tail.space.allocated_end();
         let written = group.padded(padding, |bytes| writer.write(bytes, offset, way));
         let Err(error) = written else {
             return Ok(());
@@ -282,7 +281,7 @@ impl Core {
         }
         if group.wants == Durability::Durable {
             state.pace.synced(&group);
-            state.ahead.synced(&group);
+            state.ahead.synced(&group, state.pace.group_bytes());
             state.duties.synced(group.synced_at, group.states_seq);
         } else {
             if state.duties.is_all_synced() {

@@ -258,14 +258,8 @@ impl Core {
         let Some((id, space, end)) = agenda.filling.take() else {
             return;
         };
-        let (start, before) = (self.dir.vfs().monotonic(), space.allocated_end());
         match space.fill_piece(end, self.options.direct_writes) {
-            Ok(true) => {
-                let took = self.dir.vfs().monotonic().saturating_sub(start);
-                let bytes = space.allocated_end().saturating_sub(before);
-                self.lock().ahead.filled(bytes, took);
-                agenda.filling = Some((id, space, end));
-            }
+            Ok(true) => agenda.filling = Some((id, space, end)),
             Ok(false) => {}
             Err(error) => {
                 event!(warn, "filling ahead failed", segment = id.0);

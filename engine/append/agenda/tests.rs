@@ -250,18 +250,17 @@ fn when_the_worker_leaves() {
 }
 
 /// Where appends are durable, up to where was filled: of the first segment and of the next, while the first is
-/// written in records of 48 KiB, with what is known of the disk before each.
-fn ends_filled(known: impl Fn(&mut Ahead)) -> [Vec<u64>; 2] {
+/// written in records of 48 KiB.
+fn ends_filled(ahead: Ahead) -> [Vec<u64>; 2] {
     let mut desk = Desk::new(Durability::Durable);
-    let full = Ahead::end(desk.appender.core.options.segment_bytes);
+    let full = desk.appender.core.options.segment_bytes;
+    desk.appender.core.lock().ahead = ahead;
     let mut ends = [Vec::new(), Vec::new()];
     let mut written_end = 0;
     while written_end + (64 << 10) < full {
-        known(&mut desk.appender.core.lock().ahead);
         let record = [NewRecord::value(&[7; 48 << 10])];
         let appended = desk.appender.append(&record, &AppendOptions::new());
         appended.unwrap();
-        known(&mut desk.appender.core.lock().ahead);
         written_end = desk.appender.core.lock().queue.plan().1;
         while let Duty::Fill = desk.duty(None) {
             let (id, _, end) = desk.agenda.filling.clone().unwrap();
@@ -279,20 +278,18 @@ fn ends_filled(known: impl Fn(&mut Ahead)) -> [Vec<u64>; 2] {
 }
 
 /// Where appends are durable and small, zeros are written ahead of them: else each sync would have to
-/// store how long the file is. Where that takes longer than it saves, only as much as shows it.
+/// store how long the file is. Where that was found to take longer than it saves, none are.
 #[test]
 fn how_far_ahead_space_is_filled() {
-    let full = Ahead::end(8 << 20);
-    let [first, next] = ends_filled(|ahead| *ahead = Ahead::of_disk(45, 120, 250));
-    assert!((8..20).contains(&first.len()), "{first:?}");
-    assert!(next.len() > 20, "a little each time: {next:?}");
-    assert_eq!((first.last(), next.last()), (Some(&full), Some(&full)));
-    let [first, next] = ends_filled(|ahead| *ahead = Ahead::of_disk(1100, 1400, 8700));
-    // The first group alone does not say how large they are.
-    assert_eq!((first.len(), next), (1, vec![384 << 10]));
-    // What nobody has told it is tried: not at once, since groups over zeros come first.
-    let [first, _] = ends_filled(|_| ());
-    assert!(first[0] < 1 << 20 && first.len() < 8, "{first:?}");
+    let full = 8 << 20;
+    for ahead in [Ahead::that_fills(true), Ahead::default()] {
+        let [first, next] = ends_filled(ahead);
+        assert!((8..20).contains(&first.len()), "{first:?}");
+        assert!(next.len() > 20, "a little each time: {next:?}");
+        assert_eq!((first.last(), next.last()), (Some(&full), Some(&full)));
+    }
+    let [first, next] = ends_filled(Ahead::that_fills(false));
+    assert!(first.is_empty() && next.is_empty(), "{first:?} {next:?}");
 }
 
 /// What the sync of zeros lost may be frames: then nothing more is appended.
