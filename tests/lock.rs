@@ -6,6 +6,7 @@
 use cairnlog::{AppendOptions, Durability, ErrorKind, Log, NewRecord};
 use std::{
     env,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -165,4 +166,35 @@ fn what_is_buffered_when_a_child_is_forked_is_written_once() {
     assert!(tail() == before, "the child wrote it");
     assert_eq!(log.append("after").unwrap(), 1);
     assert_eq!(log.scan(..).unwrap().filter(Result::is_ok).count(), 2);
+}
+
+/// A child has the files of its parent until it is another program, and with them what is locked by them. A log that was
+/// closed could not be opened again until then: the lock of the directory was given back, that of the file `LOCK`
+/// only closed. A program that begins others beside it found its own log locked by itself, about once in a thousand.
+#[test]
+#[allow(unsafe_code)]
+fn is_a_log_free_that_is_closed_while_a_child_is_forked() {
+    let _one = one_at_a_time();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let log = open(&path).unwrap();
+    let (until, let_go) = std::io::pipe().unwrap();
+    // SAFETY: the child makes system calls alone, and leaves without unwinding.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        drop(let_go);
+        let mut byte = 0_u8;
+        // SAFETY: reads into a place of its own until the parent closes the other end, and ends at once.
+        unsafe {
+            libc::read(until.as_raw_fd(), (&raw mut byte).cast(), 1);
+            libc::_exit(0);
+        }
+    }
+    log.append("before").unwrap();
+    drop(log);
+    let again = open(&path).map(|log| log.append("after").unwrap());
+    drop(let_go);
+    // SAFETY: waits for the child just made, and does not ask how it ended.
+    unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
+    assert_eq!(again.unwrap(), 1);
 }

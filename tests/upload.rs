@@ -70,7 +70,10 @@ impl Server {
         let last = last.map_or(String::new(), |seq| format!("Last-Event-ID: {seq}\r\n"));
         let head = format!("GET /events HTTP/1.1\r\nHost: cairn\r\n{last}\r\n");
         socket.write_all(head.as_bytes()).unwrap();
-        Events(BufReader::new(socket))
+        let mut reader = BufReader::new(socket);
+        // Once there is an answer it is told everything; what came before it would be missed.
+        skip_head(&mut reader);
+        Events(reader)
     }
 
     /// What was packed, and is unpacked again.

@@ -5,8 +5,9 @@
 //! carries the holder's process id for the error message. Both are `flock` locks of open file
 //! descriptions: a second handle of the same process and a forked child are refused too.
 //!
-//! That of the directory is on the descriptor by which the directory is held, so that it takes no other. It may be held
-//! for longer than the lock, by readers: so it is unlocked, and not only closed. It decides. Where there is no room for the file, or none may be written, it is
+//! Both are unlocked, and not only closed: a child that was just forked has their descriptors until it is another
+//! program. That of the directory is on the descriptor by which the directory is held, so that it takes no other, and
+//! readers hold it for longer than the lock. It decides. Where there is no room for the file, or none may be written, it is
 //! enough: whoever opens the log takes both, and this one first.
 
 use super::{LockAttempt, VfsLock, at, is_full};
@@ -52,12 +53,15 @@ impl VfsLock for DirLock {}
 
 impl Drop for DirLock {
     fn drop(&mut self) {
-        // First: whoever has the lock of the directory expects this one to be free.
-        drop(self.file.take());
-        if self.process_id == std::process::id() {
-            self.of.dir.unlock().ok();
-            self.of.locked.store(false, Ordering::SeqCst);
+        if self.process_id != std::process::id() {
+            return;
         }
+        // First: whoever has the lock of the directory expects this one to be free.
+        self.file.take().iter().for_each(|file| {
+            file.unlock().ok();
+        });
+        self.of.dir.unlock().ok();
+        self.of.locked.store(false, Ordering::SeqCst);
     }
 }
 
