@@ -69,6 +69,12 @@ pub enum Failure {
     Newer,
     /// All is said; only the code is left.
     Code(u8),
+    /// Another, of which the command knows the next step.
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(dead_code, reason = "`replicate` is the one that does")
+    )]
+    Hinted(Box<Failure>, String),
 }
 
 /// What every command returns.
@@ -116,6 +122,22 @@ impl From<serde_json::Error> for Failure {
 }
 
 impl Failure {
+    fn say(&self) {
+        match self {
+            Self::Engine(error, dir) => {
+                let (text, dir) = (error.to_string(), dir.display().to_string());
+                match text.contains(&dir) {
+                    true => crate::stream::say!("cairn: {text}"),
+                    false => crate::stream::say!("cairn: {dir}: {text}"),
+                }
+            }
+            Self::Io(what, error) => crate::stream::say!("cairn: {what}: {error}"),
+            Self::Said(text) | Self::Usage(text) => crate::stream::say!("cairn: {text}"),
+            Self::PipeClosed | Self::Newer | Self::Code(_) => {}
+            Self::Hinted(failure, _) => failure.say(),
+        }
+    }
+
     fn code(&self) -> u8 {
         match self {
             Self::Engine(error, _) if error.kind() == ErrorKind::Damaged => DAMAGED,
@@ -127,6 +149,7 @@ impl Failure {
             Self::Usage(_) => USAGE,
             Self::PipeClosed => OK,
             Self::Code(code) => *code,
+            Self::Hinted(failure, _) => failure.code(),
         }
     }
 
@@ -135,6 +158,7 @@ impl Failure {
         let (error, path) = match self {
             Self::Engine(error, path) => (error, path),
             Self::Newer => return Some(NEWER.into()),
+            Self::Hinted(_, hint) => return Some(hint.clone()),
             _ => return None,
         };
         let dir = quoted(path);
@@ -145,6 +169,10 @@ impl Failure {
             ErrorKind::Damaged if is_of_cursor(error) => format!(
                 "`cairn cursor list {dir}` lists it, `cairn cursor delete {dir} FILE` gives it up"
             ),
+            ErrorKind::Damaged if error.defect_found() == Some(Defect::MissingFar) => {
+                "is that the store that the log was copied to? `cairn remote stat URL` says which log it has"
+                    .into()
+            }
             ErrorKind::Damaged => format!(
                 "`cairn verify {dir}` lists all that does not verify, `cairn repair {dir}` what can \
                  be done about it"
@@ -169,11 +197,7 @@ impl Failure {
             }
             ErrorKind::Unsupported => NEWER.into(),
             ErrorKind::KeyMissing => where_keys_are(error),
-            ErrorKind::Far => {
-                "nothing is wrong with it: the program that let go of it reads it where it is; \
-                               `cairn restore` makes a log that has all, if that is a store"
-                    .into()
-            }
+            ErrorKind::Far => where_far_segments_are(),
             ErrorKind::Tampered => changed(&dir),
             _ => return None,
         })
@@ -185,18 +209,7 @@ pub fn report(outcome: Outcome) -> ExitCode {
     let Err(failure) = outcome else {
         return ExitCode::from(OK);
     };
-    match &failure {
-        Failure::Engine(error, dir) => {
-            let (text, dir) = (error.to_string(), dir.display().to_string());
-            match text.contains(&dir) {
-                true => crate::stream::say!("cairn: {text}"),
-                false => crate::stream::say!("cairn: {dir}: {text}"),
-            }
-        }
-        Failure::Io(what, error) => crate::stream::say!("cairn: {what}: {error}"),
-        Failure::Said(text) | Failure::Usage(text) => crate::stream::say!("cairn: {text}"),
-        Failure::PipeClosed | Failure::Newer | Failure::Code(_) => {}
-    }
+    failure.say();
     if let Some(hint) = failure.hint() {
         crate::stream::say!("  hint: {hint}");
     }
@@ -220,6 +233,15 @@ fn where_keys_are(error: &Error) -> String {
             keys::VARIABLE
         ),
     }
+}
+
+/// What there is to do about a segment that lives elsewhere.
+fn where_far_segments_are() -> String {
+    let how = match cfg!(feature = "remote") {
+        true => "--store URL reads it there",
+        false => "a cairn that was built with `--features remote` reads it with --store URL",
+    };
+    format!("nothing is wrong with it: {how}, if the log was copied to a store")
 }
 
 /// What there is to do about records that are not what was sealed.

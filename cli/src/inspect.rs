@@ -5,7 +5,7 @@ use crate::{
     open, output, stream,
 };
 use cairnlog::{
-    Defect, Inspected, SegmentId,
+    Defect, Inspected, SegmentId, SegmentInfo,
     format::{
         BatchHeader, RecordRef, SegmentHeader, StoredHead,
         batch::BATCH_HEADER_BYTES,
@@ -68,10 +68,9 @@ struct Line {
 }
 
 pub fn run(args: &InspectArgs) -> Outcome {
-    // Before anything of a table is shown.
     let path = args.dir.join(names::segment(args.segment));
     match fs::File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_far(args) => {
             let dir = exit::quoted(&args.dir);
             let which = format!("`cairn stat {dir}` lists those of a log");
             let text = format!(
@@ -80,19 +79,20 @@ pub fn run(args: &InspectArgs) -> Outcome {
             );
             return Err(Failure::Said(text));
         }
+        // Where it is, or that nobody said where, the engine tells.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         opened => drop(opened.about(path.display())?),
     }
     let mut out = stream::pretty();
     let mut told: io::Result<()> = Ok(());
     let mut pending: Option<Line> = None;
     let mut batch_end = 0;
-    if !args.json {
-        let head = format!("{:>12} {:>12}  what", "offset", "bytes");
-        writeln!(out, "{}", head.dimmed())?;
-    }
+    // Not before there is something to be shown.
+    let mut head = (!args.json).then(|| format!("{:>12} {:>12}  what", "offset", "bytes"));
     let mut tell = |line: Line| {
         if told.is_ok() {
-            told = line.tell(&mut out, args.json);
+            let headed = (head.take()).map_or(Ok(()), |head| writeln!(out, "{}", head.dimmed()));
+            told = headed.and_then(|()| line.tell(&mut out, args.json));
         }
     };
     let walked = open::options()?.inspect(&args.dir, args.segment, |item| {
@@ -126,6 +126,14 @@ pub fn run(args: &InspectArgs) -> Outcome {
     told?;
     out.flush()?;
     walked.in_log(&args.dir)
+}
+
+/// Whether the log has let go of the segment.
+fn is_far(args: &InspectArgs) -> bool {
+    let reader = open::read_only(&args.dir);
+    let segments = reader.and_then(|reader| reader.segments().in_log(&args.dir));
+    let is_it = |it: &SegmentInfo| it.is_far && it.id == args.segment;
+    segments.is_ok_and(|segments| segments.iter().any(is_it))
 }
 
 impl Line {

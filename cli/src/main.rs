@@ -56,6 +56,10 @@ struct Cli {
     /// The keys of sealed logs: a file that `cairn keygen` makes; without it the one that CAIRN_KEY_FILE names
     #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Where the segments are that a log has let go of: the store that `cairn replicate` copied it to
+    #[cfg(feature = "remote")]
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -179,6 +183,10 @@ fn main() -> ExitCode {
     };
     stream::settle(cli.color, cli.quiet);
     keys::settle(cli.key_file);
+    #[cfg(feature = "remote")]
+    if let Err(failure) = remote::far::settle(cli.store.as_deref()) {
+        return exit::report(Err(failure));
+    }
     exit::report(run(cli.command))
 }
 

@@ -119,9 +119,12 @@ fn is_of_a_log(name: &str) -> bool {
     own.contains(&name) || names::parse_segment(name).is_some()
 }
 
-/// How every command opens a log: with the keys that it was given, if it was.
+/// How every command opens a log: with the keys that it was given, and the way to far segments, if it was.
 pub fn options() -> Outcome<Options> {
-    keys::given_to(Options::new())
+    let options = keys::given_to(Options::new())?;
+    #[cfg(feature = "remote")]
+    let options = crate::remote::far::given_to(options);
+    Ok(options)
 }
 
 /// How to open a log that has to be there, to look after it.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use cairnlog::{ErrorKind, Log, Maintained, Options, SegmentId, vfs::sim::SimFs};
+use cairnlog::{ErrorKind, Log, Maintained, Options, SegmentId, format::names, vfs::sim::SimFs};
 use cairnlog_object_store::{
     Copier, CopyOptions, Error, RemoteReader, Replicator, ReplicatorOptions, RestoreOptions, Store,
     StoreSegments, Tier, To,
@@ -171,6 +171,39 @@ fn does_another_writer_delete_what_a_log_has_only_there() {
     copy_on(&heir, &mut heir_again);
     let fresh = tiered(&disk, &store).open_reader("/log").unwrap();
     assert_eq!(fresh.get(third).unwrap_err().kind(), ErrorKind::Damaged);
+}
+
+/// All that is due goes at once. What does not verify stays, keeps no other, and is told once the others are gone.
+#[test]
+fn does_a_damaged_segment_keep_the_others() {
+    let (store, _) = store();
+    let disk = SimFs::new(5);
+    let log = tiered(&disk, &store).open("/log").unwrap();
+    fill(&log, 200);
+    let mut copier = start(&log, &store, at_once(&disk));
+    copier.step().unwrap();
+    let ids = sealed_here(&log);
+    let path = std::path::Path::new("/log").join(names::segment(ids[1]));
+    assert!(disk.flip_bit(&path, 1000, 2));
+    for _ in 0..2 {
+        let error = copier.tier(&log, &Tier::new().after_bytes(0)).unwrap_err();
+        let Error::Log(error) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(error.kind(), ErrorKind::Damaged);
+        assert_eq!(error.place().segment, Some(ids[1]));
+        assert_eq!(sealed_here(&log), [ids[1]]);
+    }
+    assert!(disk.flip_bit(&path, 1000, 2));
+    let report = copier.tier(&log, &Tier::new().after_bytes(0)).unwrap();
+    assert_eq!(
+        (report.segments.as_slice(), sealed_here(&log)),
+        (&ids[1..2], vec![])
+    );
+    assert_eq!(
+        shown(&RemoteReader::open(&store).unwrap()),
+        shown(&log.reader())
+    );
 }
 
 /// By itself, as far as it is told to, and only what is in the store.

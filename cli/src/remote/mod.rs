@@ -1,5 +1,8 @@
-//! Logs in object storage: what `replicate`, `restore` and `remote` have in common.
+//! Logs in object storage: what `replicate`, `restore` and `remote` have in common. `far` is for every command that reads a
+//! log of which old segments are there alone.
 
+pub mod far;
+mod follow;
 pub mod look;
 pub mod replicate;
 pub mod restore;

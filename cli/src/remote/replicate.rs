@@ -1,19 +1,18 @@
 //! `cairn replicate`: a log is copied into object storage as it grows.
 
-use super::{InStore, store};
+use super::{InStore, far, follow, store};
 use crate::{
     exit::{Failure, In, Outcome},
-    open::{self, duration},
+    open::{self, WriterArgs, duration, size},
     output, stream,
 };
-use cairnlog_object_store::{Copier, CopyOptions, Moment, Replicator, ReplicatorOptions, Status};
+use cairnlog::{ErrorKind, Log, ReleaseReport};
+use cairnlog_object_store::{
+    Copier, CopyOptions, Moment, Replicator, ReplicatorOptions, Store, StoreSegments, Tier,
+};
 use clap::Args;
 use serde_json::json;
-use std::{
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 pub const EXAMPLES: &str = "\
 Copies what is durable, beside whoever writes the log, without its lock and without a key, and goes on
@@ -23,18 +22,25 @@ away it tries again, ever more rarely. Whenever it is started anew it goes on wh
 A log that was restored from the store has gone on by itself: to go on copying into the same store say
 --take-over. What the log that was copied before had on top stays in the history.
 
+With --tier-after or --tier-above the log lets go of old segments once they are in the store, read back and
+compared: they live there alone from then on, and the commands that read the log reach them by --store URL.
+Only who has the lock can let go of them: so it opens the log for writing, and nobody else can until it
+ends. A program that writes all the time does it itself (`ReplicatorOptions::tier`).
+
 URL is a directory (a path, or file:///...), or, if the tool was built with them, s3://bucket/prefix,
 gs://... or az://...; credentials come from the environment, such as AWS_ACCESS_KEY_ID.
 
 Examples:
   cairn replicate orders.log /mnt/elsewhere/orders
   cairn replicate orders.log s3://backups/orders --interval 2s --keep 7d
-  cairn replicate orders.log /mnt/elsewhere/orders --once";
+  cairn replicate orders.log /mnt/elsewhere/orders --once
+  cairn replicate orders.log s3://backups/orders --once --tier-after 30d
+  cairn cat orders.log --store s3://backups/orders";
 
 #[derive(Args, Debug)]
 pub struct ReplicateArgs {
-    /// The directory of the log
-    dir: PathBuf,
+    #[command(flatten)]
+    writer: WriterArgs,
     /// Where to copy it
     url: String,
     /// How long little waits to be put: what a lost disk costs
@@ -46,6 +52,12 @@ pub struct ReplicateArgs {
     /// Go on in the store of a log that this one was restored from
     #[arg(long)]
     take_over: bool,
+    /// Have the log let go of sealed segments whose records are all older
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    tier_after: Option<Duration>,
+    /// Have the log let go of the oldest sealed segments, until the others have no more bytes than this
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    tier_above: Option<u64>,
     /// Copy what is durable by now, and end
     #[arg(long)]
     once: bool,
@@ -54,28 +66,99 @@ pub struct ReplicateArgs {
     json: bool,
 }
 
-pub fn run(args: &ReplicateArgs) -> Outcome {
-    let log = open::existing()?.open_stored(&args.dir).in_log(&args.dir)?;
-    let store = store(&args.url)?;
-    let how = CopyOptions::new().keep(args.keep).take_over(args.take_over);
-    if args.once {
-        let copier = Copier::start(log, &store, how).in_store(&args.dir)?;
-        return once(args, copier);
+impl ReplicateArgs {
+    fn dir(&self) -> &Path {
+        &self.writer.dir
     }
-    let options = ReplicatorOptions::new().copy(how).interval(args.interval);
-    let replicator = Replicator::follow(log, &store, options).in_store(&args.dir)?;
-    follow(args, &replicator)
+
+    fn copy(&self) -> CopyOptions {
+        CopyOptions::new().keep(self.keep).take_over(self.take_over)
+    }
+
+    /// What the log is to let go of, if anything.
+    fn tier(&self) -> Option<Tier> {
+        let none = Tier::new();
+        let by_age = self.tier_after.map(|age| none.clone().after_age(age));
+        let Some(bytes) = self.tier_above else {
+            return by_age;
+        };
+        Some(by_age.unwrap_or(none).after_bytes(bytes))
+    }
 }
 
-fn once(args: &ReplicateArgs, mut copier: Copier) -> Outcome {
+pub fn run(args: &ReplicateArgs) -> Outcome {
+    match args.tier() {
+        None => beside(args),
+        Some(tier) => tiering(args, tier),
+    }
+}
+
+/// Copies beside whoever writes.
+fn beside(args: &ReplicateArgs) -> Outcome {
+    let dir = args.dir();
+    let log = open::existing()?.open_stored(dir).in_log(dir)?;
+    let store = store(&args.url)?;
+    if args.once {
+        let mut copier = Copier::start(log, &store, args.copy()).in_store(dir)?;
+        return once(args, &mut copier, None);
+    }
+    let options = ReplicatorOptions::new().copy(args.copy());
+    let options = options.interval(args.interval);
+    let replicator = Replicator::follow(log, &store, options).in_store(dir)?;
+    follow::until_it_ends(args.dir(), &args.url, &replicator)
+}
+
+/// Copies as the one who writes, and has the log let go of what is old.
+fn tiering(args: &ReplicateArgs, tier: Tier) -> Outcome {
+    let dir = args.dir();
+    open::read_only(dir)?; // No store is made for a log that is not there.
+    if far::is_given() {
+        let text = "--store says where segments are that the log has let go of: with --tier-after and \
+                    --tier-above that is URL";
+        return Err(Failure::Usage(text.into()));
+    }
+    let store = store(&args.url)?;
+    let log = writer(args, &store)?;
+    if args.once {
+        let stored = log.stored().in_log(dir)?;
+        let mut copier = Copier::start(stored, &store, args.copy()).in_store(dir)?;
+        once(args, &mut copier, Some((&log, &tier)))?;
+        return log.close().in_log(dir);
+    }
+    let options = ReplicatorOptions::new().copy(args.copy());
+    let options = options.interval(args.interval).tier(tier);
+    let replicator = Replicator::start(&log, &store, options).in_store(dir)?;
+    follow::until_it_ends(args.dir(), &args.url, &replicator)
+}
+
+/// Opens the log for writing: nobody else can say that a segment lives elsewhere.
+fn writer(args: &ReplicateArgs, store: &Store) -> Outcome<Log> {
+    let options = open::existing()?.far_segments(StoreSegments::new(store));
+    args.writer.open(options).map_err(|failure| match failure {
+        Failure::Engine(error, dir) if error.kind() == ErrorKind::Locked => {
+            let hint = "its holder alone can let go of segments, as a program does with `ReplicatorOptions::tier`; \
+                        --wait waits for it, and without --tier-after and --tier-above it is copied beside it";
+            Failure::Hinted(Failure::Engine(error, dir).into(), hint.into())
+        }
+        failure => failure,
+    })
+}
+
+fn once(args: &ReplicateArgs, copier: &mut Copier, tier: Option<(&Log, &Tier)>) -> Outcome {
     let progress = output::turning("replicate");
-    let stepped = copier.step().and_then(|_| while_more(&mut copier));
+    let stepped = step(copier, tier);
     progress.finish_and_clear();
-    stepped.in_store(&args.dir)?;
+    let released = stepped.in_store(args.dir())?;
     let Some(moment) = copier.moment() else {
         return Ok(());
     };
-    let as_json = args.json.then(|| moment_json(&moment));
+    let released_count = released.segments.len() as u64;
+    let as_json = args.json.then(|| {
+        let mut json = moment_json(&moment);
+        json["released_count"] = released_count.into();
+        json["released_bytes"] = released.frame_bytes.into();
+        json
+    });
     stream::report(as_json, |out| {
         let Moment {
             head_seq,
@@ -85,15 +168,31 @@ fn once(args: &ReplicateArgs, mut copier: Copier) -> Outcome {
         } = moment;
         writeln!(
             out,
-            "copied seq {head_seq}..{end_seq} to {}: moment {number}",
-            args.url
+            "copied seq {head_seq}..{end_seq} to {}: moment {number}{}",
+            args.url,
+            match released_count {
+                0 => String::new(),
+                count => format!(
+                    "; {}, {}, only there from now on",
+                    output::counted(count, "segment"),
+                    output::bytes(released.frame_bytes)
+                ),
+            }
         )
     })
 }
 
-fn while_more(copier: &mut Copier) -> cairnlog_object_store::Result<()> {
+fn step(
+    copier: &mut Copier,
+    tier: Option<(&Log, &Tier)>,
+) -> cairnlog_object_store::Result<ReleaseReport> {
+    copier.step()?;
+    let released = match tier {
+        None => ReleaseReport::default(),
+        Some((log, tier)) => copier.tier(log, tier)?,
+    };
     while copier.collect()? {}
-    Ok(())
+    Ok(released)
 }
 
 /// A moment as an object.
@@ -106,53 +205,4 @@ pub fn moment_json(moment: &Moment) -> serde_json::Value {
         "head_seq": moment.head_seq,
         "end_seq": moment.end_seq,
     })
-}
-
-/// Tells how it goes until it ends: each trouble once, and when it is over.
-fn follow(args: &ReplicateArgs, replicator: &Replicator) -> Outcome {
-    let progress = output::turning("replicate");
-    let (mut trouble, mut is_first) = (String::new(), true);
-    loop {
-        thread::sleep(Duration::from_millis(200));
-        let status = replicator.status();
-        if status.has_ended {
-            progress.finish_and_clear();
-            let error = status
-                .last_error
-                .unwrap_or(cairnlog_object_store::Error::Stopped);
-            return Err(error).in_store(&args.dir);
-        }
-        let said = status
-            .last_error
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        if said != trouble {
-            match said.as_str() {
-                "" => stream::note!("cairn: it goes on"),
-                said => stream::note!("cairn: {said}; it is tried again"),
-            }
-            trouble = said;
-        }
-        if is_first && status.commit_count > 0 {
-            let end = status.end_seq;
-            stream::note!("cairn: copied up to seq {end} to {}; it goes on", args.url);
-            is_first = false;
-        }
-        progress.set_message(line(&status));
-        check_there(&args.dir)?;
-    }
-}
-
-fn line(status: &Status) -> String {
-    let (lag, bytes) = (status.lag_records, output::bytes(status.lag_bytes));
-    format!("seq {}, {lag} records and {bytes} behind", status.end_seq)
-}
-
-/// The log may be removed under it: then there is nothing to go on with.
-fn check_there(dir: &Path) -> Outcome {
-    match dir.is_dir() {
-        true => Ok(()),
-        false => Err(Failure::Said(format!("{}: the log is gone", dir.display()))),
-    }
 }

@@ -53,6 +53,37 @@ impl Copier {
         Ok(log.release(&kept)?)
     }
 
+    /// Has the log let go of all that passes these limits, a few segments at a time; each time what is new is copied as well. As
+    /// [`release`](Self::release), for who does not leave it to a [`Replicator`](crate::Replicator).
+    ///
+    /// # Errors
+    /// As [`release`](Self::release). A segment that is damaged, here or there, keeps no other: it is told once the others are gone.
+    pub fn tier(&mut self, log: &Log, tier: &Tier) -> Result<ReleaseReport> {
+        let (mut all, mut stuck, mut failed) = (ReleaseReport::default(), BTreeSet::new(), None);
+        loop {
+            // Which of them are far is known by what was copied.
+            self.step()?;
+            let due = self.due(tier, &stuck);
+            let released = match due.is_empty() {
+                true => break,
+                false => self.release(log, &due),
+            };
+            match released {
+                // What was due is no part of the log any more.
+                Ok(report) if report.segments.is_empty() => break,
+                Ok(report) => {
+                    all.segments.extend(report.segments);
+                    all.frame_bytes += report.frame_bytes;
+                }
+                Err(error) => match error.damaged_segment() {
+                    Some(id) if stuck.insert(id) => failed = failed.or(Some(error)),
+                    _ => return Err(error),
+                },
+            }
+        }
+        failed.map_or(Ok(all), Err)
+    }
+
     /// The segments in the store that a log lets go of by these limits, without some that it cannot.
     pub(crate) fn due(&self, tier: &Tier, but: &BTreeSet<SegmentId>) -> Vec<SegmentId> {
         tier.due(&self.set.sealed, but, self.options.clock.unix_time_ms())
