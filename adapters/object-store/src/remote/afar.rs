@@ -5,7 +5,7 @@
 use super::{
     cache::{BLOCK_BYTES, Cache},
     disk::Disk,
-    segment::{AHEAD_MAX, Segment},
+    segment::{AHEAD_MAX, Segment, copy_from},
 };
 use crate::{history::Snapshot, layout::File, store::Store};
 use bytes::Bytes;
@@ -79,7 +79,7 @@ fn name_of(path: &Path) -> &str {
     name.to_str().unwrap_or_default()
 }
 
-pub(super) fn read_only<T>() -> io::Result<T> {
+fn read_only<T>() -> io::Result<T> {
     Err(io::ErrorKind::ReadOnlyFilesystem.into())
 }
 
@@ -119,17 +119,17 @@ impl Vfs for Afar {
         }
         let name = name_of(path);
         if let Some(bytes) = self.small.get(name) {
-            return Ok(Arc::new(Small(bytes.clone())));
+            return Ok(Arc::new(AfarFile::Small(bytes.clone())));
         }
         let file = names::parse_segment(name).and_then(|id| self.files.get(&id));
         let file = file.ok_or(io::ErrorKind::NotFound)?.clone();
-        Ok(Arc::new(Segment {
+        Ok(Arc::new(AfarFile::Segment(Segment {
             store: self.store.clone(),
             file,
             cache: self.cache.clone(),
             disk: self.disk.clone(),
             ahead: Mutex::default(),
-        }))
+        })))
     }
 
     fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
@@ -165,17 +165,19 @@ impl Vfs for Afar {
     }
 }
 
-/// A file that is in memory.
+/// A file of that moment: in memory, or fetched as it is read.
 #[derive(Debug)]
-struct Small(Bytes);
+enum AfarFile {
+    Small(Bytes),
+    Segment(Segment),
+}
 
-impl VfsFile for Small {
+impl VfsFile for AfarFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let there = usize::try_from(offset).ok().and_then(|at| self.0.get(at..));
-        let there = there.unwrap_or_default();
-        let count = there.len().min(buf.len());
-        buf[..count].copy_from_slice(&there[..count]);
-        Ok(count)
+        match self {
+            Self::Small(bytes) => Ok(copy_from(bytes, offset, buf)),
+            Self::Segment(segment) => segment.read_at(buf, offset),
+        }
     }
 
     fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
@@ -183,7 +185,10 @@ impl VfsFile for Small {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.len() as u64)
+        Ok(match self {
+            Self::Small(bytes) => bytes.len() as u64,
+            Self::Segment(segment) => segment.len(),
+        })
     }
 
     fn set_len(&self, _: u64) -> io::Result<()> {

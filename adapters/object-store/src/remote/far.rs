@@ -14,7 +14,7 @@ use crate::{
     layout::File,
     store::Store,
 };
-use cairnlog::{FarSegment, FarSegments, LogId, SegmentId, vfs::VfsFile};
+use cairnlog::{FarSegment, FarSegments, LogId, SegmentId};
 use std::{
     collections::BTreeMap,
     io,
@@ -136,7 +136,7 @@ impl StoreSegments {
 
 impl FarSegments for StoreSegments {
     fn len(&self, segment: &FarSegment) -> io::Result<u64> {
-        self.find(segment)?.len()
+        Ok(self.find(segment)?.len())
     }
 
     fn read_at(&self, segment: &FarSegment, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -1,9 +1,8 @@
 //! A segment's file, of which some blocks were fetched: who reads on is fetched more for at a time.
 //!
-//! Called by the engine, as a file; calls the store, `cache`, `disk`.
+//! Called by `afar`, as a file, and `far`; calls the store, `cache`, `disk`.
 
 use super::{
-    afar::read_only,
     cache::{BLOCK_BYTES, Cache},
     disk::Disk,
 };
@@ -13,7 +12,6 @@ use crate::{
     store::Store,
 };
 use bytes::Bytes;
-use cairnlog::vfs::VfsFile;
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -97,10 +95,13 @@ impl Segment {
         }
         None
     }
-}
 
-impl VfsFile for Segment {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(super) fn len(&self) -> u64 {
+        self.file.bytes()
+    }
+
+    /// Reads from an offset on, up to the end of a block.
+    pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let Some((number, start)) = self.part_at(offset) else {
             return Ok(0);
         };
@@ -108,26 +109,15 @@ impl VfsFile for Segment {
         let block = within / BLOCK_BYTES;
         let bytes = self.block((number, start), block);
         let bytes = bytes.map_err(Error::into_io)?;
-        let skip = (within % BLOCK_BYTES) as usize;
-        let there = bytes.get(skip..).unwrap_or_default();
-        let count = there.len().min(buf.len());
-        buf[..count].copy_from_slice(&there[..count]);
-        Ok(count)
+        Ok(copy_from(&bytes, within % BLOCK_BYTES, buf))
     }
+}
 
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<usize> {
-        read_only()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.file.bytes())
-    }
-
-    fn set_len(&self, _: u64) -> io::Result<()> {
-        read_only()
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        read_only()
-    }
+/// Copies what is there from an offset on, as far as there is room; how much that is.
+pub(super) fn copy_from(bytes: &[u8], offset: u64, buf: &mut [u8]) -> usize {
+    let there = usize::try_from(offset).ok().and_then(|at| bytes.get(at..));
+    let there = there.unwrap_or_default();
+    let count = there.len().min(buf.len());
+    buf[..count].copy_from_slice(&there[..count]);
+    count
 }
