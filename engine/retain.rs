@@ -178,6 +178,28 @@ mod tests {
         }
     }
 
+    /// What lives elsewhere is of the log like what is here, and takes room there.
+    #[test]
+    fn do_segments_count_that_live_elsewhere() {
+        let far = |count: usize| {
+            let mut entries = entries();
+            entries.iter_mut().take(count).for_each(|it| it.far = true);
+            entries
+        };
+        let limits = Retention::new;
+        for (limits, expected) in [
+            (limits().bytes_max(449), 1),
+            (limits().bytes_max(250), 2),
+            (limits().age_max(Duration::from_secs(3)), 1),
+            (limits().seq_min(30), 3),
+        ] {
+            for count in 0..=4 {
+                let (dropped, _) = victims(&far(count), 50, &limits, None, 3500);
+                assert_eq!(dropped, expected, "{limits:?}, {count} far");
+            }
+        }
+    }
+
     /// A segment that was written while the clock was ahead kept itself, and all behind it, for good.
     #[test]
     fn how_old_is_a_segment_from_the_future() {

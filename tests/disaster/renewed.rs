@@ -10,11 +10,17 @@ use cairnlog::{
 };
 use std::{env, sync::Arc};
 
-const TO: &str = "/backup";
+/// Where the log's old segments live, of some histories.
+#[path = "../far/attic.rs"]
+#[allow(dead_code, reason = "its log is another")]
+mod attic;
+use attic::Attic;
+
+pub(super) const TO: &str = "/backup";
 /// States of one crash point.
 const STATES: u64 = 24;
 
-fn on(disk: &SimFs) -> Options {
+pub(super) fn on(disk: &SimFs) -> Options {
     let options = Log::options().segment_bytes(640).background(false);
     options.publish(false).vfs(Arc::new(disk.clone()))
 }
@@ -74,7 +80,7 @@ fn fill(log: &Log, count: u64) {
     (0..count).for_each(|_| assert_eq!(put(log, log.next_seq()).unwrap(), log.next_seq() - 1));
 }
 
-fn settle(log: &Log) {
+pub(super) fn settle(log: &Log) {
     while log.maintain().unwrap() != cairnlog::Maintained::Nothing {}
 }
 
@@ -206,10 +212,10 @@ fn does_a_full_disk_leave_the_former_and_nothing_beside_it() {
     fill(&log, 1);
 }
 
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -219,9 +225,9 @@ impl Dice {
 }
 
 /// One change of a log, of any kind.
-fn change(log: &Log, dice: &mut Dice) {
+fn change(disk: &SimFs, attic: &Attic, log: &Log, dice: &mut Dice) {
     let (head, next) = (log.head_seq(), log.next_seq());
-    match dice.below(12) {
+    match dice.below(13) {
         0..=4 => fill(log, 1 + dice.below(8)),
         5 => log.rotate().unwrap(),
         6 => {
@@ -242,6 +248,11 @@ fn change(log: &Log, dice: &mut Dice) {
             let name = ["one", "two"][dice.below(2) as usize];
             log.delete_cursor(name).ok();
         }
+        11 => {
+            let here = attic.take(disk, log);
+            let count = dice.below(here.len() as u64 + 1) as usize;
+            attic.release(disk, log, count);
+        }
         _ => log.set_mark("vote", next.to_le_bytes()).unwrap(),
     }
     if dice.below(2) == 0 {
@@ -249,7 +260,7 @@ fn change(log: &Log, dice: &mut Dice) {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
+pub(super) fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
@@ -257,15 +268,16 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn is_it_the_log_after_any_history() {
     let (count, seed) = (number("CAIRN_BACKUPS", 25), number("CAIRN_SEED", 1));
-    let mut kept = 0;
+    let (mut kept, mut far) = (0, 0);
     for seed in seed..seed + count {
         let _context = crate::Context::new(|| format!("CAIRN_SEED={seed}"));
         let mut dice = Dice(seed);
-        let mut disk = SimFs::new(seed);
-        let mut log = on(&disk).open("/log").unwrap();
+        let (mut disk, attic) = (SimFs::new(seed), Attic::new());
+        let mut log = on(&disk).far_segments(attic.clone()).open("/log").unwrap();
         let mut former: Option<Was> = None;
         for _ in 0..6 {
-            (0..1 + dice.below(8)).for_each(|_| change(&log, &mut dice));
+            (0..1 + dice.below(8)).for_each(|_| change(&disk, &attic, &log, &mut dice));
+            far += u64::from(log.stats().far_bytes > 0);
             let (next, start) = (Was::of(&log), disk.op_count());
             let report = log.backup(TO).unwrap();
             kept += report.kept_count;
@@ -277,7 +289,7 @@ fn is_it_the_log_after_any_history() {
                 disk = disk.crash_at(op).random(dice.below(1 << 30));
                 let found = Was::opened(&disk.snapshot());
                 assert!([was, &next].contains(&&found), "neither: {found:?}");
-                log = on(&disk).open("/log").unwrap();
+                log = on(&disk).far_segments(attic.clone()).open("/log").unwrap();
                 assert_eq!(Was::of(&log), next);
                 log.backup(TO).unwrap();
                 assert_eq!(Was::opened(&disk.snapshot()), next);
@@ -285,5 +297,9 @@ fn is_it_the_log_after_any_history() {
             former = Some(next);
         }
     }
+    println!(
+        "{count} histories: {kept} segments were kept, and {far} backups made of a log with far ones"
+    );
     assert!(kept > count, "{kept} segments were kept");
+    assert!(far > count / 2, "{far} had far segments");
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use cairnlog::{
     BackupOptions, ErrorKind, Inspected, RepairOptions, Retention, Salvaged, StoredLog,
+    format::header::HEADER_BYTES,
 };
 use std::path::Path;
 
@@ -58,6 +59,37 @@ fn are_they_dropped_without_a_look_at_them() {
 fn is_left_after(log: &cairnlog::Log, from: u64) {
     let near = log.scan(from..).unwrap().map(|it| it.unwrap().seq());
     assert_eq!(near.last(), Some(log.next_seq() - 1));
+}
+
+/// A log of which all but a little lives elsewhere is as large as ever, and retention keeps it to its bounds.
+#[test]
+fn does_retention_by_bytes_count_them() {
+    let (disk, attic, log, far) = with_far(36, 5);
+    let bytes = |log: &cairnlog::Log| -> Vec<u64> {
+        let segments = log.segments().unwrap();
+        let bytes = segments
+            .iter()
+            .map(|it| it.frame_bytes + HEADER_BYTES as u64);
+        bytes.collect()
+    };
+    let (all, starts) = (bytes(&log), starts(&log));
+    attic.set_away(true);
+    let max = all[2..].iter().sum();
+    let report = log.retain(&Retention::new().bytes_max(max)).unwrap();
+    assert_eq!((report.segment_count, report.head_seq), (2, starts[2]));
+    assert_eq!(bytes(&log), all[2..]);
+    let left = log.segments().unwrap();
+    let left: Vec<_> = left.iter().filter(|it| it.is_far).map(|it| it.id).collect();
+    assert_eq!(left, far[2..]);
+    // A plan says the same, and so does a log that was opened anew.
+    let how = Retention::new().bytes_max(all[4..].iter().sum());
+    assert_eq!(
+        near(&disk).plan_retain("/log", &how).unwrap().segment_count,
+        2
+    );
+    drop(log);
+    let log = options(&disk, &attic).open("/log").unwrap();
+    assert_eq!(log.retain(&how).unwrap().head_seq, starts[4]);
 }
 
 #[test]

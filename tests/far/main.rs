@@ -1,12 +1,17 @@
 //! Is a log the same when its old segments live elsewhere, and does it say so when they cannot be read there?
 
+mod again;
 mod attic;
 mod beside;
 mod crash;
 mod keys;
 
 use attic::{Attic, RECORDS, append, everything, is_here, near, options, shown};
-use cairnlog::{Defect, ErrorKind, Health, Log, SegmentId, Seq, format::Manifest, vfs::sim::SimFs};
+use cairnlog::{
+    Defect, ErrorKind, Health, Log, SegmentId, Seq,
+    format::{Manifest, header::HEADER_BYTES},
+    vfs::sim::SimFs,
+};
 use std::{path::Path, sync::Arc};
 
 /// A log whose oldest segments, so many of them, live in the attic; which they are.
@@ -149,6 +154,30 @@ fn is_anything_let_go_of_that_is_not_the_same_elsewhere() {
         assert_eq!(log.release(&ids[..1]).unwrap().segments, ids[..1]);
         assert_eq!(everything(&log.reader()), before, "{what}");
     }
+}
+
+/// Wherever the two differ, by a bit: in the header, in any batch, in the last one.
+#[test]
+fn does_a_bit_anywhere_elsewhere_keep_a_segment_here() {
+    let (disk, attic) = (SimFs::new(6), Attic::new());
+    let log = options(&disk, &attic).open("/log").unwrap();
+    append(&log, RECORDS / 3);
+    let first = log.segments().unwrap()[0];
+    attic.take(&disk, &log);
+    let start = HEADER_BYTES as u64;
+    let end = start + first.frame_bytes;
+    for offset in (start..end).step_by(53).chain([end - 1]) {
+        let flip = |mut bytes: Vec<u8>| {
+            bytes[offset as usize] ^= 0x10;
+            Some(bytes)
+        };
+        attic.change(first.id, flip);
+        let error = log.release(&[first.id]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{offset}: {error}");
+        assert!(is_here(&disk, first.id) && !log.segments().unwrap()[0].is_far);
+        attic.change(first.id, flip);
+    }
+    assert_eq!(log.release(&[first.id]).unwrap().segments, [first.id]);
 }
 
 /// What does not verify here is not made to look well by being elsewhere as well.
