@@ -8,6 +8,7 @@
 use super::{
     BackupOptions, BackupReport, Former, Origin, at_path, copy_file, far,
     moment::{self, Moment, Names},
+    parted,
     place::refuse,
 };
 use crate::{
@@ -125,6 +126,25 @@ impl<'a> Backup<'a> {
                 return Ok(Some(entry.id));
             };
             self.sealed.insert(entry.id, (*entry, taken));
+        }
+        self.check_kept(sealed)
+    }
+
+    /// Whether the newest that are kept have the log's records; gives the one whose file is gone, if one is. One that was let
+    /// go of is not fetched for that.
+    fn check_kept(&self, sealed: &[SealedEntry]) -> Result<Option<SegmentId>> {
+        let Some(former) = &self.former else {
+            return Ok(None);
+        };
+        let taken = |entry: &SealedEntry| self.sealed.get(&entry.id).map(|(_, taken)| *taken);
+        let kept = sealed.iter().rev();
+        let kept = kept.filter(|entry| taken(entry) == Some(Taken::Kept));
+        for entry in kept.take(parted::COMMON_MAX).filter(|entry| !entry.far) {
+            let mut before = former.manifest.sealed.iter();
+            let before = before.find(|it| it.id == entry.id).unwrap_or(entry);
+            if !parted::compare(&self.origin, (self.to, before), entry)? {
+                return Ok(Some(entry.id));
+            }
         }
         Ok(None)
     }

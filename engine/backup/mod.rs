@@ -6,7 +6,8 @@
 //! this is a copy of: so a later backup brings it up to date, unless somebody opened it.
 //!
 //! Rooms: `place` where it goes, `former` what is there already, `moment` what it is a copy of, `copying` the files,
-//! `far` those that live elsewhere, `commit` what makes them the log; `stored` is for who copies by himself.
+//! `far` those that live elsewhere, `parted` whether what is kept is still the log's, `commit` what makes them the log;
+//! `stored` is for who copies by himself.
 //!
 //! INVARIANTS: the log's own directory is only read; everything in the copy is durable, and verified,
 //! before it is called a backup; one that was there is what it was until the commit of the next. The snapshot of
@@ -21,6 +22,7 @@ mod copying;
 mod far;
 mod former;
 mod moment;
+mod parted;
 mod place;
 mod stored;
 

@@ -227,8 +227,8 @@ impl Log {
     ///
     /// # Errors
     /// `InvalidInput` if it is no directory, inside the log's own, or holds anything else: also a backup that was
-    /// opened for writing, of another log, ahead of this one, or that shares files where
-    /// [`copy`](BackupOptions::copy) is asked for. `Locked` while somebody has it open; `Damaged` if something
+    /// opened for writing, of another log, ahead of this one, of what this one held before it was put back from an earlier day, or
+    /// that shares files where [`copy`](BackupOptions::copy) is asked for. `Locked` while somebody has it open; `Damaged` if something
     /// does not verify, here or there; `NoSpace`; `Closed`; `Io`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
         self.backup_with(path, &BackupOptions::new())

@@ -21,6 +21,17 @@ fn files(dir: &Path) -> BTreeMap<String, u64> {
         .collect()
 }
 
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_dir(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 #[test]
 fn is_what_is_sealed_and_there_not_copied_again() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -140,10 +151,7 @@ fn is_a_backup_that_is_ahead_or_of_what_went_on_elsewhere_refused() {
     let log = small().open(at("log")).unwrap();
     fill(&log, 100);
     log.close().unwrap();
-    fs::create_dir(at("earlier")).unwrap();
-    for entry in fs::read_dir(at("log")).unwrap().map(Result::unwrap) {
-        fs::copy(entry.path(), at("earlier").join(entry.file_name())).unwrap();
-    }
+    copy_dir(&at("log"), &at("earlier"));
     let log = small().open(at("log")).unwrap();
     fill(&log, 100);
     log.backup(at("backup")).unwrap();
@@ -167,5 +175,86 @@ fn is_a_backup_that_is_ahead_or_of_what_went_on_elsewhere_refused() {
     assert_eq!(
         seqs(&Log::open(at("backup")).unwrap()),
         (0..200).collect::<Vec<_>>()
+    );
+}
+
+/// A log that was put back from an earlier day went on in the very files in which it had gone on before: its tail, and the
+/// spare behind it, under the same ids and salts. A backup from before took its own state of them for that of the log, and was
+/// told to be up to date with records in it that the log has not got.
+#[test]
+fn does_a_backup_keep_what_a_log_that_was_put_back_has_written_otherwise() {
+    let value = |branch: &str, seq: u64| format!("{branch} {seq:05} ").repeat(20);
+    for sealed_on in 1..4 {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let how = BackupOptions::new().copy(true);
+        let put = |log: &Log, branch: &str, count: u64| {
+            for _ in 0..count {
+                log.append(value(branch, log.next_seq())).unwrap();
+                while log.maintain().unwrap() != cairnlog::Maintained::Nothing {}
+            }
+        };
+        let open = |name: &str| small().background(false).open(at(name)).unwrap();
+        let log = open("log");
+        put(&log, "a", 90);
+        let sealed_count = |log: &Log| {
+            let segments = log.segments().unwrap();
+            segments.iter().filter(|it| it.is_sealed).count()
+        };
+        let begun = sealed_count(&log);
+        log.close().unwrap();
+        copy_dir(&at("log"), &at("put back"));
+        let go_on = |name: &str, branch: &str| {
+            let log = open(name);
+            while sealed_count(&log) < begun + sealed_on {
+                put(&log, branch, 1);
+            }
+            log
+        };
+        go_on("log", "b").backup_with(at("backup"), &how).unwrap();
+        let before = files(&at("backup"));
+        let put_back = go_on("put back", "c");
+        put(&put_back, "c", 3);
+        let error = put_back.backup_with(at("backup"), &how).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::InvalidInput,
+            "{sealed_on}: {error}"
+        );
+        assert!(error.to_string().contains("make a new backup"), "{error}");
+        assert_eq!(files(&at("backup")), before, "{sealed_on}");
+        let backup = small().open_reader(at("backup")).unwrap();
+        let last = backup.last().unwrap().unwrap();
+        assert_eq!(last.value(), Some(value("b", last.seq()).as_bytes()));
+        put_back.backup_with(at("another"), &how).unwrap();
+    }
+}
+
+/// After a disk was lost: the backup is copied to the log's place, and goes on. What then is backed up every night is another
+/// continuation than the one that the backup is of.
+#[test]
+fn does_a_log_that_went_on_from_a_backup_overwrite_it() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let log = small().open(at("log")).unwrap();
+    fill(&log, 300);
+    let how = BackupOptions::new().copy(true);
+    log.backup_with(at("backup"), &how).unwrap();
+    log.close().unwrap();
+    fs::remove_dir_all(at("log")).unwrap();
+    copy_dir(&at("backup"), &at("log"));
+    let before = files(&at("backup"));
+    for count in [0, 200] {
+        let log = small().open(at("log")).unwrap();
+        fill(&log, count);
+        let error = log.backup_with(at("backup"), &how).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("from another copy"), "{error}");
+        assert_eq!(files(&at("backup")), before);
+        log.backup_with(at("its own"), &how).unwrap();
+    }
+    assert_eq!(
+        seqs(&small().open(at("its own")).unwrap()),
+        (0..500).collect::<Vec<_>>()
     );
 }

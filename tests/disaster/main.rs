@@ -20,6 +20,7 @@ mod losses;
 mod model;
 mod no_room;
 mod outgrown;
+mod parted;
 mod putback;
 mod renewed;
 mod seal;
