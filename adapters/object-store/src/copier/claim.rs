@@ -80,6 +80,7 @@ impl Copier {
         };
         copier.check_newest()?;
         copier.remember();
+        copier.forget_parted()?;
         Ok(copier)
     }
 }

@@ -7,12 +7,13 @@
 //! * A commit that may have been put is tried again as it is, byte for byte, until that is known.
 //! * A key is used once. A part that may have been put is put again under another.
 //!
-//! Rooms: `claim` how it becomes the one writer, `put` what a step puts, `keep` what stays for a log that lets go of it, this
-//! file what is committed.
+//! Rooms: `claim` how it becomes the one writer, `put` what a step puts, `parted` whether what was put is still the log's, `keep`
+//! what stays for a log that lets go of it, this file what is committed.
 
 mod claim;
 mod keep;
 mod options;
+mod parted;
 mod put;
 
 use crate::{
