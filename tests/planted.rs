@@ -13,7 +13,7 @@ use std::{
 /// The rooms that have to have bugs.
 const ROOMS: &[&str] = &[
     "append", "backup", "catalog", "compact", "consume", "cursor", "format", "log", "manifest",
-    "read", "recover", "repair", "retain", "segment", "trim", "upkeep", "verify", "vfs",
+    "read", "recover", "release", "repair", "retain", "segment", "trim", "upkeep", "verify", "vfs",
 ];
 const COUNT_MIN: usize = 40;
 const ROWS: usize = 5;
