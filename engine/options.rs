@@ -18,7 +18,7 @@ pub use sealing::ResealOptions;
 
 use crate::{
     error::{Error, ErrorKind, Op, Result},
-    format::{batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record, sealed},
+    format::{Compression, batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, record, sealed},
     pool::Worker,
     seal::{KeyProvider, KeyRing},
     types::Seq,
@@ -55,6 +55,7 @@ pub struct Options {
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) compaction: Option<CompactOptions>,
     pub(crate) pack: Option<PackOptions>,
+    pub(crate) pack_appends: Option<Compression>,
     pub(crate) keys: KeyRing,
     pub(crate) far: FarSource,
     pub(crate) retention: Option<Retention>,
@@ -89,6 +90,7 @@ impl Default for Options {
             sync_interval: Some(Duration::from_secs(1)),
             compaction: None,
             pack: None,
+            pack_appends: None,
             keys: KeyRing::default(),
             far: None,
             retention: None,
@@ -189,20 +191,6 @@ impl Options {
     #[must_use]
     pub fn compaction(mut self, how: CompactOptions) -> Self {
         self.compaction = Some(how);
-        self
-    }
-
-    /// Packs the records of segments once these are sealed, and of those that compaction writes: fewer bytes
-    /// on disk, and more work to read them. It is done in the background or by
-    /// [`Log::maintain`](crate::Log::maintain), and no append waits for it. Default: not at all; by hand,
-    /// [`Log::pack`](crate::Log::pack) does.
-    ///
-    /// Who reads a packed log needs the codec, also in another process: without it, its segments are
-    /// `Unsupported`, and the others are read. Recovery, verification, trimming, retention and backup need
-    /// none. Programs from before there was packing refuse such a log by name.
-    #[must_use]
-    pub fn pack(mut self, how: PackOptions) -> Self {
-        self.pack = Some(how);
         self
     }
 
@@ -382,6 +370,7 @@ impl Options {
             return refuse("queue_bytes_max and buffer_bytes must not be 0");
         }
         (self.pack.as_ref()).map_or(Ok(()), |how| how.check(Op::Open))?;
+        (self.pack_appends).map_or(Ok(()), |codec| packing::check_built(codec, Op::Open))?;
         self.check_keys()?;
         self.compaction
             .as_ref()

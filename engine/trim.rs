@@ -205,6 +205,7 @@ impl<'a> Rewind<'a> {
             base_timestamp_ms: view.context.base_timestamp_ms,
             ..copy_header(dir, log_id, id, base_seq, keys)
         };
+        let header = header.packing_appends(view.packed_appends);
         copy_below(dir, header, (view, frames), end_seq, Op::Rewind, |_, _| ())
     }
 
@@ -212,10 +213,11 @@ impl<'a> Rewind<'a> {
         let (dir, log_id) = (self.core.dir(), self.core.log_id());
         let id = self.core.manifest().allocate_id();
         self.unnamed.add(id);
-        let keys = &self.core.options().keys;
-        let header = tail_header(dir, log_id, id, next_seq, keys);
+        let options = self.core.options();
+        let header = tail_header(dir, log_id, id, next_seq, &options.keys);
+        let header = header.packing_appends(options.pack_appends.is_some());
         let place = Place::file(names::segment(header.id));
-        Builder::create(dir, header, keys)
+        Builder::create(dir, header, &options.keys)
             .and_then(Builder::into_tail)
             .map_err(|error| Error::io(Op::Rewind, error).at(place))
     }

@@ -29,7 +29,7 @@ fn options(disk: &SimFs) -> Options {
 }
 
 fn main() -> Outcome {
-    let shapes: [Shape; 19] = [
+    let shapes: [Shape; 20] = [
         ("empty", |disk| Ok(options(disk).open("log")?.close()?)),
         ("single_clean", |disk| fill(disk, 1, true)),
         ("single_killed", |disk| fill(disk, 1, false)),
@@ -48,6 +48,7 @@ fn main() -> Outcome {
         ("moves", moves),
         ("large", large),
         ("packed", packed),
+        ("packed_appends", packed_appends),
         ("marks", marks),
     ];
     for (name, make) in shapes {
@@ -128,6 +129,37 @@ fn packed(disk: &SimFs) -> Outcome {
     assert!(log.compact(&CompactOptions::new())?.dropped_count > 10);
     log.append("not packed")?;
     finish(disk, log, true)
+}
+
+/// Groups that were packed as they were appended, in a sealed segment and in the tail, with producers and without,
+/// and beside them records as they are. The power fails.
+fn packed_appends(disk: &SimFs) -> Outcome {
+    let options = options(disk).segment_bytes(4096);
+    let log = options.pack_appends(Compression::Lz4).open("log")?;
+    for number in 0..18u64 {
+        let line = |at: u64| format!("12:00:{at:02} request {number}.{at} answered");
+        let lines: Vec<_> = (0..40).map(line).collect();
+        let records = lines.iter().zip(0..).map(|(line, at)| match at % 20 {
+            0 => NewRecord::keyed("last", line),
+            1 => NewRecord::value(line).timestamp_ms(1_000_000_000_000),
+            2 => NewRecord::tombstone("gone"),
+            _ => NewRecord::value(line),
+        });
+        let by = Producer {
+            id: 7,
+            epoch: 1,
+            number,
+        };
+        let how = match number % 3 {
+            0 => AppendOptions::new().producer(by),
+            _ => AppendOptions::new(),
+        };
+        log.append_records(&records.collect::<Vec<_>>(), &how)?;
+        log.append("not packed")?;
+        log.maintain()?;
+    }
+    assert!(log.segments()?.len() > 2);
+    finish(disk, log, false)
 }
 
 /// Marks beside records: one that was set anew, one without a value, one that was removed. The power fails.

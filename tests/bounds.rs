@@ -372,6 +372,7 @@ fn what_is_worth_packing() {
     use cairnlog::format::{packed, packed::RAW_BYTES_MAX, record::RECORD_BYTES_MIN};
     let facts = PackedHead {
         codec: 0,
+        append_count: 0,
         raw_bytes: 0,
         last_seq: CONTEXT.base_seq,
         tombstone_count: 0,
@@ -410,6 +411,81 @@ fn what_is_worth_packing() {
     assert!(pack(&[&[&half[..], &rest[..], &half[..]].concat()]).is_some());
 }
 
+/// Appends of producers that a packed batch states: of its records, in their order, and within its body; and they
+/// count where it is asked whether packing pays.
+#[cfg(feature = "lz4")]
+#[test]
+fn which_appends_a_packed_batch_states() {
+    use cairnlog::format::{
+        packed::{Room, encode_into},
+        record::Producer,
+        stated::{APPEND_BYTES, APPENDS_MAX, StatedAppend},
+    };
+    let inner = cairnlog::format::packed::inner(&CONTEXT);
+    let values = [&[b'x'; 500][..]; 4];
+    let (raw, batch) = (frames(&inner, &values), header(4));
+    let facts = PackedHead {
+        codec: 0,
+        append_count: 0,
+        raw_bytes: 0,
+        last_seq: CONTEXT.base_seq + 3,
+        tombstone_count: 0,
+        keyed_count: 0,
+        min_timestamp_ms: 0,
+        max_timestamp_ms: 0,
+    };
+    let of = |first_delta: u32, count| StatedAppend {
+        producer: Producer {
+            id: 7,
+            epoch: 1,
+            number: first_delta.into(),
+        },
+        first_delta,
+        count,
+    };
+    let pack = |appends: &[StatedAppend]| {
+        let (mut body, what) = (b"before".to_vec(), (&batch, &facts, appends));
+        let (codec, place) = (Compression::Lz4, (&CONTEXT, OFFSET));
+        let done = encode_into(&mut body, &raw, codec, what, place, &mut Room::default());
+        assert!(done.is_some() || body == b"before");
+        done.map(|()| body.split_off(6))
+    };
+    let decode = |body: &[u8]| PackedHead::decode(body, &batch, &CONTEXT, OFFSET);
+    let none = pack(&[]).unwrap();
+    assert_eq!(decode(&none).unwrap().append_count, 0);
+    for right in [
+        &[of(0, 4)][..],
+        &[of(0, 1), of(1, 2)],
+        &[of(1, 1), of(3, 1)],
+    ] {
+        let body = pack(right).unwrap();
+        assert_eq!(body.len(), none.len() + right.len() * APPEND_BYTES);
+        let head = decode(&body).unwrap();
+        assert_eq!(usize::from(head.append_count), right.len());
+        let mut out = vec![0; raw.len()];
+        head.unpack(&body, &batch, &mut out).unwrap();
+        assert!(out == raw);
+    }
+    for wrong in [
+        &[of(0, 5)][..],
+        &[of(4, 1)],
+        &[of(0, 0)],
+        &[of(2, 1), of(1, 1)],
+    ] {
+        let malformed = Err(Defect::Malformed("head of a packed batch"));
+        assert_eq!(decode(&pack(wrong).unwrap()), malformed, "{wrong:?}");
+    }
+    // More of them than the body has room for.
+    let head = PackedHead {
+        append_count: 2,
+        ..decode(&none).unwrap()
+    };
+    let short = head.encode(&[0; 2 * APPEND_BYTES - 1], &batch, &CONTEXT, OFFSET);
+    assert!(decode(&short).is_err());
+    assert_eq!(pack(&[of(0, 1); 70]), None, "less than an eighth is saved");
+    assert_eq!(pack(&[of(0, 1); APPENDS_MAX + 1]), None);
+}
+
 #[test]
 fn is_the_last_seq_of_a_packed_batch_below_the_bound() {
     for (last_seq, is_in) in [(NUMBER_MAX - 1, true), (NUMBER_MAX, false)] {
@@ -419,6 +495,7 @@ fn is_the_last_seq_of_a_packed_batch_below_the_bound() {
         };
         let head = PackedHead {
             codec: 1,
+            append_count: 0,
             raw_bytes: 100,
             last_seq,
             tombstone_count: 0,

@@ -185,6 +185,7 @@ fn sample_header() -> SegmentHeader {
         recycled: false,
         packed: false,
         sealed: false,
+        packed_appends: false,
     }
 }
 
@@ -1409,6 +1410,7 @@ fn any_header() -> impl Strategy<Value = SegmentHeader> {
                 recycled: false,
                 packed: false,
                 sealed: false,
+                packed_appends: false,
             }
         })
 }
@@ -1711,6 +1713,7 @@ fn a_packed_batch_that_states_more_than_can_come_of_it_is_refused_before_it_is_u
     };
     let right = PackedHead {
         codec: 1,
+        append_count: 0,
         raw_bytes: 100,
         last_seq: batch.first_seq + 1,
         tombstone_count: 1,

@@ -44,7 +44,7 @@ fn load(dir: &Path, at: &Path, disk: &SimFs) {
 /// Whether the log of a fixture is sealed, and what it is packed with: its name says so.
 fn is_stored(fixture: &Path) -> (bool, Option<Compression>) {
     match fixture.file_name().and_then(|name| name.to_str()) {
-        Some("packed") => (false, Some(Compression::Lz4)),
+        Some("packed" | "packed_appends") => (false, Some(Compression::Lz4)),
         Some("packed_zstd") => (false, Some(Compression::Zstd)),
         Some("sealed") => (true, Some(Compression::Lz4)),
         Some("sealed_zstd") => (true, Some(Compression::Zstd)),
@@ -130,7 +130,7 @@ fn shown(fixture: &Path, disk: &SimFs) -> String {
 fn every_log_of_version_1_opens_as_it_did_when_it_was_written() {
     let found = fixtures("v1");
     assert!(
-        found.len() >= 23,
+        found.len() >= 24,
         "{} fixtures: none is ever taken away",
         found.len()
     );
@@ -156,6 +156,49 @@ fn every_log_of_version_1_opens_as_it_did_when_it_was_written() {
         let report = options(&fixture, &disk).verify("log").unwrap();
         assert_eq!(report.findings, [], "{}", fixture.display());
     }
+}
+
+/// A program that was built without the codec goes on with a log that was packed as it was appended: it counts, carries
+/// and appends, and says of what it cannot read by which codec it is packed.
+#[cfg(not(feature = "lz4"))]
+#[test]
+fn what_a_program_without_the_codec_makes_of_packed_appends() {
+    let fixture = fixtures("v1")
+        .into_iter()
+        .find(|path| path.ends_with("packed_appends"))
+        .unwrap();
+    let disk = SimFs::new(1);
+    load(&fixture.join("log"), Path::new("log"), &disk);
+    let expected = fs::read_to_string(fixture.join("expected.txt")).unwrap();
+    let log = options(&fixture, &disk)
+        .background(false)
+        .open("log")
+        .unwrap();
+    let head = format!("{} head 0 next {}", log.recovery().verdict, log.next_seq());
+    assert_eq!(expected.lines().next(), Some(&*head));
+    let error = log.get(0).unwrap_err();
+    assert_eq!(error.kind(), cairnlog::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("lz4"), "{error}");
+    assert_eq!(&*log.get(40).unwrap().unwrap(), b"not packed");
+    let seq = log.append("behind").unwrap();
+    log.close().unwrap();
+    let log = options(&fixture, &disk)
+        .background(false)
+        .open("log")
+        .unwrap();
+    assert_eq!(&*log.get(seq).unwrap().unwrap(), b"behind");
+    let report = options(&fixture, &disk).verify("log").unwrap();
+    assert_eq!(
+        (report.health(), report.record_count),
+        (cairnlog::Health::Clean, seq + 1)
+    );
+    let refused = options(&fixture, &disk)
+        .pack_appends(Compression::Lz4)
+        .open("log");
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        cairnlog::ErrorKind::Unsupported
+    );
 }
 
 #[test]

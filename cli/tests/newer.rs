@@ -23,7 +23,7 @@ fn contents(log: &Path) -> BTreeMap<String, Vec<u8>> {
 /// Sets a bit of a structure at the start of a file that nobody knows, under a checksum that holds.
 fn set_unknown(path: &Path, at: usize, seed: u32, checksum_at: usize) {
     let mut bytes = fs::read(path).expect("readable");
-    bytes[at] |= 0x40;
+    bytes[at] |= 0x80;
     let crc = crc32c(seed, &bytes[..checksum_at]);
     bytes[checksum_at..checksum_at + 4].copy_from_slice(&crc.to_le_bytes());
     fs::write(path, bytes).expect("written");

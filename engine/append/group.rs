@@ -7,19 +7,21 @@
 use super::{
     Producer,
     completion::Completion,
+    packing::{Packer, Rewritten},
     record::NewRecord,
     sealing::{Seal, are_plain},
 };
 use crate::{
     format::{
-        BatchHeader, SegmentHeader,
+        BatchHeader, Compression, SegmentHeader,
         batch::{ANNEX_BYTES_MIN, BATCH_HEADER_BYTES, COUNT_MAX, seal_annex},
         header::HEADER_BYTES,
         moves::{MOVES_KIND, Move},
         packed, record,
+        stated::APPENDS_MAX,
     },
     options::Durability,
-    segment::{Tail, Tally, batch_takes},
+    segment::{Tail, Tally, batch_takes, block_takes},
     sync::Arc,
     types::Seq,
     vfs::Vfs,
@@ -32,6 +34,7 @@ pub(super) struct Scratch {
     buffer: Vec<u8>,
     batches: Vec<(usize, BatchHeader)>,
     seal: Option<Box<Seal>>,
+    rewritten: Option<Box<Rewritten>>,
     done: Arc<Completion>,
 }
 
@@ -58,6 +61,10 @@ pub(super) struct Group {
     moves: Vec<(usize, Move)>,
     /// If its records are to be sealed: what else is known of them.
     pub(super) seal: Option<Box<Seal>>,
+    /// What its records are packed with.
+    pub(super) codec: Option<Compression>,
+    /// If they are to be sealed or packed: the group as it is written, once it is finished.
+    pub(super) rewritten: Option<Box<Rewritten>>,
     /// The durable watermark that its headers state, once it is taken.
     pub(super) states_seq: Seq,
     /// The highest level that one of its callers waits for.
@@ -82,12 +89,14 @@ impl Group {
         begins: Option<Box<SegmentHeader>>,
         offset: u64,
         next_seq: Seq,
+        codec: Option<Compression>,
         scratch: Scratch,
     ) -> Self {
         let Scratch {
             mut buffer,
             mut batches,
             seal,
+            rewritten,
             mut done,
         } = scratch;
         buffer.clear();
@@ -101,6 +110,9 @@ impl Group {
             buffer.resize(HEADER_BYTES, 0);
         }
         let seal = (tail.sealing.is_some()).then(|| seal.unwrap_or_default().again());
+        let codec = codec.filter(|_| tail.packed_appends);
+        let is_other = seal.is_some() || codec.is_some();
+        let rewritten = is_other.then(|| rewritten.unwrap_or_default().again());
         Self {
             tail,
             begins,
@@ -115,6 +127,8 @@ impl Group {
             payload_bytes: 0,
             moves: Vec::new(),
             seal,
+            codec,
+            rewritten,
             states_seq: 0,
             wants: Durability::Buffered,
             owes: false,
@@ -133,9 +147,9 @@ impl Group {
         (self.buffer.capacity() <= buffer_bytes_max).then_some(Scratch {
             buffer: self.buffer,
             batches: self.batches,
-            seal: self
-                .seal
-                .filter(|seal| seal.buffer.capacity() <= buffer_bytes_max),
+            seal: self.seal,
+            rewritten: (self.rewritten)
+                .filter(|written| written.buffer.capacity() <= buffer_bytes_max),
             done: self.done,
         })
     }
@@ -165,30 +179,25 @@ impl Group {
         written
     }
 
-    #[inline]
-    pub(super) fn end(&self) -> u64 {
-        let added = self.seal.as_ref().map_or(0, |seal| seal.added_bytes);
-        self.offset + (self.buffer.len() + added) as u64
-    }
-
-    /// What is written: once it is finished.
-    #[inline]
-    pub(super) fn stored(&self) -> &[u8] {
-        (self.seal.as_ref()).map_or(&self.buffer, |seal| &seal.buffer)
-    }
-
-    /// As [`stored`](Self::stored), for who fills in the segment's header.
-    pub(super) fn stored_mut(&mut self) -> &mut Vec<u8> {
-        (self.seal.as_mut()).map_or(&mut self.buffer, |seal| &mut seal.buffer)
-    }
-
     /// Whether these records can share the last batch; else they begin one.
     #[inline]
-    pub(super) fn batch_has_room(&self, body_bytes: usize, records: &[NewRecord<'_>]) -> bool {
+    pub(super) fn batch_has_room(
+        &self,
+        body_bytes: usize,
+        records: &[NewRecord<'_>],
+        producer: Option<Producer>,
+    ) -> bool {
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         self.batches.last().is_some_and(|(start, batch)| {
+            let batch_bytes = self.buffer.len() - start;
+            let takes = match self.codec {
+                None => batch_takes(batch_bytes, body_bytes),
+                // There are no more appends to be stated than records.
+                Some(_) if producer.is_some() && batch.count as usize >= APPENDS_MAX => false,
+                Some(_) => block_takes(batch_bytes, body_bytes),
+            };
             batch.count > 0
-                && batch_takes(self.buffer.len() - start, body_bytes)
+                && takes
                 && batch.count.saturating_add(count) <= COUNT_MAX
                 && (self.seal.as_ref()).is_none_or(|seal| seal.takes(are_plain(records)))
         })
@@ -301,19 +310,17 @@ impl Group {
     }
 
     /// Makes what is written of what is queued: fills in the headers, each stating `durable_seq`.
-    pub(super) fn finish(&mut self, durable_seq: Seq, vfs: &dyn Vfs) {
+    pub(super) fn finish(&mut self, durable_seq: Seq, vfs: &dyn Vfs, packer: &mut Packer) {
         self.states_seq = durable_seq;
-        self.seal_records(vfs);
-        let (buffer, batches) = match &mut self.seal {
-            Some(seal) => (&mut seal.buffer, &mut seal.stored),
-            None => (&mut self.buffer, &mut self.batches),
-        };
+        self.rewrite(vfs, packer);
+        let (context, group_offset) = (self.tail.context, self.offset);
+        let (buffer, batches) = self.stored_parts();
         let mut end = buffer.len();
         for (start, header) in batches.iter_mut().rev() {
             let body_bytes = end - *start - BATCH_HEADER_BYTES;
             header.body_bytes = u32::try_from(body_bytes).unwrap_or(u32::MAX);
             header.durable_seq = durable_seq.min(header.first_seq);
-            let (context, offset) = (&self.tail.context, self.offset + *start as u64);
+            let (context, offset) = (&context, group_offset + *start as u64);
             if header.count == 0
                 && let Some(annex) = buffer.get_mut(*start + BATCH_HEADER_BYTES..end)
                 && !annex.is_empty()
@@ -326,10 +333,6 @@ impl Group {
             }
             end = *start;
         }
-    }
-
-    fn stored_batches(&self) -> &[(usize, BatchHeader)] {
-        (self.seal.as_ref()).map_or(&self.batches, |seal| &seal.stored)
     }
 
     /// Its batches, and where they are in the file.

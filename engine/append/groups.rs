@@ -7,16 +7,19 @@
 //! Part of what the queue's lock guards. Changed by `queue` and `room`, which put groups in; by `lead`,
 //! which takes them out; by `failure`, which puts them back.
 
+mod back;
+
 use super::{
     AppendOptions, Ledger, NewRecord, Producer, Spare,
     completion::Completion,
     group::{Group, Scratch},
-    held::After,
     queue::Queued,
 };
 use crate::{
     error::{Error, Result},
-    format::{SegmentHeader, batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, moves::Move},
+    format::{
+        Compression, SegmentHeader, batch::BATCH_HEADER_BYTES, header::HEADER_BYTES, moves::Move,
+    },
     options::Durability,
     segment::Tail,
     sync::Arc,
@@ -38,6 +41,8 @@ pub(super) struct Groups {
     /// The segment that the next group goes to, and where in it.
     plan: Plan,
     next_seq: Seq,
+    /// What records are packed with, where the segment says so.
+    codec: Option<Compression>,
     /// Who appended what lately, what is queued included.
     ledger: Ledger,
     /// Below it are records whose repeat was told that they are buffered.
@@ -53,8 +58,15 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn new(plan: Plan, next_seq: Seq, ledger: Ledger, spare: Option<Spare>) -> Self {
+    pub(super) fn new(
+        plan: Plan,
+        next_seq: Seq,
+        codec: Option<Compression>,
+        ledger: Ledger,
+        spare: Option<Spare>,
+    ) -> Self {
         Self {
+            codec,
             queue: VecDeque::new(),
             queued_bytes: 0,
             plan,
@@ -116,11 +128,12 @@ impl Groups {
     fn back(&mut self) -> Option<&mut Group> {
         if self.open_group().is_none() {
             let (tail, end) = (self.plan.0.clone(), self.plan.1);
+            let (next_seq, codec) = (self.next_seq, self.codec);
             let scratch = self.scratches.pop().unwrap_or_default();
             // Seldom more than two wait, and of many logs none.
             self.queue.reserve_exact(1);
             self.queue
-                .push_back(Group::new(tail, None, end, self.next_seq, scratch));
+                .push_back(Group::new(tail, None, end, next_seq, codec, scratch));
         }
         self.queue.back_mut()
     }
@@ -206,7 +219,8 @@ impl Groups {
     ) {
         let scratch = self.scratches.pop().unwrap_or_default();
         let header = Some(Box::new(header));
-        let mut group = Group::new(tail.clone(), header, 0, self.next_seq, scratch);
+        let (next_seq, codec) = (self.next_seq, self.codec);
+        let mut group = Group::new(tail.clone(), header, 0, next_seq, codec, scratch);
         group.ledger = ledger;
         self.plan = (tail, HEADER_BYTES as u64);
         self.queued_bytes += HEADER_BYTES;
@@ -268,11 +282,14 @@ impl Groups {
         Some(group)
     }
 
-    /// A group was written: it takes no room any more, and what is left of it may be used again, up to
-    /// this size.
+    /// A group was written: it takes no room any more, what follows moves up to where it ends, and what is left
+    /// of it may be used again, up to this size.
     #[inline]
     pub(super) fn settle(&mut self, group: Group, buffer_bytes_max: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(group.buffer.len());
+        if group.saved_bytes() > 0 {
+            self.move_up(&group.tail, group.saved_bytes() as u64);
+        }
         if self.scratches.len() < SCRATCHES_MAX
             && let Some(scratch) = group.into_scratch(buffer_bytes_max)
         {
@@ -280,64 +297,15 @@ impl Groups {
         }
     }
 
-    /// A group was not written: the queue goes back to where it was before. Records that are acknowledged
-    /// as buffered stay queued, as long as nobody before them has to be told an error. Gives what does not
-    /// stay. `end` is what is written.
-    pub(super) fn take_back(
-        &mut self,
-        group: Group,
-        error: &Error,
-        after: &mut After,
-        end: impl FnOnce() -> Plan,
-    ) -> VecDeque<Group> {
-        self.queue.push_front(group);
-        let mut kept = self.queue.iter().take_while(|group| !group.owes).count();
-        if (self.queue.iter().take(kept)).all(Group::is_watermark) {
-            // A watermark alone: nobody misses it, and whatever is appended needs no place behind it.
-            kept = 0;
-        }
-        let dropped = self.queue.split_off(kept);
+    /// What goes to this segment behind the group that was written goes so many bytes further up.
+    fn move_up(&mut self, tail: &Arc<Tail>, saved_bytes: u64) {
         for group in &mut self.queue {
-            // Whoever waits for a sync of it is told now; the records themselves wait on.
-            let done = std::mem::replace(&mut group.done, Arc::new(Completion::default()));
-            after.fail(&done, error.clone());
-            group.wants = Durability::Buffered;
-            group.open = false;
-        }
-        self.queue.retain(|group| !group.buffer.is_empty());
-        if let Some(first) = dropped.front() {
-            if self.promised_seq > first.first_seq {
-                // A repeat was told that it is buffered: the original is gone.
-                self.lost_buffered.get_or_insert_with(|| error.clone());
-                self.promised_seq = first.first_seq;
+            if Arc::ptr_eq(&group.tail, tail) {
+                group.offset -= saved_bytes;
             }
-            self.next_seq = first.first_seq;
-            self.ledger.drop_from(first.first_seq);
-            self.plan = match (&first.begins, self.queue.back()) {
-                (None, _) => (first.tail.clone(), first.offset),
-                (Some(_), Some(kept)) => (kept.tail.clone(), kept.end()),
-                (Some(_), None) => end(),
-            };
         }
-        for group in &dropped {
-            self.lose(group, error);
-        }
-        self.queued_bytes = self.queue.iter().map(|group| group.buffer.len()).sum();
-        dropped
-    }
-
-    /// What goes with a group that was dropped.
-    fn lose(&mut self, group: &Group, error: &Error) {
-        if let Some(header) = &group.begins {
-            // Its file was never written, or cut to nothing: it is a spare again.
-            self.spare = Some(Spare {
-                id: header.id,
-                salt: header.salt,
-                space: group.tail.space.clone(),
-            });
-        }
-        if group.buffered_count > 0 {
-            self.lost_buffered.get_or_insert_with(|| error.clone());
+        if Arc::ptr_eq(&self.plan.0, tail) {
+            self.plan.1 -= saved_bytes;
         }
     }
 

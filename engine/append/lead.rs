@@ -168,7 +168,7 @@ impl Core {
 
     fn write_group(&self, writer: &mut Writer, group: &mut Group) -> Result<(), Failure> {
         let durable_seq = self.durable_seq();
-        group.finish(durable_seq, &**self.dir.vfs());
+        group.finish(durable_seq, &**self.dir.vfs(), &mut writer.packer);
         if group.begins.is_some() {
             // Once the segment before is sealed it may go, and readers of the set from before read on in it.
             let before = &writer.tail;

@@ -6,7 +6,7 @@
 //!
 //! Rooms: `record` what comes in, `queue` order and place, `room` waiting for that, `held` the queue's lock,
 //! `state` what it guards (`groups` the queue, `pace` of the leader, `duties` of the worker, `waiting` for
-//! room, `life` who is inside and closing), `group` bytes, `lead` write and sync, `failure` of either,
+//! room, `life` who is inside and closing), `group` bytes, `packing` and `sealing` of them, `lead` write and sync, `failure` of either,
 //! `publish` telling other processes, `ledger` and `repeat` appends that name themselves, `cursors` and
 //! `moves` where consumers stand, `maintain` sealing and preparing segments, `agenda` and `worker` the
 //! background thread, `ticket` waiting, `timing` how long that took.
@@ -41,6 +41,7 @@ mod moves;
 #[cfg(feature = "async")]
 mod owned;
 mod pace;
+mod packing;
 mod publish;
 mod queue;
 mod record;
@@ -85,6 +86,7 @@ use crate::{
     types::{SegmentId, Seq},
     vfs::{Dir, VfsLock},
 };
+use packing::Packer;
 use publish::Published;
 use state::State;
 use std::ops::Range;
@@ -137,6 +139,7 @@ struct Writer {
     ledger: Option<Vec<u8>>,
     /// Segments with frames that no sync covers yet, oldest first.
     unsynced: Vec<Arc<Tail>>,
+    packer: Packer,
 }
 
 /// The shared heart of appending.
@@ -191,6 +194,7 @@ impl Appender {
         let state = State::new(
             (parts.writer.tail.clone(), parts.writer.summary.end),
             parts.writer.summary.next_seq,
+            parts.options.pack_appends,
             parts.ledger.keyed(parts.writer.tail.context.salt),
             parts.spare,
             !parts.finished.is_empty(),
@@ -218,6 +222,7 @@ impl Appender {
                 finished: parts.finished,
                 ledger: parts.frozen,
                 unsynced: Vec::new(),
+                packer: Packer::default(),
             }),
             maintenance: Mutex::new(()),
             upkeep,

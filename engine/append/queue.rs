@@ -113,13 +113,17 @@ impl Core {
                 // With a worker, a group waits no longer than the buffer interval.
                 self.options.background || group.batch_age_ms(self.dir.vfs().unix_time_ms()) < 100
             };
-            let new_batch = !state
-                .queue
-                .open_group()
-                .is_some_and(|group| group.batch_has_room(body_bytes, records) && fresh(group));
+            let new_batch = !state.queue.open_group().is_some_and(|group| {
+                group.batch_has_room(body_bytes, records, how.producer) && fresh(group)
+            });
             let needed = body_bytes + self.framing_bytes(how, new_batch);
             let may_go_there = self.may_hold(&state.queue.plan().0);
-            if may_go_there && state.queue.has_room(needed, self.options.segment_bytes) {
+            let fits = may_go_there && state.queue.has_room(needed, self.options.segment_bytes);
+            // What is to be packed goes into a new segment, if one is prepared; else it goes there as it is.
+            if fits && self.may_pack_next(&state.queue.plan().0) && self.plan_rotation(&mut state) {
+                continue;
+            }
+            if fits {
                 break new_batch;
             }
             if let (false, Some(id)) = (may_go_there, self.options.keys.current_id())
@@ -203,6 +207,12 @@ impl Core {
     #[inline]
     fn may_hold(&self, tail: &Tail) -> bool {
         !self.options.keys.seals() || tail.sealing.is_some()
+    }
+
+    /// Whether records are packed in the next segment and not in this one, which was begun when none were to be.
+    #[inline]
+    fn may_pack_next(&self, tail: &Tail) -> bool {
+        self.options.pack_appends.is_some() && !tail.packed_appends
     }
 
     /// Nothing is appended in the clear to a log that is sealed.

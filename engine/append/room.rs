@@ -94,7 +94,9 @@ impl Core {
             recycled: spare.space.is_recycled(),
             packed: false,
             sealed: self.options.keys.seals(),
+            packed_appends: false,
         };
+        let header = header.packing_appends(self.options.pack_appends.is_some());
         let before = state.queue.plan().0.sealing.clone();
         let tail = Tail::new(&header, spare.space, &self.options.keys).or_sealing(before);
         let ledger = self.freeze(state, next_seq, next_seq, spare.id);

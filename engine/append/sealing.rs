@@ -1,19 +1,19 @@
-//! What of a group is sealed: which of its records need a look without the key, and the bytes that are
-//! written in place of its buffer.
+//! What of a group is sealed: which of its records need a look without the key, and what is written in place of
+//! them.
 //!
-//! INVARIANT: what sealing adds is known when records are queued, since the place of the next group is; and
-//! the buffer stays as it is, to be sealed anew, under another number, if it has to be written again.
+//! INVARIANT: what sealing adds is known when records are queued, since the place of the next group is; and it
+//! is under another number each time that it has to be written.
 //!
-//! Called by group.
+//! Called by group, and by packing, which goes before it.
 
-use super::{Producer, group::Group, record::NewRecord};
+use super::{Producer, record::NewRecord};
 use crate::{
     format::{
-        BatchHeader,
-        batch::BATCH_HEADER_BYTES,
-        header::HEADER_BYTES,
-        sealed::{self, APPEND_BYTES, APPENDS_MAX, SealedAppend, added_bytes, state_append},
+        BatchHeader, Compression, SegmentContext,
+        sealed::{self, added_bytes},
+        stated::{APPEND_BYTES, APPENDS_MAX, StatedAppend, state_append},
     },
+    seal::{Key, KeyId},
     segment::{Tally, facts, sealing_under},
     vfs::Vfs,
 };
@@ -24,10 +24,6 @@ pub(super) struct Seal {
     /// What sealing adds to the buffer, in bytes.
     pub(super) added_bytes: usize,
     batches: Vec<OfBatch>,
-    /// The group as it is written.
-    pub(super) buffer: Vec<u8>,
-    /// Where each batch starts in it.
-    pub(super) stored: Vec<(usize, BatchHeader)>,
 }
 
 /// What is known of the records of a batch.
@@ -36,7 +32,7 @@ struct OfBatch {
     number: usize,
     plain: bool,
     tally: Tally,
-    appends: Vec<SealedAppend>,
+    appends: Vec<StatedAppend>,
 }
 
 /// Whether all of them are alike for who has no key: without a key of their own, and a time.
@@ -89,52 +85,25 @@ impl Seal {
             self.added_bytes += (batch.appends.len() - before) * APPEND_BYTES;
         }
     }
-}
-
-impl Group {
-    /// Puts the batches into a buffer of their own, those with records sealed: their headers are still to come.
-    pub(super) fn seal_records(&mut self, vfs: &dyn Vfs) {
-        let (Some(seal), Some(key)) = (&mut self.seal, &self.tail.sealing) else {
-            return;
+    /// Puts the records of a batch behind what is in `out`, packed if there is a codec and it saves something, and
+    /// sealed; false, and nothing is put, of a batch without records.
+    pub(super) fn seal(
+        &self,
+        out: &mut Vec<u8>,
+        (number, batch, body): (usize, &BatchHeader, &[u8]),
+        codec: Option<Compression>,
+        place: (&SegmentContext, u64),
+        (key, vfs): (&(KeyId, Key), &dyn Vfs),
+    ) -> bool {
+        let found = (self.batches).binary_search_by_key(&number, |of| of.number);
+        let Some(known) = found.ok().and_then(|at| self.batches.get(at)) else {
+            return false;
         };
-        let Seal {
-            batches,
-            buffer,
-            stored,
-            ..
-        } = seal.as_mut();
-        buffer.clear();
-        stored.clear();
-        if self.begins.is_some() {
-            buffer.resize(HEADER_BYTES, 0);
-        }
-        let mut of_batches = batches.iter().peekable();
-        for (number, (start, header)) in self.batches.iter().enumerate() {
-            let end = (self.batches.get(number + 1)).map_or(self.buffer.len(), |next| next.0);
-            let body = self.buffer.get(start + BATCH_HEADER_BYTES..end);
-            let body = body.unwrap_or_default();
-            let (mut header, stored_start) = (*header, buffer.len());
-            buffer.extend_from_slice(&[0; BATCH_HEADER_BYTES]);
-            match of_batches.next_if(|of| of.number == number) {
-                None => buffer.extend_from_slice(body),
-                Some(known) => {
-                    let last_seq = header.next_seq().saturating_sub(1);
-                    let facts = facts(&known.tally, last_seq);
-                    let form = (None, known.plain);
-                    let what = (&header, &facts, known.appends.as_slice());
-                    let place = (&self.tail.context, self.offset + stored_start as u64);
-                    let sealing = sealing_under(key, vfs);
-                    let done = sealed::encode(buffer, body, form, &sealing, what, place);
-                    assert!(done.is_some(), "the cipher is there, or nothing is queued");
-                    header.packed = true;
-                }
-            }
-            stored.push((stored_start, header));
-        }
-        assert_eq!(
-            buffer.len(),
-            self.buffer.len() + seal.added_bytes,
-            "the next group is planned behind it"
-        );
+        let facts = facts(&known.tally, batch.next_seq().saturating_sub(1));
+        let what = (batch, &facts, known.appends.as_slice());
+        let sealing = sealing_under(key, vfs);
+        let done = sealed::encode(out, body, (codec, known.plain), &sealing, what, place);
+        assert!(done.is_some(), "the cipher is there, or nothing is queued");
+        true
     }
 }

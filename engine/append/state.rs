@@ -12,7 +12,7 @@ use super::{
     pace::Pace,
     waiting::Waiting,
 };
-use crate::types::Seq;
+use crate::{format::Compression, types::Seq};
 
 /// What the queue's lock guards.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ impl State {
     pub(super) fn new(
         plan: Plan,
         next_seq: Seq,
+        codec: Option<Compression>,
         ledger: Ledger,
         spare: Option<Spare>,
         seal_due: bool,
@@ -50,7 +51,7 @@ impl State {
             ahead: Ahead::default(),
             duties: Duties::new(next_seq, seal_due || spare.is_none()),
             waiting: Waiting::default(),
-            queue: Groups::new(plan, next_seq, ledger, spare),
+            queue: Groups::new(plan, next_seq, codec, ledger, spare),
         }
     }
 }

@@ -214,6 +214,7 @@ impl<'a> Backup<'a> {
                 base_timestamp_ms: tail.context.base_timestamp_ms,
                 ..copy_header(self.to, log_id, id, base_seq, keys)
             };
+            let header = header.packing_appends(tail.packed_appends);
             let (view, limit) = (tail.view(), tail.written_end());
             let source = (&view, HEADER_BYTES as u64..limit);
             // The ledger in memory knows more than is in the copy, and has forgotten what is.
@@ -250,10 +251,11 @@ impl<'a> Backup<'a> {
 
     fn tail(&mut self) -> Result<TailWriter> {
         let (log_id, id) = (self.log_id(), self.id());
-        let keys = &self.origin.options.keys;
-        let header = tail_header(self.to, log_id, id, self.next_seq, keys);
+        let options = self.origin.options;
+        let header = tail_header(self.to, log_id, id, self.next_seq, &options.keys);
+        let header = header.packing_appends(options.pack_appends.is_some());
         let name = names::segment(header.id);
-        Builder::create(self.to, header, keys)
+        Builder::create(self.to, header, &options.keys)
             .and_then(Builder::into_tail)
             .map_err(at_path(self.to, &name))
     }

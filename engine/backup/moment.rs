@@ -151,6 +151,7 @@ fn moves(catalog: &Catalog, durable_seq: Seq, files: &Option<Vec<SideFile>>) -> 
             file_end: tail.written_end(),
             until_seq: durable_seq,
             recycled: false, // What follows is not asked for.
+            packed_appends: tail.packed_appends,
         };
         walk(&mut window, &tail.context, summary, limits, |verified| {
             if verified.has_moves {

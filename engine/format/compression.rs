@@ -56,16 +56,28 @@ impl Compression {
         }
     }
 
-    /// The packed form of `raw`; nothing if the codec is not built or fails.
-    pub(super) fn pack(self, raw: &[u8]) -> Option<Vec<u8>> {
+    /// Puts the packed form of `raw` into `out`, in place of what is there; nothing if the codec is not built or
+    /// fails.
+    pub(super) fn pack(self, raw: &[u8], out: &mut Vec<u8>) -> Option<()> {
         match self {
             #[cfg(feature = "lz4")]
-            Self::Lz4 => Some(lz4_flex::block::compress(raw)),
+            Self::Lz4 => {
+                out.resize(lz4_flex::block::get_maximum_output_size(raw.len()), 0);
+                let bytes = lz4_flex::block::compress_into(raw, out).ok()?;
+                out.truncate(bytes);
+                Some(())
+            }
             #[cfg(feature = "zstd")]
-            Self::Zstd => zstd::bulk::compress(raw, zstd::DEFAULT_COMPRESSION_LEVEL).ok(),
+            Self::Zstd => {
+                out.resize(zstd::zstd_safe::compress_bound(raw.len()), 0);
+                let level = zstd::DEFAULT_COMPRESSION_LEVEL;
+                let bytes = zstd::bulk::compress_to_buffer(raw, out.as_mut_slice(), level).ok()?;
+                out.truncate(bytes);
+                Some(())
+            }
             #[cfg(not(all(feature = "lz4", feature = "zstd")))]
             _ => {
-                let _unused = raw;
+                let _unused = (raw, out);
                 None
             }
         }

@@ -1,8 +1,8 @@
 //! The 128 bytes at the start of a segment file. Layout: `format.md`, "Segment header".
 
 use super::{
-    PACKED_FEATURE, SEALED_FEATURE, SEGMENT_FEATURES, SegmentContext, at, check_crc, check_numbers,
-    check_preamble, check_version, checksum,
+    PACKED_APPENDS_FEATURE, PACKED_FEATURE, SEALED_FEATURE, SEGMENT_FEATURES, SegmentContext, at,
+    check_crc, check_numbers, check_preamble, check_version, checksum,
 };
 use super::{VERSION, fixed, i64_at, u16_at, u32_at, u64_at};
 use crate::{
@@ -68,6 +68,8 @@ pub struct SegmentHeader {
     pub packed: bool,
     /// Whether batches of it may be sealed.
     pub sealed: bool,
+    /// Whether they may have been packed as they were appended: then `packed` is set as well.
+    pub packed_appends: bool,
 }
 
 impl SegmentHeader {
@@ -80,6 +82,25 @@ impl SegmentHeader {
             base_timestamp_ms: self.base_timestamp_ms,
             log_id: self.log_id,
         }
+    }
+
+    /// The same of a segment into which packed batches may be appended, if it is to be.
+    #[must_use]
+    pub fn packing_appends(self, packed_appends: bool) -> Self {
+        Self {
+            packed: self.packed || packed_appends,
+            packed_appends: self.packed_appends || packed_appends,
+            ..self
+        }
+    }
+
+    /// What who reads it has to know, as the manifest says it, too.
+    #[must_use]
+    pub fn required_features(&self) -> u32 {
+        let bit = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
+        bit(self.packed, PACKED_FEATURE)
+            | bit(self.sealed, SEALED_FEATURE)
+            | bit(self.packed_appends, PACKED_APPENDS_FEATURE)
     }
 
     /// The header as stored.
@@ -102,9 +123,7 @@ impl SegmentHeader {
         out.extend_from_slice(&VERSION.to_le_bytes());
         let flags = if self.recycled { RECYCLED } else { 0 };
         out.extend_from_slice(&flags.to_le_bytes());
-        let required = (if self.packed { PACKED_FEATURE } else { 0 })
-            | (if self.sealed { SEALED_FEATURE } else { 0 });
-        out.extend_from_slice(&required.to_le_bytes());
+        out.extend_from_slice(&self.required_features().to_le_bytes());
         out.extend_from_slice(&0u32.to_le_bytes()); // optional features
         out.extend_from_slice(&origin.to_le_bytes());
         out.extend_from_slice(&self.log_id.0);
@@ -179,6 +198,7 @@ impl SegmentHeader {
             recycled: u16_at(bytes, 10) & RECYCLED != 0,
             packed: features & PACKED_FEATURE != 0,
             sealed: features & SEALED_FEATURE != 0,
+            packed_appends: features & PACKED_APPENDS_FEATURE != 0,
         };
         let numbers = [header.id.0, header.base_seq, header.durable_seq];
         check_numbers(&numbers, "segment header: a number is too large")?;

@@ -24,6 +24,7 @@ pub mod piece;
 pub mod producers;
 pub mod record;
 pub mod sealed;
+pub mod stated;
 pub mod stored;
 pub mod watermark;
 
@@ -141,7 +142,7 @@ pub const MOVES_FEATURE: u32 = 1 << 1;
 /// writer has to know it.
 pub const RECYCLED: u32 = 1;
 /// Features, a bit each, that only a writer has to know and that this one does.
-pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE | PACKED_FEATURE | SEALED_FEATURE;
+pub const WRITE_FEATURES: u32 = RECYCLED | MOVES_FEATURE | SEGMENT_FEATURES;
 
 /// The feature of a log with packed batches, as the manifest states it. The segments that have them state
 /// it too, and there a reader has to know it.
@@ -153,8 +154,11 @@ pub const MARKS_FEATURE: u32 = 1 << 4;
 /// The feature of a log with segments that live elsewhere. It stands in the manifest that names them, for every
 /// reader: to who does not know it their files are missing.
 pub const FAR_FEATURE: u32 = 1 << 5;
+/// The feature of a log whose records are packed as they are appended: where [`PACKED_FEATURE`] stands, this stands
+/// beside it if packed batches may be in the chain, and then they say themselves who appended their records.
+pub const PACKED_APPENDS_FEATURE: u32 = 1 << 6;
 /// Features, a bit each, of a segment that a reader has to know and that this one does.
-pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE | SEALED_FEATURE;
+pub const SEGMENT_FEATURES: u32 = PACKED_FEATURE | SEALED_FEATURE | PACKED_APPENDS_FEATURE;
 
 /// Up to where zeros follow frames that end here, in a file that was a segment before: to the end of a
 /// block, and room for a batch header at least.

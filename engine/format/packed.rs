@@ -6,7 +6,7 @@
 
 use super::{
     BatchHeader, Compression, NUMBER_MAX, SegmentContext, batch::record_bytes_min, check_crc,
-    stored,
+    stated, stated::StatedAppend, stored,
 };
 use super::{at, checksum, checksum::Kind, fixed, i64_at, record, u32_at};
 use crate::{error::Defect, types::Seq};
@@ -17,6 +17,9 @@ pub const HEAD_BYTES: usize = 40;
 pub const FACTS_BYTES: usize = 28;
 /// The most bytes of records in a packed batch of more than one.
 pub const RAW_BYTES_MAX: u32 = 1 << 20;
+/// What a record of a packed batch takes of it at least, in bytes: its checksum, in which no codec finds anything.
+/// So there are no more records in the chain than there is room for.
+pub const PACKED_RECORD_BYTES_MIN: u32 = 4;
 /// The same of one record: its head, key and value at their longest.
 const ONE_RECORD_BYTES_MAX: usize =
     record::HEAD_BYTES_MAX + record::KEY_BYTES_MAX + record::VALUE_BYTES_MAX;
@@ -27,6 +30,9 @@ pub struct PackedHead {
     /// The codec, as stored: 1 is lz4, 2 is zstd. One that this library does not know is no defect before
     /// its records are wanted.
     pub codec: u8,
+    /// Appends of producers that are stated behind the records: of what was packed as it was appended, or is
+    /// sealed.
+    pub append_count: u8,
     /// Bytes of records when unpacked.
     pub raw_bytes: u32,
     /// The seq of its last record.
@@ -51,6 +57,13 @@ pub fn inner(context: &SegmentContext) -> SegmentContext {
     }
 }
 
+/// Room that packing takes, to be used again.
+#[derive(Debug, Default)]
+pub struct Room {
+    columns: Vec<u8>,
+    packed: Vec<u8>,
+}
+
 /// The body of a batch at this offset that holds these records, or nothing if they do not get smaller by
 /// an eighth. `facts` is the head, but for what is found out here.
 #[must_use]
@@ -59,24 +72,69 @@ pub fn encode(
     codec: Compression,
     batch: &BatchHeader,
     facts: &PackedHead,
-    (context, offset): (&SegmentContext, u64),
+    place: (&SegmentContext, u64),
 ) -> Option<Vec<u8>> {
-    let packed = pack(raw, codec, batch)?;
+    let mut out = Vec::new();
+    encode_into(
+        &mut out,
+        raw,
+        codec,
+        (batch, facts, &[]),
+        place,
+        &mut Room::default(),
+    )?;
+    Some(out)
+}
+
+/// As [`encode`], behind what is in `out`; with the appends of producers that the batch states. If they do not get
+/// smaller `out` stays as it is.
+#[must_use]
+pub fn encode_into(
+    out: &mut Vec<u8>,
+    raw: &[u8],
+    codec: Compression,
+    (batch, facts, appends): (&BatchHeader, &PackedHead, &[StatedAppend]),
+    (context, offset): (&SegmentContext, u64),
+    room: &mut Room,
+) -> Option<()> {
+    let packed = pack(raw, codec, batch, room)?;
     let head = PackedHead {
         codec: codec.id(),
+        append_count: u8::try_from(appends.len()).ok()?,
         raw_bytes: u32::try_from(raw.len()).ok()?,
         ..*facts
     };
-    Some(head.encode(&packed, batch, context, offset))
+    if !saves(HEAD_BYTES + packed.len() + head.stated_bytes(), raw.len()) {
+        return None;
+    }
+    let start = out.len();
+    head.put(out, batch);
+    out.extend_from_slice(packed);
+    appends.iter().for_each(|append| append.encode(out));
+    stored::sum(out.get_mut(start..)?, context, offset);
+    Some(())
 }
 
 /// These records packed, if they get smaller by an eighth, the head counted in.
-pub(super) fn pack(raw: &[u8], codec: Compression, batch: &BatchHeader) -> Option<Vec<u8>> {
+pub(super) fn pack<'a>(
+    raw: &[u8],
+    codec: Compression,
+    batch: &BatchHeader,
+    room: &'a mut Room,
+) -> Option<&'a [u8]> {
     if raw.len() as u64 > raw_bytes_max(batch.count) {
         return None;
     }
-    let packed = codec.pack(&columns(raw, batch)?)?;
-    (HEAD_BYTES + packed.len() <= raw.len() - raw.len() / 8).then_some(packed)
+    columns(raw, batch, &mut room.columns)?;
+    codec.pack(&room.columns, &mut room.packed)?;
+    let least = u64::from(batch.count) * u64::from(PACKED_RECORD_BYTES_MIN);
+    let packed = room.packed.as_slice();
+    (packed.len() as u64 >= least && saves(HEAD_BYTES + packed.len(), raw.len())).then_some(packed)
+}
+
+/// Whether it saves an eighth to store so many bytes instead of so many.
+fn saves(stored_bytes: usize, raw_bytes: usize) -> bool {
+    stored_bytes <= raw_bytes - raw_bytes / 8
 }
 
 impl PackedHead {
@@ -89,14 +147,19 @@ impl PackedHead {
         context: &SegmentContext,
         offset: u64,
     ) -> Vec<u8> {
-        let mut out = vec![0; 4];
-        for word in [self.codec.into(), self.raw_bytes] {
-            out.extend_from_slice(&u32::to_le_bytes(word));
-        }
-        self.encode_facts(&mut out, batch);
+        let mut out = Vec::new();
+        self.put(&mut out, batch);
         out.extend_from_slice(packed);
         stored::sum(&mut out, context, offset);
         out
+    }
+
+    /// Puts the head behind what is in `out`; the checksum is still to come.
+    fn put(&self, out: &mut Vec<u8>, batch: &BatchHeader) {
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&[self.codec, 0, 0, self.append_count]);
+        out.extend_from_slice(&self.raw_bytes.to_le_bytes());
+        self.encode_facts(out, batch);
     }
 
     /// Checks the body of a packed batch at this offset, without unpacking it, and reads its head.
@@ -112,13 +175,16 @@ impl PackedHead {
         let head: &[u8; HEAD_BYTES] = fixed(body)?;
         let seed = checksum::seed(Kind::Packed, context.salt, offset);
         check_crc(body.get(4..).unwrap_or_default(), seed, u32_at(head, 0))?;
-        let kind = u32_at(head, 4);
-        let Ok(codec) = u8::try_from(kind) else {
+        let [codec, cipher, flags, append_count] = at(head, 4);
+        if (cipher, flags) != (0, 0) {
             return Err(Defect::UnknownExtension);
-        };
+        }
         let facts = at::<FACTS_BYTES>(head, HEAD_BYTES - FACTS_BYTES);
-        let packed = Self::decode_facts(&facts, batch, (codec, u32_at(head, 8)));
-        match packed.can_be(batch, raw_bytes_max(batch.count)) {
+        let packed = Self::decode_facts(&facts, batch, (codec, append_count), u32_at(head, 8));
+        match packed.can_be(batch, raw_bytes_max(batch.count))
+            && packed.parts(body).is_some()
+            && stated::are_in(packed.appends(body), &packed, batch)
+        {
             true => Ok(packed),
             false => Err(Defect::Malformed("head of a packed batch")),
         }
@@ -139,10 +205,12 @@ impl PackedHead {
     pub(super) fn decode_facts(
         facts: &[u8; FACTS_BYTES],
         batch: &BatchHeader,
-        (codec, raw_bytes): (u8, u32),
+        (codec, append_count): (u8, u8),
+        raw_bytes: u32,
     ) -> Self {
         Self {
             codec,
+            append_count,
             raw_bytes,
             last_seq: batch.first_seq.saturating_add(u32_at(facts, 0).into()),
             tombstone_count: u32_at(facts, 4),
@@ -150,6 +218,25 @@ impl PackedHead {
             min_timestamp_ms: i64_at(facts, 12),
             max_timestamp_ms: i64_at(facts, 20),
         }
+    }
+
+    /// What the appends take that it states, in bytes.
+    pub(super) fn stated_bytes(&self) -> usize {
+        usize::from(self.append_count) * stated::APPEND_BYTES
+    }
+
+    /// What the codec made, and the stated appends.
+    fn parts<'a>(&self, body: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let behind = body.get(HEAD_BYTES..)?;
+        behind.split_at_checked(behind.len().checked_sub(self.stated_bytes())?)
+    }
+
+    /// The appends of producers that it states, in the order of their seqs.
+    pub(super) fn appends<'a>(
+        &self,
+        body: &'a [u8],
+    ) -> impl Iterator<Item = StatedAppend> + use<'a> {
+        stated::decode(self.parts(body).map_or(&[][..], |parts| parts.1))
     }
 
     /// Whether a batch with this header can hold what it says, of no more bytes than that.
@@ -171,11 +258,8 @@ impl PackedHead {
     /// # Errors
     /// A codec that is not known, or not built; or more bytes than these can come to.
     pub fn check(&self, body: &[u8]) -> Result<(), Defect> {
-        check(
-            self.codec,
-            self.raw_bytes,
-            body.len().saturating_sub(HEAD_BYTES),
-        )
+        let packed_bytes = self.parts(body).map_or(0, |parts| parts.0.len());
+        check(self.codec, self.raw_bytes, packed_bytes)
     }
 
     /// Unpacks the records into `out`, which has room for exactly `raw_bytes`. They verify one by one,
@@ -185,7 +269,7 @@ impl PackedHead {
     /// As [`check`](Self::check), or bytes that are not what the codec made.
     pub fn unpack(&self, body: &[u8], batch: &BatchHeader, out: &mut [u8]) -> Result<(), Defect> {
         self.check(body)?;
-        let packed = body.get(HEAD_BYTES..).unwrap_or_default();
+        let packed = self.parts(body).map_or(&[][..], |parts| parts.0);
         unpack(self.codec, packed, batch, out)
     }
 }
@@ -218,21 +302,24 @@ pub(super) fn unpack(
 
 /// The frames of a batch by columns: the checksums, in which a codec finds nothing, the metas, which are all
 /// alike, and the rests, which then lie side by side.
-fn columns(frames: &[u8], batch: &BatchHeader) -> Option<Vec<u8>> {
-    let (mut heads, mut rests) = ([Vec::new(), Vec::new()], Vec::with_capacity(frames.len()));
+fn columns(frames: &[u8], batch: &BatchHeader, out: &mut Vec<u8>) -> Option<()> {
+    out.clear();
+    out.resize(frames.len(), 0);
+    let words = usize::try_from(batch.count).ok()?.checked_mul(4)?;
+    let (checksums, columns) = out.split_at_mut_checked(words)?;
+    let (metas, mut rests) = columns.split_at_mut_checked(words)?;
     let mut left = frames;
-    for _ in 0..batch.count {
+    for (checksum, meta) in checksums.chunks_exact_mut(4).zip(metas.chunks_exact_mut(4)) {
         let frame_bytes = record::frame_bytes_unverified(left, batch.sparse)?;
         let (frame, behind) = left.split_at_checked(frame_bytes)?;
         let (head, rest) = frame.split_first_chunk::<{ record::RECORD_BYTES_MIN }>()?;
-        for (column, word) in heads.iter_mut().zip(head.chunks_exact(4)) {
-            column.extend_from_slice(word);
-        }
-        rests.extend_from_slice(rest);
-        left = behind;
+        checksum.copy_from_slice(&at::<4>(head, 0));
+        meta.copy_from_slice(&at::<4>(head, 4));
+        let (slot, room) = rests.split_at_mut_checked(rest.len())?;
+        slot.copy_from_slice(rest);
+        (left, rests) = (behind, room);
     }
-    let [checksums, metas] = heads;
-    left.is_empty().then(|| [checksums, metas, rests].concat())
+    left.is_empty().then_some(())
 }
 
 /// The frames again, which fill `out` exactly; nothing if the columns are not those of such frames.

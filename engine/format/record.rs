@@ -276,6 +276,15 @@ fn seq_of(frame: &[u8], batch: &BatchHeader, dense_seq: Seq) -> Seq {
     }
 }
 
+/// Binds a frame to another salt: of a record that was verified, or only just encoded.
+pub(crate) fn bind(frame: &mut [u8], salt: u64, seq: Seq) {
+    let seed = checksum::seed(Kind::Record, salt, seq);
+    let sum = checksum::crc32c(seed, frame.get(4..).unwrap_or_default());
+    if let Some(slot) = frame.first_chunk_mut() {
+        *slot = sum.to_le_bytes();
+    }
+}
+
 /// A frame that was verified before: what its checksum is, what it started from, and its size.
 pub(super) struct Frame {
     pub(super) checksum: u32,

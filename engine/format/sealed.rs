@@ -3,22 +3,20 @@
 //!
 //! Nothing of it depends on where it stands, so that a sealed batch is copied as it is, without the key.
 
-use super::{BatchHeader, Compression, Producer, SegmentContext, at, fixed, i64_at};
-use super::{packed, packed::PackedHead, stored, u32_at, u64_at};
+use super::{BatchHeader, Compression, SegmentContext, at, fixed, i64_at};
+use super::{packed, packed::PackedHead, stated, stored, u32_at, u64_at};
 use crate::{
     error::Defect,
     seal::{Cipher, Key, KeyId, KeyRing, NONCE_BYTES, TAG_BYTES},
-    types::Seq,
 };
 use bytes::BytesMut;
 
 /// The size of the head in bytes, without the facts that may follow.
 pub const SEALED_HEAD_BYTES: usize = 32;
-pub use super::packed::FACTS_BYTES;
-/// The size of an append of a producer, as stated in the clear.
-pub const APPEND_BYTES: usize = 28;
-/// The most appends that one batch states.
-pub const APPENDS_MAX: usize = u8::MAX as usize;
+pub use super::{
+    packed::FACTS_BYTES,
+    stated::{APPEND_BYTES, APPENDS_MAX, StatedAppend},
+};
 /// The time of the records that have none of their own, sealed with them.
 const TIME_BYTES: usize = 8;
 /// What sealing adds at least: the head, the time, the tag.
@@ -26,17 +24,6 @@ pub const SEALED_BYTES_MIN: usize = SEALED_HEAD_BYTES + TIME_BYTES + TAG_BYTES;
 
 /// The facts follow the head.
 const HAS_FACTS: u8 = 1;
-
-/// Records of a producer that a sealed batch holds: what the ledger has to know without the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SealedAppend {
-    /// Whose they are.
-    pub producer: Producer,
-    /// The first of them, minus the batch's first seq.
-    pub first_delta: u32,
-    /// How many follow each other.
-    pub count: u32,
-}
 
 /// What the head of a sealed batch says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +38,6 @@ pub struct SealedHead {
     pub key_id: KeyId,
     /// The number that is used once with the key.
     pub nonce: [u8; NONCE_BYTES],
-    /// Appends of producers that are stated in the clear.
-    pub append_count: u8,
 }
 
 /// What a batch is sealed under.
@@ -78,12 +63,14 @@ pub(crate) fn added_bytes(plain: bool, append_count: usize) -> usize {
 
 /// Whether records are all alike for who has no key: then the batch's header says it all.
 pub(crate) fn are_plain(facts: &PackedHead, batch: &BatchHeader) -> bool {
-    !batch.sparse && *facts == plain_facts(batch, facts.codec, facts.raw_bytes)
+    let plain = || plain_facts(batch, (facts.codec, facts.append_count), facts.raw_bytes);
+    !batch.sparse && *facts == plain()
 }
 
-fn plain_facts(batch: &BatchHeader, codec: u8, raw_bytes: u32) -> PackedHead {
+fn plain_facts(batch: &BatchHeader, (codec, append_count): (u8, u8), raw_bytes: u32) -> PackedHead {
     PackedHead {
         codec,
+        append_count,
         raw_bytes,
         last_seq: (batch.first_seq).saturating_add(batch.count.saturating_sub(1).into()),
         tombstone_count: 0,
@@ -102,17 +89,18 @@ pub fn encode(
     raw: &[u8],
     (codec, plain): (Option<Compression>, bool),
     sealing: &Sealing,
-    (batch, facts, appends): (&BatchHeader, &PackedHead, &[SealedAppend]),
+    (batch, facts, appends): (&BatchHeader, &PackedHead, &[StatedAppend]),
     (context, offset): (&SegmentContext, u64),
 ) -> Option<()> {
-    let packed = codec.and_then(|codec| Some((codec.id(), packed::pack(raw, codec, batch)?)));
-    let (codec, text) = packed
-        .as_ref()
-        .map_or((0, raw), |(codec, packed)| (*codec, packed.as_slice()));
+    let mut room = packed::Room::default();
+    let packed =
+        codec.and_then(|codec| Some((codec.id(), packed::pack(raw, codec, batch, &mut room)?)));
+    let (codec, text) = packed.unwrap_or((0, raw));
     let cipher = Cipher::Aes256GcmSiv;
     let head = SealedHead {
         facts: PackedHead {
             codec,
+            append_count: u8::try_from(appends.len()).ok()?,
             raw_bytes: u32::try_from(raw.len()).ok()?,
             ..*facts
         },
@@ -120,7 +108,6 @@ pub fn encode(
         has_facts: !plain,
         key_id: sealing.key_id,
         nonce: sealing.nonce,
-        append_count: u8::try_from(appends.len()).ok()?,
     };
     let start = out.len();
     out.extend_from_slice(&head.encode(batch));
@@ -157,12 +144,13 @@ impl SealedHead {
     pub fn encode(&self, batch: &BatchHeader) -> Vec<u8> {
         let mut out = vec![0; 4];
         let flags = if self.has_facts { HAS_FACTS } else { 0 };
-        out.extend_from_slice(&[self.facts.codec, self.cipher, flags, self.append_count]);
+        let facts = &self.facts;
+        out.extend_from_slice(&[facts.codec, self.cipher, flags, facts.append_count]);
         out.extend_from_slice(&self.key_id.0.to_le_bytes());
         out.extend_from_slice(&self.nonce);
-        out.extend_from_slice(&self.facts.raw_bytes.to_le_bytes());
+        out.extend_from_slice(&facts.raw_bytes.to_le_bytes());
         if self.has_facts {
-            self.facts.encode_facts(&mut out, batch);
+            facts.encode_facts(&mut out, batch);
         }
         out
     }
@@ -181,12 +169,12 @@ impl SealedHead {
             return Err(Defect::UnknownExtension);
         }
         let has_facts = flags & HAS_FACTS != 0;
-        let plain = plain_facts(batch, codec, u32_at(head, 28));
+        let (said, raw_bytes) = ((codec, append_count), u32_at(head, 28));
         let facts = match has_facts {
-            false => plain,
+            false => plain_facts(batch, said, raw_bytes),
             true => {
                 let facts = fixed(body.get(SEALED_HEAD_BYTES..).unwrap_or_default())?;
-                PackedHead::decode_facts(facts, batch, (codec, plain.raw_bytes))
+                PackedHead::decode_facts(facts, batch, said, raw_bytes)
             }
         };
         let sealed = Self {
@@ -195,7 +183,6 @@ impl SealedHead {
             has_facts,
             key_id: KeyId(u64_at(head, 8)),
             nonce: at(head, 16),
-            append_count,
         };
         let Some(text_bytes) = sealed.parts(body).map(|parts| parts.1.len()) else {
             return Err(Defect::Malformed("lengths of a sealed batch"));
@@ -204,17 +191,9 @@ impl SealedHead {
             0 => text_bytes as u64,
             _ => packed::raw_bytes_max(batch.count),
         };
-        // In order and apart from each other: so there are no more seqs in them than records.
-        let mut next_seq = batch.first_seq;
-        let stated = |append: SealedAppend| {
-            let seqs = append.seqs(batch);
-            let follows = seqs.start >= next_seq;
-            next_seq = seqs.end;
-            follows && append.is_in(&facts, batch)
-        };
         match facts.can_be(batch, raw_bytes_max)
             && (codec != 0 || u64::from(facts.raw_bytes) == text_bytes as u64)
-            && sealed.appends(body).all(stated)
+            && stated::are_in(sealed.appends(body), &facts, batch)
             && (has_facts || !batch.sparse)
         {
             true => Ok(sealed),
@@ -225,7 +204,7 @@ impl SealedHead {
     /// The head behind its checksum, what is sealed but the time, what is behind that.
     fn parts<'a>(&self, body: &'a [u8]) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
         let head_bytes = SEALED_HEAD_BYTES + if self.has_facts { FACTS_BYTES } else { 0 };
-        let behind = TIME_BYTES + TAG_BYTES + usize::from(self.append_count) * APPEND_BYTES;
+        let behind = TIME_BYTES + TAG_BYTES + self.facts.stated_bytes();
         let (head, rest) = body.split_at_checked(head_bytes)?;
         let (text, behind) = rest.split_at_checked(rest.len().checked_sub(behind)?)?;
         Some((head.get(4..)?, text, behind))
@@ -235,10 +214,9 @@ impl SealedHead {
     pub(crate) fn appends<'a>(
         &self,
         body: &'a [u8],
-    ) -> impl Iterator<Item = SealedAppend> + use<'a> {
+    ) -> impl Iterator<Item = StatedAppend> + use<'a> {
         let behind = self.parts(body).map_or(&[][..], |parts| parts.2);
-        let stated = behind.get(TIME_BYTES + TAG_BYTES..).unwrap_or_default();
-        stated.chunks_exact(APPEND_BYTES).map(SealedAppend::decode)
+        stated::decode(behind.get(TIME_BYTES + TAG_BYTES..).unwrap_or_default())
     }
 
     /// What opens the records, if they can be had here: what is missing otherwise, and whether so many bytes can
@@ -292,54 +270,5 @@ impl SealedHead {
         );
         packed::unpack(self.facts.codec, text, batch, out)?;
         Ok(i64_at(time, 0))
-    }
-}
-
-/// Adds a record of a producer to what a batch states: to the run that it goes on with, if there is one.
-pub(crate) fn state_append(appends: &mut Vec<SealedAppend>, producer: Producer, delta: u32) {
-    if let Some(last) = appends.last_mut()
-        && last.producer == producer
-        && last.first_delta.checked_add(last.count) == Some(delta)
-    {
-        last.count += 1;
-        return;
-    }
-    appends.push(SealedAppend {
-        producer,
-        first_delta: delta,
-        count: 1,
-    });
-}
-
-impl SealedAppend {
-    /// Puts it behind what is in `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.producer.id.to_le_bytes());
-        out.extend_from_slice(&self.producer.number.to_le_bytes());
-        out.extend_from_slice(&self.producer.epoch.to_le_bytes());
-        out.extend_from_slice(&self.first_delta.to_le_bytes());
-        out.extend_from_slice(&self.count.to_le_bytes());
-    }
-
-    fn decode(bytes: &[u8]) -> Self {
-        Self {
-            producer: Producer {
-                id: u64_at(bytes, 0),
-                number: u64_at(bytes, 8),
-                epoch: u32_at(bytes, 16),
-            },
-            first_delta: u32_at(bytes, 20),
-            count: u32_at(bytes, 24),
-        }
-    }
-
-    /// The seqs of its records.
-    pub(crate) fn seqs(&self, batch: &BatchHeader) -> std::ops::Range<Seq> {
-        let first_seq = batch.first_seq.saturating_add(self.first_delta.into());
-        first_seq..first_seq.saturating_add(self.count.into())
-    }
-
-    fn is_in(&self, facts: &PackedHead, batch: &BatchHeader) -> bool {
-        self.count > 0 && self.seqs(batch).end <= facts.last_seq.saturating_add(1)
     }
 }

@@ -5,7 +5,8 @@ use super::{BatchHeader, SegmentContext, at, check_crc, checksum, checksum::Kind
 use super::{
     Producer,
     packed::PackedHead,
-    sealed::{Opener, SealedAppend, SealedHead},
+    sealed::{Opener, SealedHead},
+    stated::StatedAppend,
     u32_at,
 };
 use crate::{error::Defect, seal::KeyId, seal::KeyRing, types::Seq};
@@ -67,22 +68,23 @@ impl StoredHead {
     pub(crate) fn appends<'a>(
         &self,
         body: &'a [u8],
-    ) -> impl Iterator<Item = SealedAppend> + use<'a> {
-        let sealed = match self {
-            Self::Packed(_) => None,
-            Self::Sealed(head) => Some(head.appends(body)),
+    ) -> impl Iterator<Item = StatedAppend> + use<'a> {
+        let (packed, sealed) = match self {
+            Self::Packed(head) => (Some(head.appends(body)), None),
+            Self::Sealed(head) => (None, Some(head.appends(body))),
         };
-        sealed.into_iter().flatten()
+        (packed.into_iter().flatten()).chain(sealed.into_iter().flatten())
     }
 
     /// Who appended the records, as far as a ledger has to know: each with its seq, and the last one in any case.
+    /// Only of what is sealed, or was packed as it was appended: else the records alone say it.
     pub(crate) fn producers<'a>(
         &self,
         body: &'a [u8],
         batch: &BatchHeader,
     ) -> impl Iterator<Item = (Seq, Option<Producer>)> + use<'a> {
         let batch = *batch;
-        let of_one = move |append: SealedAppend| {
+        let of_one = move |append: StatedAppend| {
             (append.seqs(&batch)).map(move |seq| (seq, Some(append.producer)))
         };
         let last = (self.facts().last_seq, None);

@@ -31,7 +31,7 @@ use crate::{
     append::{CursorStore, Parts},
     catalog::{Catalog, CatalogCell, Watermark},
     error::{Error, ErrorKind, Op, Place, Result},
-    format::{SEALED_FEATURE, names},
+    format::{PACKED_APPENDS_FEATURE, PACKED_FEATURE, SEALED_FEATURE, names},
     observe::event,
     options::{OnAmbiguousTail, Options},
     sync::Arc,
@@ -112,7 +112,7 @@ pub(crate) fn open(dir: &Dir, options: Options) -> Result<Opened> {
         verdict = format!("{}", report.verdict),
         next_seq = report.next_seq
     );
-    announce_sealing(&options, &ready)?;
+    announce(&options, &ready)?;
     Ok((assemble(dir, options, ready, cursors), report, lock))
 }
 
@@ -260,16 +260,21 @@ pub(crate) fn lock(dir: &Dir, timeout: Duration) -> Result<Box<dyn VfsLock>> {
     }
 }
 
-/// Has the manifest say that segments may be sealed, before one is: so a program that does not know what that
-/// is refuses the log by name, whatever else it finds.
-fn announce_sealing(options: &Options, ready: &act::Ready) -> Result<()> {
-    let announced = ready.manifest.snapshot().write_features & SEALED_FEATURE != 0;
-    if announced || !options.keys.seals() {
+/// Has the manifest say that segments may be sealed, or packed as they are appended to, before one is: so a program
+/// that does not know what that is refuses the log by name, whatever else it finds.
+fn announce(options: &Options, ready: &act::Ready) -> Result<()> {
+    let bits = |is_wanted: bool, bits: u32| if is_wanted { bits } else { 0 };
+    let wanted = bits(options.keys.seals(), SEALED_FEATURE)
+        | bits(
+            options.pack_appends.is_some(),
+            PACKED_FEATURE | PACKED_APPENDS_FEATURE,
+        );
+    if wanted & !ready.manifest.snapshot().write_features == 0 {
         return Ok(());
     }
     // DURABILITY: after this commit no program from before writes to the log.
     ready.manifest.commit(Op::Open, |manifest| {
-        manifest.write_features |= SEALED_FEATURE;
+        manifest.write_features |= wanted;
     })
 }
 

@@ -98,6 +98,7 @@ fn add(dir: &Dir, found: &UnsealedFact, moves: &mut Moves, op: Op) -> Result<()>
         file_end: scan.summary.end,
         until_seq: Seq::MAX,
         recycled: header.recycled,
+        packed_appends: header.packed_appends,
     };
     let mut window = Window::new(&Source::File(file));
     let summary = Summary::new(header.base_seq, &head);

@@ -20,7 +20,7 @@ use crate::{
         manifest::SealedEntry,
         names, packed,
         record::{self, RecordParts},
-        sealed::{APPENDS_MAX, SealedAppend, state_append},
+        stated::{APPENDS_MAX, StatedAppend, state_append},
     },
     seal::{Key, KeyId, KeyRing},
     sync::Arc,
@@ -45,6 +45,11 @@ const SHARED_BATCH_BYTES_MAX: usize = 4 * BATCH_TARGET_BYTES;
 /// What the records of a packed batch have at most, in bytes, if it is more than one: large enough for a
 /// codec to see what they have in common, small enough to be unpacked for the sake of one.
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
+
+/// Whether a batch of so many bytes that is to be packed takes so many more.
+pub(crate) fn block_takes(batch_bytes: usize, more_bytes: usize) -> bool {
+    batch_bytes + more_bytes <= BLOCK_BYTES_MAX
+}
 
 /// Whether a batch of so many bytes takes so many more.
 pub(crate) fn batch_takes(batch_bytes: usize, more_bytes: usize) -> bool {
@@ -88,7 +93,7 @@ struct OpenBatch {
     tally: Tally,
     gap_count: u32,
     /// Appends of producers in it, if it is to be sealed.
-    appends: Vec<SealedAppend>,
+    appends: Vec<StatedAppend>,
 }
 
 impl OpenBatch {
@@ -202,7 +207,7 @@ impl Builder {
         let more_bytes = part(record.key) + part(record.value);
         let batch_bytes = self.buffer.len() - batch.start;
         let takes = match self.pack {
-            Some(_) => batch_bytes + more_bytes <= BLOCK_BYTES_MAX,
+            Some(_) => block_takes(batch_bytes, more_bytes),
             None => batch_takes(batch_bytes, more_bytes),
         };
         let full = self.filled && !takes || batch.appends.len() == APPENDS_MAX;

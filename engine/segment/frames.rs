@@ -60,6 +60,8 @@ impl Spot {
 pub(crate) struct Frames {
     context: SegmentContext,
     keys: KeyRing,
+    /// Whether what is packed says itself who appended it.
+    packed_appends: bool,
     window: Window,
     /// What records are verified against.
     inner: SegmentContext,
@@ -101,6 +103,7 @@ impl Frames {
         Self {
             context: view.context,
             keys: view.keys.clone(),
+            packed_appends: view.packed_appends,
             window,
             inner: view.context,
             records_end: start,

@@ -33,8 +33,8 @@ mod witness;
 
 pub(crate) use behind::Behind;
 pub(crate) use build::{
-    Builder, batch_takes, copy_header, facts, new_incarnation, new_log_id, sealing_under,
-    tail_header, write_footer,
+    Builder, batch_takes, block_takes, copy_header, facts, new_incarnation, new_log_id,
+    sealing_under, tail_header, write_footer,
 };
 pub(crate) use copy::copy_below;
 pub(crate) use find::find;
@@ -53,7 +53,7 @@ pub(crate) use summary::{Summary, Tally};
 pub(crate) use tail::{Tail, TailWriter};
 pub(crate) use unnamed::Unnamed;
 pub(crate) use view::View;
-pub(crate) use witness::{Beyond, Witness, nonzero_end, witness};
+pub(crate) use witness::{Beyond, Old, Witness, nonzero_end, witness};
 
 use crate::{
     error::{Defect, Error, Op, Place},

@@ -4,8 +4,11 @@
 //! Never writes, never judges: torn or damaged is for `recover` to decide from these facts.
 
 use super::{
-    Fault, Summary, Tally, View, Window, build::tally_of, nonzero_end, summary::push_index,
-    witness::witness_in_old,
+    Fault, Summary, Tally, View, Window,
+    build::tally_of,
+    nonzero_end,
+    summary::push_index,
+    witness::{Old, witness_in_old},
 };
 use crate::{
     error::Defect,
@@ -15,6 +18,7 @@ use crate::{
         footer::FOOTER_BYTES,
         header::HEADER_BYTES,
         moves::MOVES_KIND,
+        packed::PACKED_RECORD_BYTES_MIN,
     },
     types::Seq,
 };
@@ -63,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) until_seq: Seq,
     /// Whether the file was another segment before.
     pub(crate) recycled: bool,
+    /// Whether its header says that batches may have been packed as they were appended.
+    pub(crate) packed_appends: bool,
 }
 
 /// A batch that verified whole.
@@ -70,7 +76,7 @@ pub(crate) struct Limits {
 pub(crate) struct Verified<'a> {
     pub(crate) batch: BatchHeader,
     pub(crate) body: &'a [u8],
-    /// What stands beside its records in the clear, if they are sealed.
+    /// What stands beside its records in the clear, if they are sealed or packed.
     pub(crate) head: Option<StoredHead>,
     /// Whether a record of it says who appended it.
     pub(crate) names_producers: bool,
@@ -116,6 +122,7 @@ pub(crate) fn walk(
     let Limits {
         file_end,
         until_seq,
+        packed_appends,
         ..
     } = limits;
     let mut scan = Scan {
@@ -128,7 +135,8 @@ pub(crate) fn walk(
     };
     while scan.summary.next_seq < until_seq {
         let offset = scan.summary.end;
-        let (batch, content) = match batch_at(window, context, &scan.summary, file_end)? {
+        let found = batch_at(window, context, &scan.summary, (file_end, packed_appends))?;
+        let (batch, content) = match found {
             Ok(found) => found,
             Err((offset, seq, defect)) => {
                 scan.stop = Stop::Defect {
@@ -177,6 +185,7 @@ pub(crate) fn summary_below(view: &View, written_end: u64, end_seq: Seq) -> Resu
             file_end: written_end,
             until_seq: below.next_seq.saturating_add(1),
             recycled: false,
+            packed_appends: view.packed_appends,
         };
         let scan = walk(&mut window, &view.context, below.clone(), limits, |_| ())?;
         if let Stop::Defect {
@@ -207,7 +216,7 @@ fn batch_at(
     window: &mut Window,
     context: &SegmentContext,
     summary: &Summary,
-    file_end: u64,
+    (file_end, packed_appends): (u64, bool),
 ) -> Result<Result<(BatchHeader, Content), NotABatch>, Fault> {
     let (offset, expected) = (summary.end, summary.next_seq);
     let head = get(window, offset, BATCH_HEADER_BYTES as u64, file_end)?;
@@ -253,7 +262,7 @@ fn batch_at(
         });
     }
     if batch.packed {
-        let content = sealed_content(body, &batch, context, offset);
+        let content = stored_content(body, &batch, (context, offset), packed_appends);
         return Ok(match content {
             Ok(content) => Ok((batch, content)),
             Err(defect) => Err((offset + BATCH_HEADER_BYTES as u64, expected, defect)),
@@ -276,21 +285,25 @@ fn batch_at(
     }
 }
 
-/// What a sealed batch holds, by what it states in the clear.
-fn sealed_content(
+/// What a sealed or packed batch holds, by what it states in the clear.
+fn stored_content(
     body: &[u8],
     batch: &BatchHeader,
-    context: &SegmentContext,
-    offset: u64,
+    (context, offset): (&SegmentContext, u64),
+    packed_appends: bool,
 ) -> Result<Content, Defect> {
     let head = StoredHead::decode(body, batch, context, offset)?;
-    let StoredHead::Sealed(sealed) = &head else {
+    if head.key_id().is_none() && !packed_appends {
         return Err(Defect::Malformed("packed batch in an unsealed segment"));
-    };
+    }
+    // A search behind an end relies on it.
+    if batch.count > batch.body_bytes / PACKED_RECORD_BYTES_MIN {
+        return Err(Defect::Malformed("count of packed records"));
+    }
     Ok(Content {
         tally: tally_of(batch, &head),
         head: Some(head),
-        names_producers: sealed.append_count > 0,
+        names_producers: head.facts().append_count > 0,
         has_moves: false,
     })
 }
@@ -314,7 +327,12 @@ fn classify(
     }
     let written_end = match limits.recycled {
         true => {
-            witness_in_old(window, context, offset, file_end, (summary.next_seq, 0))?.nonzero_end
+            let old = Old {
+                next_seq: summary.next_seq,
+                bytes_before: 0,
+                packed_appends: limits.packed_appends,
+            };
+            witness_in_old(window, context, offset, file_end, old)?.nonzero_end
         }
         false => nonzero_end(window, offset, file_end)?,
     };

@@ -268,6 +268,7 @@ impl Sealed {
             source,
             index,
             sealed: header.sealed,
+            packed_appends: header.packed_appends,
             keys: self.home.keys.clone(),
         };
         Ok(Loaded {

@@ -28,6 +28,8 @@ pub(crate) struct Tail {
     pub(crate) space: Arc<Space>,
     /// Whether its header says that batches may be sealed.
     pub(crate) sealed: bool,
+    /// Whether it says that they may be packed.
+    pub(crate) packed_appends: bool,
     /// What they are opened with, and sealed under what the provider says is current when it is begun.
     keys: KeyRing,
     pub(crate) sealing: Option<(KeyId, Key)>,
@@ -42,6 +44,7 @@ impl Tail {
             context: header.context(),
             space,
             sealed: header.sealed,
+            packed_appends: header.packed_appends,
             keys: keys.clone(),
             sealing: header.sealed.then(|| keys.current()).flatten(),
             index: RwLock::new(Vec::new()),
@@ -86,6 +89,7 @@ impl Tail {
             source: Source::File(self.space.file().clone()),
             index: Index::Tail(self.clone()),
             sealed: self.sealed,
+            packed_appends: self.packed_appends,
             keys: self.keys.clone(),
         }
     }
@@ -163,6 +167,7 @@ impl TailWriter {
             context: self.tail.context,
             space: Arc::new(space),
             sealed: self.tail.sealed,
+            packed_appends: self.tail.packed_appends,
             keys: self.tail.keys.clone(),
             sealing: self.tail.sealing.clone(),
             index: RwLock::default(),

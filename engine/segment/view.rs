@@ -19,6 +19,8 @@ pub(crate) struct View {
     pub(crate) index: Index,
     /// Whether batches of it may be sealed.
     pub(crate) sealed: bool,
+    /// Whether batches of it may have been packed as they were appended.
+    pub(crate) packed_appends: bool,
     /// What its sealed records are opened with.
     pub(crate) keys: KeyRing,
 }

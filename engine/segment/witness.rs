@@ -13,6 +13,7 @@ use crate::{
         batch::{BATCH_HEADER_BYTES, cannot_be_header, has_checksum},
         clear_end,
         manifest::FRAMES_END_MAX,
+        packed::PACKED_RECORD_BYTES_MIN,
         record::RECORD_BYTES_MIN,
     },
     types::Seq,
@@ -76,22 +77,30 @@ impl Witness {
 pub(crate) enum Beyond {
     /// Zeros.
     Zeros,
-    /// What another segment left there. Among so many bytes a header may verify by chance: one counts if
-    /// its records can lie there, the first of them being `next_seq` or behind it by as many as fit
-    /// before, in this file or in `bytes_before` of another. So neither of them has packed records, which take less
-    /// room.
-    Old { next_seq: Seq, bytes_before: u64 },
+    /// What another segment left there.
+    Old(Old),
+}
+
+/// What another segment left behind an end. Among so many bytes a header may verify by chance: one counts if its
+/// records can lie there, the first of them being `next_seq` or behind it by as many as fit before, in this file
+/// or in `bytes_before` of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Old {
+    pub(crate) next_seq: Seq,
+    pub(crate) bytes_before: u64,
+    /// Whether records may have been packed as they were appended: then more of them fit.
+    pub(crate) packed_appends: bool,
 }
 
 impl Beyond {
     /// In a segment with this header, behind frames after which this seq is next.
     pub(crate) fn of(header: &SegmentHeader, next_seq: Seq) -> Self {
-        let bytes_before = 0;
         match header.recycled {
-            true => Self::Old {
+            true => Self::Old(Old {
                 next_seq,
-                bytes_before,
-            },
+                bytes_before: 0,
+                packed_appends: header.packed_appends,
+            }),
             false => Self::Zeros,
         }
     }
@@ -110,10 +119,7 @@ pub(crate) fn witness(
 ) -> Result<Witness, Fault> {
     match beyond {
         Beyond::Zeros => witness_in_zeros(window, context, from, file_end),
-        Beyond::Old {
-            next_seq,
-            bytes_before,
-        } => witness_in_old(window, context, from, file_end, (next_seq, bytes_before)),
+        Beyond::Old(old) => witness_in_old(window, context, from, file_end, old),
     }
 }
 
@@ -123,17 +129,21 @@ pub(super) fn witness_in_old(
     context: &SegmentContext,
     from: u64,
     file_end: u64,
-    (next_seq, bytes_before): (Seq, u64),
+    old: Old,
 ) -> Result<Witness, Fault> {
+    let record_bytes_min = match old.packed_appends {
+        true => PACKED_RECORD_BYTES_MIN.into(),
+        false => RECORD_BYTES_MIN as u64,
+    };
     let mut found = Witness {
         nonzero_end: nonzero_end(window, from, clear_end(from).min(file_end))?,
         ..Witness::default()
     };
     search_headers(window, context, from, file_end, |offset, batch| {
-        let room = bytes_before + (offset - from);
+        let room = old.bytes_before + (offset - from);
         let fits = |batch: &&BatchHeader| {
-            let records = batch.first_seq.checked_sub(next_seq);
-            records.is_some_and(|count| count <= room / RECORD_BYTES_MIN as u64)
+            let records = batch.first_seq.checked_sub(old.next_seq);
+            records.is_some_and(|count| count <= room / record_bytes_min)
         };
         if let Some(batch) = batch.filter(fits) {
             let end = (offset + batch.batch_bytes()).min(file_end);
@@ -263,10 +273,14 @@ mod tests {
     /// refused as damaged of which nothing is lost.
     #[test]
     fn is_a_header_heard_among_old_bytes_that_cannot_be_there() {
-        let old = Beyond::Old {
-            next_seq: 1010,
-            bytes_before: 0,
+        let of = |bytes_before, packed_appends| {
+            Beyond::Old(Old {
+                next_seq: 1010,
+                bytes_before,
+                packed_appends,
+            })
         };
+        let old = of(0, false);
         let nothing = Witness {
             nonzero_end: FROM,
             ..Witness::default()
@@ -296,10 +310,13 @@ mod tests {
         let found = heard(FROM + 9_700, 1 << 31, 1 << 30, Beyond::Zeros);
         assert_eq!(found.durable_seq, 1 << 30);
         // What the tail has room for may have been there, if the header is in the next segment.
-        let old = Beyond::Old {
-            next_seq: 1010,
-            bytes_before: 8,
-        };
+        let old = of(8, false);
         assert_eq!(heard(FROM + 9_700, most + 1, 1300, old).durable_seq, 1300);
+        // Packed ones take half of that at least.
+        let packed_most = 1010 + 9_700 / 4;
+        let found = heard(FROM + 9_700, packed_most, 1300, of(0, true));
+        assert_eq!(found.durable_seq, 1300);
+        let found = heard(FROM + 9_700, packed_most + 1, 1300, of(0, true));
+        assert_eq!(found, nothing);
     }
 }

@@ -185,7 +185,7 @@ pub(crate) fn of_gap(segment: SegmentId, gap: &Gap) -> Finding {
     }
 }
 
-/// With keys, whether what verified of an unsealed segment opens as well.
+/// Whether what verified of an unsealed segment opens as well: with keys what is sealed, and what is packed.
 fn look_under_seal(
     dir: &Dir,
     fact: &UnsealedFact,
@@ -193,7 +193,7 @@ fn look_under_seal(
     keys: &KeyRing,
     report: &mut VerifyReport,
 ) -> Result<()> {
-    if !keys.seals() {
+    if !keys.seals() && !header.packed_appends {
         return Ok(());
     }
     let io = |error| crate::error::Error::io(Op::Verify, error).at(Place::in_segment(fact.id, 0));

@@ -3,9 +3,11 @@
 //! record back. Never a wrong payload, never a silent cut of what is known to be durable.
 
 use crate::{
-    history::DIR,
-    steps::{Compact, Maintain, Open, Pack, Rotate, Trim, buffered, durable, keyed, written},
-    subject::{MANIFEST, Subject, subject, three_segments},
+    history::{DIR, options, packing},
+    steps::{
+        Compact, Maintain, Open, Pack, Rotate, Trim, batch, buffered, durable, keyed, written,
+    },
+    subject::{MANIFEST, Subject, subject, subject_with, three_segments},
 };
 use cairnlog::Compression;
 use std::{path::Path, sync::Arc};
@@ -106,6 +108,36 @@ fn every_bit_of_a_packed_log_is_guarded_or_harmless() {
         "something was packed"
     );
     check_every_bit(&subject, 10_000, 3);
+}
+
+/// The same of blocks in a tail, or in segments that are sealed as they are.
+#[test]
+fn every_bit_of_a_log_packed_as_it_was_appended_is_guarded_or_harmless() {
+    let mut steps = vec![Open];
+    for _ in 0..2 {
+        steps.extend([
+            batch(&[400, 500, 300]),
+            durable(60),
+            batch(&[900, 30, 700]),
+            Rotate,
+        ]);
+    }
+    steps.extend([batch(&[800, 600]), durable(20), batch(&[40, 1_200])]);
+    for clean in [true, false] {
+        let subject = subject_with(packing(options(4096)), &steps, clean);
+        let is_packed = |(path, bytes): (std::path::PathBuf, Vec<u8>)| {
+            let is_told = bytes.get(12) == Some(&0b0100_0100);
+            let has_block = bytes.get(128 + 23) == Some(&0xA4);
+            path.extension().is_some_and(|it| it == "seg") && is_told && has_block
+        };
+        let packed_count = subject
+            .files()
+            .into_iter()
+            .filter(|it| is_packed(it.clone()))
+            .count();
+        assert!(packed_count == 3 || !Compression::Lz4.is_built());
+        check_every_bit(&subject, 10_000, 8);
+    }
 }
 
 #[test]

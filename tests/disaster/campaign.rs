@@ -5,9 +5,9 @@
 
 use crate::{
     crash::{check_shown, recovers, shown_before},
-    history::{Run, options, sealed},
+    history::{Run, options, packing, sealed},
     model::step,
-    steps::{Append, Named, New, Open, Step, Submit},
+    steps::{Append, Consume, Deed, Named, New, Open, Step, Submit},
 };
 use cairnlog::{Options, vfs::sim::SimFs};
 use proptest::{
@@ -39,10 +39,18 @@ pub fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
         true => 12_288,
         false => [512, 640, 1024, 2048][number as usize % 4],
     };
-    let steps = if large { larger(steps) } else { steps };
+    let steps: Vec<_> = match large {
+        true => steps.into_iter().map(larger).collect(),
+        false => steps,
+    };
     let options = match number % 4 {
         1 => sealed(options(segment_bytes * 2)),
         _ => options(segment_bytes),
+    };
+    // There is something to be packed in those.
+    let options = match large && number % 12 == 5 {
+        true => packing(options),
+        false => options,
     };
     let options = options
         .publish(number.is_multiple_of(2))
@@ -52,20 +60,18 @@ pub fn history(seed: u64, number: u64) -> (SimFs, Options, Vec<Step>) {
 }
 
 /// The same with values that fill such segments as the others fill theirs.
-fn larger(mut steps: Vec<Step>) -> Vec<Step> {
+pub fn larger(mut step: Step) -> Step {
     let grow = |news: &mut Vec<New>| {
         for bytes in news.iter_mut().filter_map(|new| new.value_bytes.as_mut()) {
             *bytes = (*bytes * 12).min(4_000);
         }
     };
-    for step in &mut steps {
-        match step {
-            Append(_, news) | Named { news, .. } => grow(news),
-            Submit(_, batches) => batches.iter_mut().for_each(grow),
-            _ => {}
-        }
+    match &mut step {
+        Append(_, news) | Named { news, .. } | Consume(_, Deed::Output { news, .. }) => grow(news),
+        Submit(_, batches) => batches.iter_mut().for_each(grow),
+        _ => {}
     }
-    steps
+    step
 }
 
 #[test]

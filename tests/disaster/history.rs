@@ -119,6 +119,10 @@ impl Run {
             self.open();
             return Some(None);
         }
+        if let PackAppends = step {
+            self.options = packing(self.options.clone());
+            return Some(None);
+        }
         let Some(log) = self.log.clone() else {
             return Some(None);
         };
@@ -205,7 +209,7 @@ impl Run {
                 }
                 self.log = None;
             }
-            Open | Kill => unreachable!("handled above"),
+            Open | Kill | PackAppends => unreachable!("handled above"),
         }
         // What a definite error took back must never be seen again.
         self.shadow.taken_back(log.next_seq());
@@ -439,7 +443,7 @@ pub fn borrowed<'a>(recs: &'a [Rec], news: &[New]) -> Vec<NewRecord<'a>> {
 /// Small segments, no threads: the same steps give the same calls. And nothing is told to other
 /// processes: a write that nobody syncs would double the states of every crash point.
 ///
-/// With `CAIRN_SEALED=1` records are sealed, in all of these tests.
+/// With `CAIRN_SEALED=1` records are sealed, with `CAIRN_PACKED=1` packed as they are appended, in all of these tests.
 pub fn options(segment_bytes: u64) -> Options {
     let options = Options::new()
         .segment_bytes(segment_bytes)
@@ -450,8 +454,20 @@ pub fn options(segment_bytes: u64) -> Options {
         true => one_of_many(options),
         false => options,
     };
+    let options = match is_set("CAIRN_PACKED") {
+        true => packing(options),
+        false => options,
+    };
     match is_set("CAIRN_SEALED") {
         true => sealed(options.segment_bytes(segment_bytes * 2)),
+        false => options,
+    }
+}
+
+/// The same with records packed as they are appended, if this program can.
+pub fn packing(options: Options) -> Options {
+    match Compression::Lz4.is_built() {
+        true => options.pack_appends(Compression::Lz4),
         false => options,
     }
 }

@@ -4,12 +4,13 @@
 //! `PROPTEST_CASES` makes a campaign of it.
 
 use crate::{
-    history::{Run, options},
+    campaign::larger,
+    history::{Run, options, packing, sealed},
     shadow::{Rec, Shadow},
     steps::{
         Append, Backup, Close, Compact, Consume, Deed, Expect, Kill, Maintain, Mark, Named, New,
-        Open, Pack, READER, Retain, Rewind, Rotate, Step, Submit, Sync, TILL, Trim, TrimDurable,
-        Which,
+        Open, Pack, PackAppends, READER, Retain, Rewind, Rotate, Step, Submit, Sync, TILL, Trim,
+        TrimDurable, Which,
     },
 };
 use cairnlog::{
@@ -128,6 +129,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => Just(Mark),
         3 => Just(Compact),
         2 => Just(Pack),
+        1 => Just(PackAppends),
         1 => (0..4_000_u64).prop_map(|bytes| Retain { bytes }),
         1 => any::<bool>().prop_map(|copy| Backup { copy }),
     ]
@@ -373,6 +375,39 @@ proptest! {
             .queue_bytes_max(queue_bytes_max)
             .read_mode(mode)
             .direct_writes(direct);
+        go(&mut Run::new(SimFs::new(seed), &options), &acts);
+    }
+}
+
+/// The same act with records of up to a KiB.
+fn grown(act: Act) -> Act {
+    match act {
+        Act::Do(step) => Act::Do(larger(step)),
+        Act::CutIn { step, op, seed } => {
+            let step = larger(step);
+            Act::CutIn { step, op, seed }
+        }
+        other => other,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4_000, failure_persistence: None, ..ProptestConfig::with_cases(600) })]
+    /// Any history, of records that are packed as they are appended.
+    #[test]
+    fn any_history_of_what_is_packed_keeps_what_it_acknowledged(
+        seed in any::<u64>(),
+        segment_bytes in prop::sample::select(vec![4_096_u64, 8_192, 20_000]),
+        buffer_bytes in prop::sample::select(vec![64_usize, 3_000, 100_000]),
+        is_sealed in any::<bool>(),
+        direct in any::<bool>(),
+        acts in vec(act(), 1..60),
+    ) {
+        let options = packing(options(segment_bytes))
+            .buffer_bytes(buffer_bytes)
+            .direct_writes(direct);
+        let options = if is_sealed { sealed(options) } else { options };
+        let acts: Vec<_> = acts.into_iter().map(grown).collect();
         go(&mut Run::new(SimFs::new(seed), &options), &acts);
     }
 }

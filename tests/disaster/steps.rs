@@ -48,6 +48,8 @@ pub enum Step {
     Compact,
     /// Syncs, rotates and packs all that is sealed.
     Pack,
+    /// Has the log pack what is appended, from its next opening on.
+    PackAppends,
     /// Sealed segments go from the head until about so many bytes are left.
     Retain {
         bytes: u64,
@@ -294,6 +296,31 @@ pub fn canonical() -> Vec<(&'static str, u64, Vec<Step>)> {
                 Compact,
                 Kill,
                 Open,
+                durable(10),
+            ],
+        ),
+        (
+            "packed as they are appended",
+            4096,
+            vec![
+                PackAppends,
+                Open,
+                batch(&[600, 700]),
+                batch(&[500, 20, 600]),
+                written(1_500),
+                Submit(
+                    Durability::Written,
+                    vec![vec![plain(1_100)], vec![plain(30)]],
+                ),
+                Kill,
+                Open,
+                batch(&[900, 900]),
+                Rewind { drop: 1 },
+                batch(&[1_500, 1_500]),
+                Maintain,
+                batch(&[700, 700]),
+                Pack,
+                written(1_200),
                 durable(10),
             ],
         ),

@@ -13,7 +13,7 @@ use cairnlog::format::packed::{self, HEAD_BYTES, PackedHead};
 use cairnlog::format::piece::Piece;
 use cairnlog::format::producers::{AppendEntry, ProducerEntry, ProducersFile};
 use cairnlog::format::record::{self, Producer, RecordParts};
-use cairnlog::format::sealed::{self, SealedAppend, Sealing};
+use cairnlog::format::sealed::{self, Sealing, StatedAppend};
 use cairnlog::format::{
     BatchHeader, Compression, Manifest, SegmentContext, SegmentHeader, StoredHead, WatermarkFile,
     crc32c,
@@ -173,6 +173,7 @@ fn segment_header(args: &Args, seen: &mut Seen) -> Outcome {
         recycled: false,
         packed: false,
         sealed: false,
+        packed_appends: false,
     };
     same("file of a segment", args.number("file")?, header.id.0)?;
     same("segment header", &args.block.bytes, &header.encode())?;
@@ -325,14 +326,7 @@ fn sealed_batch(args: &Args, seen: &mut Seen) -> Outcome {
         key: Key::new([number; 32]),
         nonce: nonce.try_into().map_err(|_| "a nonce has 12 bytes")?,
     };
-    let by = match args.numbers("producer")?[..] {
-        [id, epoch, number] => Producer {
-            id,
-            epoch: u32::try_from(epoch).map_err(|_| "epoch")?,
-            number,
-        },
-        _ => return Err("three numbers make a producer".into()),
-    };
+    let by = producer(args)?.ok_or("who appended the second record?")?;
     let (inner, mut raw) = (packed::inner(&context), Vec::new());
     for (seq, (value, producer)) in (batch.first_seq..).zip([("value", None), ("then", Some(by))]) {
         let parts = RecordParts {
@@ -345,6 +339,7 @@ fn sealed_batch(args: &Args, seen: &mut Seen) -> Outcome {
     }
     let facts = PackedHead {
         codec: 0,
+        append_count: 1,
         raw_bytes: args.number("raw_bytes")?,
         last_seq: batch.next_seq() - 1,
         tombstone_count: 0,
@@ -352,7 +347,7 @@ fn sealed_batch(args: &Args, seen: &mut Seen) -> Outcome {
         min_timestamp_ms: batch.timestamp_ms,
         max_timestamp_ms: batch.timestamp_ms,
     };
-    let append = SealedAppend {
+    let append = StatedAppend {
         producer: by,
         first_delta: 1,
         count: 1,
@@ -383,12 +378,29 @@ fn sealed_batch(args: &Args, seen: &mut Seen) -> Outcome {
     Ok(())
 }
 
+/// Whom the arguments name.
+fn producer(args: &Args) -> Outcome<Option<Producer>> {
+    if args.maybe("producer").is_none() {
+        return Ok(None);
+    }
+    match args.numbers("producer")?[..] {
+        [id, epoch, number] => Ok(Some(Producer {
+            id,
+            epoch: u32::try_from(epoch).map_err(|_| "epoch")?,
+            number,
+        })),
+        _ => Err("three numbers make a producer".into()),
+    }
+}
+
 fn packed_batch(args: &Args, seen: &mut Seen) -> Outcome {
     let (batch, context) = seen.batch.ok_or("packed records without a batch")?;
     same("salt of a packed batch", args.number("salt")?, context.salt)?;
     let offset = args.number("offset")?;
+    let producer = producer(args)?;
     let head = PackedHead {
         codec: args.number("codec")?,
+        append_count: producer.is_some().into(),
         raw_bytes: args.number("raw_bytes")?,
         last_seq: args.number("last_seq")?,
         tombstone_count: args.number("tombstone_count")?,
@@ -409,13 +421,28 @@ fn packed_batch(args: &Args, seen: &mut Seen) -> Outcome {
         head,
         well(PackedHead::decode(bytes, &batch, &context, offset))?,
     )?;
-    // All of its records have this value, and nothing else.
+    if let Some(producer) = producer {
+        let (mut stated, first_delta) = (Vec::new(), 0);
+        let count = batch.count;
+        let append = StatedAppend {
+            producer,
+            first_delta,
+            count,
+        };
+        append.encode(&mut stated);
+        same(
+            "stated append",
+            &bytes[bytes.len() - stated.len()..],
+            &stated,
+        )?;
+    }
+    // All of its records have this value, and its producer if it has one.
     let (inner, mut raw) = (packed::inner(&context), Vec::new());
     let parts = RecordParts {
         key: None,
         value: args.bytes("value"),
         timestamp_ms: None,
-        producer: None,
+        producer,
     };
     for seq in batch.first_seq..=head.last_seq {
         record::encode(&mut raw, inner.salt, seq, None, &parts);

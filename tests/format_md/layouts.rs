@@ -17,7 +17,7 @@ use cairnlog::format::producers::{
     APPEND_BYTES, AppendEntry, PRODUCER_BYTES, PRODUCERS_BYTES, ProducerEntry, ProducersFile,
 };
 use cairnlog::format::record::{Producer, RECORD_BYTES_MIN, RecordParts, VALUE_BYTES_MAX, encode};
-use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_HEAD_BYTES, SealedAppend, SealedHead};
+use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_HEAD_BYTES, SealedHead, StatedAppend};
 use cairnlog::format::watermark::WATERMARK_BYTES;
 use cairnlog::format::{
     BatchHeader, Manifest, SegmentContext, SegmentHeader, VERSION, WatermarkFile,
@@ -194,6 +194,7 @@ fn header() -> Layout {
         recycled: false,
         packed: false,
         sealed: false,
+        packed_appends: false,
     };
     fn of(header: &mut SegmentHeader) -> &mut Predecessor {
         header.predecessor.as_mut().unwrap()
@@ -316,6 +317,7 @@ fn packed() -> Layout {
     };
     let value = PackedHead {
         codec: 0,
+        append_count: 0,
         raw_bytes: 0,
         last_seq: 0,
         tombstone_count: 0,
@@ -326,6 +328,7 @@ fn packed() -> Layout {
     let encode = |it: &PackedHead| it.encode(&[], &batch, &CONTEXT, 128);
     layout!(HEAD_BYTES, value, encode, {
         "codec": |it: &mut PackedHead| it.codec = u8::MAX,
+        "append_count": |it: &mut PackedHead| it.append_count = u8::MAX,
         "raw_bytes": |it: &mut PackedHead| it.raw_bytes = u32::MAX,
         "last_delta": |it: &mut PackedHead| it.last_seq = u32::MAX.into(),
         "tombstone_count": |it: &mut PackedHead| it.tombstone_count = u32::MAX,
@@ -348,6 +351,7 @@ fn sealed_batch() -> Layout {
     let value = SealedHead {
         facts: PackedHead {
             codec: 0,
+            append_count: 0,
             raw_bytes: 0,
             last_seq: 0,
             tombstone_count: 0,
@@ -359,7 +363,6 @@ fn sealed_batch() -> Layout {
         has_facts: true,
         key_id: KeyId(0),
         nonce: [0; 12],
-        append_count: 0,
     };
     let encode = |it: &SealedHead| {
         let mut bytes = it.encode(&batch);
@@ -370,7 +373,7 @@ fn sealed_batch() -> Layout {
         "codec": |it: &mut SealedHead| it.facts.codec = u8::MAX,
         "cipher": |it: &mut SealedHead| it.cipher = u8::MAX,
         "flags": |it: &mut SealedHead| it.has_facts = false,
-        "append_count": |it: &mut SealedHead| it.append_count = u8::MAX,
+        "append_count": |it: &mut SealedHead| it.facts.append_count = u8::MAX,
         "key_id": |it: &mut SealedHead| it.key_id = KeyId(u64::MAX),
         "nonce": |it: &mut SealedHead| it.nonce = [u8::MAX; 12],
         "raw_bytes": |it: &mut SealedHead| it.facts.raw_bytes = u32::MAX,
@@ -383,7 +386,7 @@ fn sealed_batch() -> Layout {
 }
 
 fn stated_append() -> Layout {
-    let value = SealedAppend {
+    let value = StatedAppend {
         producer: Producer {
             id: 0,
             epoch: 0,
@@ -392,17 +395,17 @@ fn stated_append() -> Layout {
         first_delta: 0,
         count: 0,
     };
-    let encode = |it: &SealedAppend| {
+    let encode = |it: &StatedAppend| {
         let mut bytes = Vec::new();
         it.encode(&mut bytes);
         bytes
     };
     layout!(sealed::APPEND_BYTES, value, encode, {
-        "producer_id": |it: &mut SealedAppend| it.producer.id = ALL,
-        "producer_number": |it: &mut SealedAppend| it.producer.number = ALL,
-        "producer_epoch": |it: &mut SealedAppend| it.producer.epoch = u32::MAX,
-        "first_delta": |it: &mut SealedAppend| it.first_delta = u32::MAX,
-        "count": |it: &mut SealedAppend| it.count = u32::MAX,
+        "producer_id": |it: &mut StatedAppend| it.producer.id = ALL,
+        "producer_number": |it: &mut StatedAppend| it.producer.number = ALL,
+        "producer_epoch": |it: &mut StatedAppend| it.producer.epoch = u32::MAX,
+        "first_delta": |it: &mut StatedAppend| it.first_delta = u32::MAX,
+        "count": |it: &mut StatedAppend| it.count = u32::MAX,
     })
 }
 

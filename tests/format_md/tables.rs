@@ -16,8 +16,8 @@ use cairnlog::format::producers::PRODUCERS_BYTES;
 use cairnlog::format::record::{KEY_BYTES_MAX, Producer, RecordParts, VALUE_BYTES_MAX, encode};
 use cairnlog::format::sealed::{self, FACTS_BYTES, SEALED_BYTES_MIN};
 use cairnlog::format::{
-    FAR_FEATURE, MARKS_FEATURE, MOVES_FEATURE, NUMBER_MAX, PACKED_FEATURE, RECYCLED,
-    SEALED_FEATURE, crc32c,
+    FAR_FEATURE, MARKS_FEATURE, MOVES_FEATURE, NUMBER_MAX, PACKED_APPENDS_FEATURE, PACKED_FEATURE,
+    RECYCLED, SEALED_FEATURE, crc32c,
 };
 
 type Outcome<T = ()> = Result<T, String>;
@@ -90,6 +90,7 @@ pub fn check_features(spec: &str) -> Outcome {
         (SEALED_FEATURE, "sealed"),
         (MARKS_FEATURE, "marks"),
         (FAR_FEATURE, "far"),
+        (PACKED_APPENDS_FEATURE, "packed appends"),
     ];
     (stated == known)
         .then_some(())

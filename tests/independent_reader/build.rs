@@ -55,6 +55,7 @@ impl Seg {
             recycled: false,
             packed: false,
             sealed: false,
+            packed_appends: false,
         })
     }
 

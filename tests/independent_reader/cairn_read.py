@@ -34,6 +34,7 @@ PACKED_FEATURE, PACKED_BYTES, RAW_BYTES_MAX = 1 << 2, 40, 1 << 20
 SEALED_FEATURE, SEALED_HEAD_BYTES, FACTS_BYTES, STATED_BYTES = 1 << 3, 32, 28, 28
 MARKS_FEATURE, MARKS_BYTES_MAX, MARK_VALUE_BYTES_MAX = 1 << 4, 65536, 4096
 FAR_FEATURE, FAR = 1 << 5, 1 << 2
+PACKED_APPENDS_FEATURE = 1 << 6
 LIVE, COPY = 1, 2
 KEYS = {int(number): bytes.fromhex(key) for number, key in (
     pair.split(":") for pair in os.environ.get("CAIRN_READ_KEYS", "").split())}
@@ -76,11 +77,11 @@ def zeros(data):
 
 
 Header = namedtuple(
-    "Header", "origin log_id id base_seq salt base_time pred durable_seq recycled")
+    "Header", "origin log_id id base_seq salt base_time pred durable_seq recycled packed_appends")
 Pred = namedtuple("Pred", "id salt frames_end next_seq checksum")
 Batch = namedtuple("Batch", "body_bytes first_seq durable_seq time count sparse packed")
 Sealed = namedtuple("Sealed", "id salt base_seq next_seq frames_end max_time records tombstones keyed flags")
-Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare marks")
+Log = namedtuple("Log", "log_id head_seq next_id durable_seq sealed tail spare marks packed_appends")
 Named = namedtuple("Named", "id salt base_seq recycled")  # base_seq is None for a spare
 
 
@@ -97,13 +98,14 @@ def preamble(data, size, magic, constant, what, known=0):
 def header(data):
     """The header of a segment file, or the reason why there is none."""
     try:
-        preamble(data, HEADER_BYTES, b"CAIRNSEG", HEAD, "segment header", PACKED_FEATURE | SEALED_FEATURE)
+        known = PACKED_FEATURE | SEALED_FEATURE | PACKED_APPENDS_FEATURE
+        preamble(data, HEADER_BYTES, b"CAIRNSEG", HEAD, "segment header", known)
     except Defect as why:
         return None, why
     origin, log_id, number, base_seq, salt, time = struct.unpack_from("<I16sQQQq", data, 20)
     *pred, durable_seq, checksum = struct.unpack_from("<5QI", data, 72)
     head = Header(origin, log_id, number, base_seq, salt, time, Pred(*pred, checksum), durable_seq,
-                  data[10] & 1)
+                  data[10] & 1, bool(data[12] & PACKED_APPENDS_FEATURE))
     valid = origin in (LIVE, COPY) and number > 0
     return (head, None) if valid else (None, Defect("segment header: malformed"))
 
@@ -155,7 +157,8 @@ def manifest(data):
         raise Defect("manifest: a number is too large")
     if seqs != sorted(seqs) or not all(HEADER_BYTES <= end <= 1 << 33 for end in ends):
         raise Defect("manifest: order of segments")
-    return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail, None), spare, marks(behind) if has_marks else {})
+    return Log(log_id, head_seq, next_id, durable_seq, sealed, Named(*tail, None), spare,
+               marks(behind) if has_marks else {}, bool(data[16] & PACKED_APPENDS_FEATURE))
 
 
 def batch_header(data, offset, head):
@@ -230,17 +233,23 @@ def unseal(body, offset, batch, head):
 
 def unpack(body, offset, batch, head):
     """The records of a packed batch, back to back."""
-    checksum, codec, *later, raw_bytes, last, tombstones, keyed, first_time, last_time = \
+    checksum, codec, *later, appends, raw_bytes, last, tombstones, keyed, first_time, last_time = \
         struct.unpack_from("<I4B4I2q", body)
     if crc(seed(PACKED, head.salt, offset), body[4:]) != checksum:
         raise Defect("packed batch: checksum")
     if any(later):
         raise Unsupported("packed batch: stored in a later way")
     least, most = batch.count * (12 if batch.sparse else 8), RAW_BYTES_MAX if batch.count > 1 else 1 << 28
-    if (not least <= raw_bytes <= most or first_time > last_time or not tombstones <= keyed <= batch.count
+    end, next_delta = len(body) - STATED_BYTES * appends, 0
+    for at in range(max(end, PACKED_BYTES), len(body), STATED_BYTES):
+        first, count = struct.unpack_from("<2I", body, at + 20)
+        if first < next_delta or not 0 < count <= last + 1 - first:
+            raise Defect("packed batch: stated append")
+        next_delta = first + count
+    if (end < PACKED_BYTES or not least <= raw_bytes <= most or first_time > last_time or not tombstones <= keyed <= batch.count
             or last < batch.count - 1 or last > batch.count - 1 and not batch.sparse):
         raise Defect("packed batch: malformed")
-    return by_columns(body[PACKED_BYTES:], batch, codec, raw_bytes)
+    return by_columns(body[PACKED_BYTES:end], batch, codec, raw_bytes)
 
 
 def by_columns(packed, batch, codec, raw_bytes):
@@ -335,14 +344,17 @@ def batch_at(data, offset, head, expected, end, gaps):
     if offset + BATCH_BYTES > end:
         raise Defect("batch header: too few bytes")
     batch = batch_header(data, offset, head)
-    # What is under a key may stand anywhere; what is only packed, and gaps, in a sealed segment alone.
+    # What is under a key may stand anywhere; what is only packed where the header says so or, as gaps, in a sealed
+    # segment alone.
     under_key = batch.packed and data[offset + BATCH_BYTES + 5:][:1] not in (b"", b"\0")
-    gap = batch.first_seq != expected or batch.sparse or batch.packed and not under_key
+    gap = batch.first_seq != expected or batch.sparse or batch.packed and not under_key and not head.packed_appends
     if batch.first_seq < expected or (gap and not gaps):
         raise Defect("batch: seq %d where %d was expected" % (batch.first_seq, expected))
     batch_end = offset + BATCH_BYTES + batch.body_bytes
     if batch_end > end:
         raise Defect("batch: longer than its segment")
+    if batch.packed and not gaps and batch.body_bytes < 4 * batch.count:
+        raise Defect("batch: more packed records than there is room for")
     body, at, expected, records = data[offset + BATCH_BYTES:batch_end], 0, batch.first_seq, []
     salt = head.salt
     if under_key:
@@ -384,8 +396,9 @@ def blank(data, x, head, expected, before):
 
 def own(data, x, head, expected, before):
     """The batch headers from x on in a recycled file that can be there."""
+    least = 4 if head.packed_appends else 8
     return (batch for offset, batch in headers(data, x, head)
-            if expected <= batch.first_seq <= expected + (before + offset - x) // 8)
+            if expected <= batch.first_seq <= expected + (before + offset - x) // least)
 
 
 def headers(data, start, head):
@@ -498,7 +511,8 @@ class Reader:
                 attested.append(witness(then, HEADER_BYTES, begun, begun.base_seq))
                 order, why = False, why or "the spare follows %d" % begun.pred.frames_end
         elif spare:
-            its = head._replace(salt=spare.salt, base_seq=self.next_seq, recycled=spare.recycled)
+            its = head._replace(salt=spare.salt, base_seq=self.next_seq, recycled=spare.recycled,
+                                packed_appends=self.log.packed_appends)
             end = self.next_seq, len(data) - x
             if not (blank(then, 0, its, *end) if spare.recycled else zeros(then)):
                 attested.append(witness(then, 0, its, *end))

@@ -179,6 +179,7 @@ impl Chain {
             file_end,
             until_seq,
             recycled: false, // What follows is not asked for.
+            packed_appends: link.tail.packed_appends,
         };
         let source = Source::File(link.tail.space.file().clone());
         let mut window = Window::of_chunks(&source, CHUNK_BYTES);

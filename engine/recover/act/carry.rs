@@ -8,7 +8,7 @@ use crate::{
     append::{CursorStore, Ledger, Spare, create_spare},
     error::{ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader,
+        Manifest, SegmentContext, SegmentHeader,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SealedEntry},
         names,
@@ -130,20 +130,14 @@ fn into_new_segment(
     let base_seq = sealed
         .last()
         .map_or(manifest.tail.base_seq, |entry: &SealedEntry| entry.next_seq);
-    let under_key = proven.iter().rfind(|source| source.header.sealed);
     let header = SegmentHeader {
         predecessor,
         durable_seq: carry.proven_seq,
         appends_from: Some(carry.next_seq.max(base_seq)),
         ..copy_header(dir, manifest.log_id, id(), base_seq, &options.keys)
     };
-    // What is sealed is copied as it is, and times of its batches count from there.
-    let header = under_key.map_or(header.clone(), |source| SegmentHeader {
-        sealed: true,
-        base_timestamp_ms: source.header.base_timestamp_ms,
-        ..header
-    });
-    let write_features = if header.sealed { SEALED_FEATURE } else { 0 };
+    let header = fit_for(&proven, header).packing_appends(options.pack_appends.is_some());
+    let write_features = header.required_features();
     // As of the new tail's base, or further if an earlier tail's base was there already.
     let as_of_seq = ledger.next_seq().max(base_seq);
     let stored = ledger.to_file(manifest.owner(), as_of_seq, as_of_seq, header.id);
@@ -198,6 +192,21 @@ fn into_new_segment(
     })
 }
 
+/// This header for a copy of these: what is sealed or packed is copied as it is, and times of its batches count from
+/// there.
+fn fit_for(sources: &[Scanned], header: SegmentHeader) -> SegmentHeader {
+    let as_stored = |source: &&Scanned| source.header.sealed || source.header.packed_appends;
+    let Some(last) = sources.iter().rfind(as_stored) else {
+        return header;
+    };
+    let header = SegmentHeader {
+        sealed: header.sealed || sources.iter().any(|source| source.header.sealed),
+        base_timestamp_ms: last.header.base_timestamp_ms,
+        ..header
+    };
+    header.packing_appends(sources.iter().any(|source| source.header.packed_appends))
+}
+
 /// How many of the segments, from the last, have so little in them that is proven that it is copied.
 fn small_count(proven: &[Scanned], options: &Options) -> usize {
     let bytes_max = (options.segment_bytes / SMALL_DIVISOR).min(SMALL_BYTES_MAX);
@@ -233,6 +242,7 @@ fn copy_survivors(
         file_end: found.file_end.min(FRAMES_END_MAX),
         until_seq: Seq::MAX,
         recycled: found.header.recycled,
+        packed_appends: found.header.packed_appends,
     };
     let from = match is_sealed {
         true => found.scan.summary.clone(),
@@ -251,7 +261,7 @@ fn copy_survivors(
     Ok(again)
 }
 
-/// Writes a batch into the new segment: its records, or if they are sealed what is stored.
+/// Writes a batch into the new segment: its records, or if they are sealed or packed what is stored.
 fn copy_batch(
     verified: &Verified<'_>,
     context: &SegmentContext,

@@ -17,7 +17,7 @@ use crate::{
     append::{Ledger, Spare, create_spare},
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
-        Manifest, SEALED_FEATURE, SegmentContext, SegmentHeader,
+        Manifest, SegmentContext, SegmentHeader,
         batch::Records,
         header::HEADER_BYTES,
         manifest::{FRAMES_END_MAX, SpareEntry},
@@ -61,7 +61,8 @@ pub(super) fn create(dir: &Dir, options: &Options) -> Result<Ready> {
     let log_id = new_log_id(dir);
     let (id, spare_id) = (FIRST_TAIL, FIRST_SPARE);
     let header = tail_header(dir, log_id, id, 0, &options.keys);
-    let write_features = if header.sealed { SEALED_FEATURE } else { 0 };
+    let header = header.packing_appends(options.pack_appends.is_some());
+    let write_features = header.required_features();
     let mut unnamed = Unnamed::new(dir);
     unnamed.add(id);
     let writer = Builder::create(dir, header, &options.keys)
@@ -164,6 +165,7 @@ fn scan_unsealed(dir: &Dir, id: SegmentId, until_seq: Seq, ledger: &mut Ledger) 
         file_end: file_end.min(FRAMES_END_MAX),
         until_seq,
         recycled: header.recycled,
+        packed_appends: header.packed_appends,
     };
     let mut window = Window::new(&Source::File(file.clone()));
     let context = header.context();

@@ -37,6 +37,7 @@ fn header(id: SegmentId, origin: Origin, base_seq: Seq, durable_seq: Seq) -> Seg
         recycled: false,
         packed: false,
         sealed: false,
+        packed_appends: false,
     }
 }
 

@@ -8,13 +8,14 @@ use super::{HeaderFact, UnnamedFact, UnsealedFact};
 use crate::{
     error::{Error, Op, Place, Result},
     format::{
-        Manifest, SegmentContext, SegmentHeader,
+        Manifest, PACKED_APPENDS_FEATURE, SegmentContext, SegmentHeader,
         header::{HEADER_BYTES, Origin},
         manifest::FRAMES_END_MAX,
         names,
     },
     segment::{
-        Beyond, Fault, Limits, Source, Stop, Summary, Window, Witness, nonzero_end, scan, witness,
+        Beyond, Fault, Limits, Old, Source, Stop, Summary, Window, Witness, nonzero_end, scan,
+        witness,
     },
     types::{SegmentId, Seq},
     vfs::{Access, Dir, VfsFile, read_full_at},
@@ -47,10 +48,12 @@ pub(super) fn chain(
             });
             let bytes_before = size(id).unwrap_or(0).saturating_sub(end);
             let beyond = match named.recycled {
-                true => Beyond::Old {
+                true => Beyond::Old(Old {
                     next_seq,
                     bytes_before,
-                },
+                    // Without a header of its own it is the manifest that says so.
+                    packed_appends: manifest.write_features & PACKED_APPENDS_FEATURE != 0,
+                }),
                 false => Beyond::Zeros,
             };
             let named_spare = as_named(named.salt, next_seq);
@@ -109,6 +112,7 @@ fn unsealed(
                 file_end: file_end.min(FRAMES_END_MAX),
                 until_seq: Seq::MAX,
                 recycled: header.recycled,
+                packed_appends: header.packed_appends,
             };
             let found = scan(&mut window, &context, summary, limits, |_| {}).map_err(fault)?;
             let (end, stop) = (found.summary.end, found.stop);

@@ -28,6 +28,7 @@ pub(crate) fn copy_header(
         recycled: false,
         packed: false,
         sealed: keys.seals(),
+        packed_appends: false,
     }
 }
 

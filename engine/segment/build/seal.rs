@@ -35,6 +35,7 @@ pub(crate) fn sealing_under((key_id, key): &(KeyId, Key), vfs: &dyn Vfs) -> Seal
 pub(crate) fn facts(tally: &Tally, last_seq: Seq) -> PackedHead {
     PackedHead {
         codec: 0,
+        append_count: 0,
         raw_bytes: 0,
         last_seq,
         tombstone_count: tally.tombstone_count,

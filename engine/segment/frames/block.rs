@@ -60,15 +60,16 @@ impl Frames {
         }
     }
 
-    /// The next batch as it is stored, if it is sealed, none of its records was read yet, and all of them lie
-    /// below `end_seq`: [`leave_batch`](Self::leave_batch) goes past it.
+    /// The next batch as it is stored, if it is sealed or was packed as it was appended, none of its records was read
+    /// yet, and all of them lie below `end_seq`: [`leave_batch`](Self::leave_batch) goes past it.
     pub(crate) fn stored(&mut self, limit: u64, end_seq: Seq) -> Result<Option<Whole<'_>>, Fault> {
         if !self.go_on(limit)? || !self.is_packed {
             return Ok(None);
         }
-        let batch = self.next.batch;
+        let (batch, packed_appends) = (self.next.batch, self.packed_appends);
         let (head, body) = self.stored_head()?;
-        let whole = head.key_id().is_some() && head.next_seq() <= end_seq;
+        let says_all = head.key_id().is_some() || packed_appends;
+        let whole = says_all && head.next_seq() <= end_seq;
         Ok(whole.then_some((batch, head, body)))
     }
 

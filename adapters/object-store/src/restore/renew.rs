@@ -50,6 +50,7 @@ pub(super) fn renewed(
         recycled: false,
         packed: false,
         sealed: of.write_features & SEALED_FEATURE != 0,
+        packed_appends: false,
     };
     manifest.tail = TailEntry {
         id,

@@ -53,6 +53,7 @@ fn header(id: u64, predecessor: Option<Predecessor>) -> SegmentHeader {
         recycled: false,
         packed: false,
         sealed: false,
+        packed_appends: false,
     }
 }
 
