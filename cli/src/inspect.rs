@@ -295,6 +295,7 @@ impl Line {
         );
         let mut facts = json!({
             "codec": head.codec,
+            "append_count": head.append_count,
             "raw_bytes": head.raw_bytes,
             "last_seq": head.last_seq,
             "tombstone_count": head.tombstone_count,

@@ -127,6 +127,44 @@ fn a_packed_log_is_smaller_and_says_the_same() {
     }
 }
 
+/// What was packed as it was appended is counted and shown like anything else, and packed again once it is sealed.
+#[test]
+fn a_log_packed_as_it_was_appended_is_told_of_as_any_other() {
+    let scratch = Scratch::new();
+    let options = cairnlog::Log::options().pack_appends(cairnlog::Compression::Lz4);
+    let log = options.open(scratch.path.join("log")).expect("a log");
+    for group in 0..50 {
+        let line = |number: u64| format!("GET /page/{} 200 OK", group * 40 + number);
+        log.append_batch((0..40).map(line)).expect("appended");
+    }
+    log.close().expect("closed");
+    let stat = || scratch.run(&["stat", "log", "--json"]).ok().json();
+    let tail = stat()["segments"][0].clone();
+    assert_eq!(tail["record_count"], 2000, "{tail}");
+    assert_eq!(tail["next_seq"], 2000, "{tail}");
+    let id = tail["id"].to_string();
+    let lines = scratch
+        .run(&["inspect", "log", &id, "--json"])
+        .ok()
+        .json_lines();
+    let count = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).count();
+    assert_eq!((count("packed"), count("record")), (50, 2000));
+    scratch.run(&["verify", "log"]).ok();
+    let before = scratch.run(&["export", "log"]).ok().out().to_owned();
+    let args = ["pack", "log", "--rotate", "--rate", "none", "--json"];
+    let done = scratch.run(&args).ok().json();
+    let bytes = |name: &str| done[name].as_u64().expect("a number");
+    assert!(bytes("bytes_after") < bytes("bytes_before"), "{done}");
+    assert_eq!(scratch.run(&["export", "log"]).ok().out(), before);
+    let packed = stat()["segments"][0]["id"].to_string();
+    let lines = scratch
+        .run(&["inspect", "log", &packed, "--json"])
+        .ok()
+        .json_lines();
+    let blocks = lines.iter().filter(|line| line["kind"] == "packed");
+    assert_eq!(blocks.count(), 2, "blocks of 64 KiB");
+}
+
 #[test]
 fn compact_leaves_young_tombstones_and_what_is_not_sealed() {
     let scratch = Scratch::new();
