@@ -2,7 +2,8 @@
 //! them, which takes long; this looks only whether each can be planted, so that they do not rot.
 //!
 //! A plant is a text file: a line each for `what`, `tests` and `file`, then pairs of texts behind `--- old`
-//! and `--- new`. Behind `--- end` another file may follow. An old text is in its file exactly once.
+//! and `--- new`. Behind `--- end` another file may follow. An old text is in its file exactly once. The tests
+//! of an adapter are named behind its folder: `openraft/suite`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +14,8 @@ use std::{
 /// The rooms that have to have bugs.
 const ROOMS: &[&str] = &[
     "append", "backup", "catalog", "compact", "consume", "cursor", "format", "log", "manifest",
-    "read", "recover", "release", "repair", "retain", "segment", "trim", "upkeep", "verify", "vfs",
+    "openraft", "read", "recover", "release", "repair", "retain", "segment", "trim", "upkeep",
+    "verify", "vfs",
 ];
 const COUNT_MIN: usize = 40;
 const ROWS: usize = 5;
@@ -80,10 +82,14 @@ impl Plant {
             return Err("`what` says in one sentence what is wrong and what is lost by it".into());
         }
         for test in &self.tests {
-            let tests = root().join("tests");
-            let there = tests.join(format!("{test}.rs")).is_file()
-                || tests.join(test).join("main.rs").is_file();
-            if !there && test != "lib" {
+            let (folder, name) = match test.split_once('/') {
+                Some((adapter, name)) => (root().join("adapters").join(adapter), name),
+                None => (root().to_owned(), test.as_str()),
+            };
+            let tests = folder.join("tests");
+            let there = tests.join(format!("{name}.rs")).is_file()
+                || tests.join(name).join("main.rs").is_file();
+            if !there && name != "lib" {
                 return Err(format!("there are no tests `{test}`"));
             }
         }
@@ -112,7 +118,10 @@ impl Plant {
 }
 
 fn room_of(file: &str) -> String {
-    let inside = file.strip_prefix("engine/").unwrap_or_default();
+    let inside = file.strip_prefix("engine/");
+    let inside = inside
+        .or_else(|| file.strip_prefix("adapters/"))
+        .unwrap_or_default();
     let room = inside.split('/').next().unwrap_or_default();
     room.trim_end_matches(".rs").to_owned()
 }
