@@ -1,6 +1,7 @@
 //! Does the store pass openraft's own suite, each case: as it is, and opened again between any two of its steps, after
 //! power cuts, torn writes and failed syncs?
 
+mod crashes;
 #[cfg(feature = "openraft-010")]
 mod machine010;
 #[cfg(feature = "openraft-09")]
