@@ -1,5 +1,6 @@
-//! Three processes on loopback.
+//! Three processes, on loopback or each in a network of its own.
 
+use crate::networks::Networks;
 use std::{
     env,
     net::TcpListener,
@@ -10,6 +11,7 @@ use std::{
 pub struct Nodes {
     dir: tempfile::TempDir,
     addresses: Vec<String>,
+    networks: Option<Networks>,
     running: Vec<Option<Child>>,
 }
 
@@ -21,7 +23,7 @@ fn program() -> PathBuf {
 }
 
 impl Nodes {
-    pub fn start() -> Self {
+    pub fn on_loopback() -> Self {
         // Ports that are free, as long as nobody else takes them meanwhile.
         let listeners: Vec<_> = (0..3)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
@@ -31,10 +33,19 @@ impl Nodes {
             .map(|it| it.local_addr().unwrap().to_string())
             .collect();
         drop(listeners);
-        let dir = tempfile::tempdir().unwrap();
+        Self::start(addresses, None)
+    }
+
+    /// Each in a network namespace.
+    pub fn apart(networks: Networks) -> Self {
+        Self::start(networks.addresses(), Some(networks))
+    }
+
+    fn start(addresses: Vec<String>, networks: Option<Networks>) -> Self {
         let mut nodes = Self {
-            dir,
+            dir: tempfile::tempdir().unwrap(),
             addresses,
+            networks,
             running: Vec::new(),
         };
         nodes.running = (1..=3).map(|id| Some(nodes.spawn(id))).collect();
@@ -46,7 +57,10 @@ impl Nodes {
     }
 
     fn spawn(&self, id: u64) -> Child {
-        let mut command = Command::new(program());
+        let mut command = match &self.networks {
+            Some(networks) => networks.command(id, &program()),
+            None => Command::new(program()),
+        };
         command
             .arg(id.to_string())
             .arg(self.dir.path().join(id.to_string()))
@@ -65,6 +79,12 @@ impl Nodes {
 
     pub fn restart(&mut self, id: u64) {
         self.running[id as usize - 1] = Some(self.spawn(id));
+    }
+
+    /// Cuts a node off from the other nodes, or not any more.
+    pub fn cut_off(&self, id: u64, yes: bool) {
+        let networks = self.networks.as_ref().expect("they have networks");
+        networks.cut_off(id, yes);
     }
 
     pub fn stop(mut self) {
