@@ -46,8 +46,10 @@
 //!   known to be committed; what was purged it has to have in a snapshot.
 //!
 //! * **Of 0.10, set `enable_leader_restore` to `Some(false)`** in its `Config`. By default a leader that was restarted leads on
-//!   without an election. It may have lost entries that were on their way to its disk when others had them already, and
-//!   what it acknowledged before may be lost by that: the example's test saw it.
+//!   without an election. openraft sends entries to others before they are written here: such a leader may lack some that it
+//!   acknowledged, gives their log ids to others, and they are lost. No store can keep that from happening.
+//! * **Of 0.9, set `sync_committed(true)`** if you read by `ensure_linearizable`. A restarted leader leads on, always, with all
+//!   its entries; but of what it had committed it knows only what is durable, and a read may be told of a state before that.
 //!
 //! What of a torn or a damaged log is kept, and when opening refuses, is Cairn's to say: what was durable is there, or
 //! opening says that it is not. A node whose log was repaired must not vote as if nothing had happened: give it

@@ -92,6 +92,7 @@ impl<C: RaftTypeConfig, K: Codecs<C>> LogStore<C, K> {
 
     /// Whether [`save_committed`](RaftLogStorage::save_committed) is durable when it returns, which costs a commit of the
     /// log, two or three syncs, each time. Default: no; the entries to come say up to where others are committed.
+    /// It does not make `enable_leader_restore` safe: see the [crate]'s page.
     #[must_use]
     pub fn sync_committed(mut self, yes: bool) -> Self {
         self.reader.kept.sync_committed(yes);

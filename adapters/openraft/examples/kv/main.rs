@@ -24,7 +24,8 @@ use network::Network;
 use std::{collections::BTreeMap, env, io, path::PathBuf, sync::Arc};
 use tokio::net::{TcpListener, TcpStream};
 use version::{
-    BasicNode, Config, LogStore, Node, SnapshotPolicy, install, is_up_to_date, safe, told,
+    BasicNode, Config, LogStore, Node, SYNC_COMMITTED, SnapshotPolicy, install, is_up_to_date,
+    safe, told,
 };
 use wire::{Call, Reply, Types, receive, send};
 
@@ -41,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .clone();
     std::fs::create_dir_all(&dir)?;
 
-    let store = LogStore::<Types>::open(dir.join("raft.log"))?;
+    let store = LogStore::<Types>::open(dir.join("raft.log"))?.sync_committed(SYNC_COMMITTED);
     let machine = Machine::open(&dir, store.reader())?;
     let config = Config {
         heartbeat_interval: 100,

@@ -29,13 +29,16 @@ pub type Meta = SnapshotMetaOf<Types>;
 type Bytes = SnapshotOf<Types, Vec<u8>>;
 
 /// A leader that comes back is elected anew. By default it leads on at once: with a state that may be older than what it
-/// acknowledged, and without entries that others have of it, which it then writes differently.
+/// acknowledged, and without entries that others have of it, whose log ids it then gives to others.
 pub fn safe(config: Config) -> Config {
     Config {
         enable_leader_restore: Some(false),
         ..config
     }
 }
+
+/// What the store has to do besides.
+pub const SYNC_COMMITTED: bool = false;
 
 /// What is told of a call, as it goes over the wire.
 pub fn told<T>(outcome: Result<T, impl ToString>) -> Result<T, String> {

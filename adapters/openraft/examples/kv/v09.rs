@@ -37,6 +37,9 @@ pub fn safe(config: Config) -> Config {
     config
 }
 
+/// A leader that comes back leads on, and has to know what it had committed: else it answers a get with an older state.
+pub const SYNC_COMMITTED: bool = true;
+
 /// What is told of a call, as it goes over the wire.
 pub fn told<T, E>(outcome: Result<T, E>) -> Result<T, E> {
     outcome
