@@ -443,7 +443,7 @@ pub fn borrowed<'a>(recs: &'a [Rec], news: &[New]) -> Vec<NewRecord<'a>> {
 /// Small segments, no threads: the same steps give the same calls. And nothing is told to other
 /// processes: a write that nobody syncs would double the states of every crash point.
 ///
-/// With `CAIRN_SEALED=1` records are sealed, with `CAIRN_PACKED=1` packed as they are appended, in all of these tests.
+/// With `CAIRN_SEALED=1` records are sealed, in all of these tests.
 pub fn options(segment_bytes: u64) -> Options {
     let options = Options::new()
         .segment_bytes(segment_bytes)
@@ -452,10 +452,6 @@ pub fn options(segment_bytes: u64) -> Options {
     let is_set = |name: &str| std::env::var(name).is_ok_and(|text| text == "1");
     let options = match is_set("CAIRN_MANY") {
         true => one_of_many(options),
-        false => options,
-    };
-    let options = match is_set("CAIRN_PACKED") {
-        true => packing(options),
         false => options,
     };
     match is_set("CAIRN_SEALED") {
