@@ -85,6 +85,7 @@ impl Seal {
             self.added_bytes += (batch.appends.len() - before) * APPEND_BYTES;
         }
     }
+
     /// Puts the records of a batch behind what is in `out`, packed if there is a codec and it saves something, and
     /// sealed; false, and nothing is put, of a batch without records.
     pub(super) fn seal(

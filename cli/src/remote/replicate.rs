@@ -186,9 +186,9 @@ fn step(
     copier: &mut Copier,
     tier: Option<(&Log, &Tier)>,
 ) -> cairnlog_object_store::Result<ReleaseReport> {
-    copier.step()?;
     let released = match tier {
-        None => ReleaseReport::default(),
+        None => copier.step().map(|_| ReleaseReport::default())?,
+        // It copies what is new first.
         Some((log, tier)) => copier.tier(log, tier)?,
     };
     while copier.collect()? {}
