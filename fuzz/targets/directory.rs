@@ -2,13 +2,13 @@
 //! bounded time and memory, and what verifies is never shown wrong.
 //!
 //! The input is a log (the seed) with changes: files replaced, cut, extended, patched. As it likes the log
-//! has producers, a cursor, and segments that were compacted.
+//! has producers, a cursor, segments that were compacted, and appends that are packed.
 #![no_main]
 mod common;
 
 use arbitrary::Arbitrary;
 use cairnlog::{
-    AppendOptions, CompactOptions, Log, NewRecord, Producer, RepairOptions, vfs::sim::SimFs,
+    AppendOptions, CompactOptions, Compression, Log, NewRecord, Producer, RepairOptions, vfs::sim::SimFs,
 };
 use common::{Change, apply, value};
 use std::sync::Arc;
@@ -20,16 +20,24 @@ struct Input {
     named: bool,
     cursor: bool,
     compact: bool,
+    packed: bool,
     changes: Vec<Change>,
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
     let disk = SimFs::new(1);
     let options = |disk: &SimFs| {
-        Log::options().vfs(Arc::new(disk.clone())).segment_bytes(512).background(false)
+        let options = Log::options().vfs(Arc::new(disk.clone())).background(false);
+        match input.packed {
+            true => options.segment_bytes(16 * 1024).pack_appends(Compression::Lz4),
+            false => options.segment_bytes(512),
+        }
     };
     let log = options(&disk).open("log").unwrap();
-    let sizes: Vec<u8> = input.record_sizes.into_iter().take(40).collect();
+    // What is packed has to be worth it.
+    let scale = if input.packed { 24 } else { 1 };
+    let sizes = input.record_sizes.iter().take(40);
+    let sizes: Vec<u64> = sizes.map(|size| u64::from(*size) * scale).collect();
     for (seq, size) in (0..).zip(&sizes) {
         let (id, epoch, number) = (seq % 2, 0, seq);
         let by = AppendOptions::new().producer(Producer { id, epoch, number });

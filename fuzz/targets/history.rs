@@ -1,9 +1,10 @@
 //! A whole history with crashes: whatever happens, what was acknowledged as durable is there, what is
-//! there is an exact prefix, and nothing that failed for certain comes back.
+//! there is an exact prefix, and nothing that failed for certain comes back. In every other one appends are packed, of
+//! records and batches large enough for it.
 #![no_main]
 use arbitrary::Arbitrary;
 use cairnlog::{
-    AppendOptions, CompactOptions, Durability, ErrorKind, Log, NewRecord, Producer,
+    AppendOptions, CompactOptions, Compression, Durability, ErrorKind, Log, NewRecord, Producer,
     vfs::sim::SimFs,
 };
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
@@ -30,6 +31,8 @@ enum Op {
 
 #[derive(Default)]
 struct Model {
+    /// Whether appends are packed.
+    packs: bool,
     /// What was appended and not rewound, by seq.
     records: BTreeMap<u64, Vec<u8>>,
     head: u64,
@@ -45,8 +48,8 @@ struct Model {
 libfuzzer_sys::fuzz_target!(|input: (u64, Vec<Op>)| {
     let (seed, ops) = input;
     let mut disk = SimFs::new(seed);
-    let mut log = Some(open(&disk));
-    let mut model = Model::default();
+    let mut model = Model { packs: seed % 2 == 1, ..Model::default() };
+    let mut log = Some(open(&disk, &model));
     for op in ops.into_iter().take(64) {
         let Some(open_log) = &log else { break };
         match op {
@@ -118,27 +121,27 @@ libfuzzer_sys::fuzz_target!(|input: (u64, Vec<Op>)| {
             }
         }
         if log.is_none() {
-            let reopened = open(&disk);
+            let reopened = open(&disk, &model);
             check(&reopened, &mut model);
             log = Some(reopened);
         }
     }
 });
 
-fn open(disk: &SimFs) -> Log {
-    Log::options()
-        .vfs(Arc::new(disk.clone()))
-        .segment_bytes(1024)
-        .background(false)
-        .publish(false)
-        .open("log")
-        .expect("no crash makes a log unopenable")
+fn open(disk: &SimFs, model: &Model) -> Log {
+    let options = Log::options().vfs(Arc::new(disk.clone())).background(false).publish(false);
+    let options = match model.packs {
+        true => options.segment_bytes(16 * 1024).pack_appends(Compression::Lz4),
+        false => options.segment_bytes(1024),
+    };
+    options.open("log").expect("no crash makes a log unopenable")
 }
 
 fn append(log: &Log, model: &mut Model, count: u8, size: u8, level: u8) {
     let level = [Durability::Durable, Durability::Written, Durability::Buffered][level as usize];
+    let bytes = u64::from(size) * if model.packs { 8 } else { 1 };
     let values: Vec<Vec<u8>> = (0..u64::from(count))
-        .map(|n| (0..u64::from(size)).map(|at| ((model.next + n) * 7 + at) as u8).collect())
+        .map(|n| (0..bytes).map(|at| ((model.next + n) * 7 + at) as u8).collect())
         .collect();
     let records: Vec<NewRecord> = values.iter().map(Vec::as_slice).map(record).collect();
     match log.append_records(&records, &AppendOptions::new().durability(level)) {

@@ -2,7 +2,7 @@
 //! checksums that are right or not, nobody is shown a record that was not sealed there, with the right keys, with
 //! another under the same number, with one missing, or with none.
 //!
-//! The input is a log, as it likes in the clear at first, packed, resealed under another key, compacted; forgeries
+//! The input is a log, as it likes in the clear at first, packed (each append, and once sealed), resealed under another key, compacted; forgeries
 //! of its sealed batches; then changes of files as of the target `directory`.
 #![no_main]
 mod common;
@@ -88,8 +88,18 @@ fn options(disk: &SimFs, having: Having) -> Options {
     }
 }
 
+/// As it is written: with appends that are packed, as the input likes.
+fn written(options: Options, input: &Input) -> Options {
+    match input.pack {
+        true => options
+            .segment_bytes(16 * 1024)
+            .pack_appends(Compression::Lz4),
+        false => options,
+    }
+}
+
 /// Appends one record for each size, from a seq on.
-fn fill(log: &Log, sizes: &[u8], seqs: Range<u64>) {
+fn fill(log: &Log, sizes: &[u64], seqs: Range<u64>) {
     for seq in seqs {
         let (key, value) = ([b'a' + (seq % 5) as u8], value(seq, sizes[seq as usize]));
         let by = Producer {
@@ -110,20 +120,22 @@ fn fill(log: &Log, sizes: &[u8], seqs: Range<u64>) {
 }
 
 /// The log, and the seq from which on everything is sealed.
-fn build(disk: &SimFs, input: &Input, sizes: &[u8]) -> Seq {
+fn build(disk: &SimFs, input: &Input, sizes: &[u64]) -> Seq {
     let end = sizes.len() as u64;
     let clear_end = u64::from(input.clear_count % 16).min(end);
     let half = clear_end + (end - clear_end) / 2;
     if clear_end > 0 {
-        let log = options(disk, Having::None).open(DIR).unwrap();
+        let clear = options(disk, Having::None);
+        let log = written(clear, input).open(DIR).unwrap();
         fill(&log, sizes, 0..clear_end);
         log.close().unwrap();
     }
     let only_one = options(disk, Having::None).keys(Keys::new(KeyId(1), key(1)));
-    let log = only_one.open(DIR).unwrap();
+    let log = written(only_one, input).open(DIR).unwrap();
     fill(&log, sizes, clear_end..half);
     log.close().unwrap();
-    let log = options(disk, Having::Right).open(DIR).unwrap();
+    let both = options(disk, Having::Right);
+    let log = written(both, input).open(DIR).unwrap();
     fill(&log, sizes, half..end);
     if input.pack || input.reseal || input.compact {
         log.rotate().unwrap();
@@ -255,7 +267,10 @@ fn forge(disk: &SimFs, batches: &[Sealed], forgery: &Forgery) {
 }
 
 libfuzzer_sys::fuzz_target!(|input: Input| {
-    let sizes: Vec<u8> = input.sizes.iter().copied().take(40).collect();
+    // What is packed has to be worth it.
+    let scale = if input.pack { 24 } else { 1 };
+    let sizes = input.sizes.iter().take(40);
+    let sizes: Vec<u64> = sizes.map(|size| u64::from(*size) * scale).collect();
     let disk = SimFs::new(1);
     let sealed_from = build(&disk, &input, &sizes);
     let disk = disk.kill();
@@ -327,7 +342,7 @@ fn read(options: &Options, show: &dyn Fn(u64, Option<&[u8]>)) {
 }
 
 /// The log goes on, or is repaired, under the right keys; then all that it shows is right.
-fn write(disk: &SimFs, (sealed_from, check_from): (Seq, Seq), sizes: &[u8]) {
+fn write(disk: &SimFs, (sealed_from, check_from): (Seq, Seq), sizes: &[u64]) {
     let end = sizes.len() as u64;
     let right = || options(disk, Having::Right).sealed_from(sealed_from);
     let check = |log: &Log, end: Seq| {

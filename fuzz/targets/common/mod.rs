@@ -31,8 +31,8 @@ pub enum Change {
     },
 }
 
-pub fn value(seq: u64, size: u8) -> Vec<u8> {
-    (0..u64::from(size))
+pub fn value(seq: u64, bytes: u64) -> Vec<u8> {
+    (0..bytes)
         .map(|at| (seq * 31 + at) as u8)
         .collect()
 }
