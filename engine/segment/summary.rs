@@ -165,6 +165,12 @@ impl Summary {
     }
 }
 
+/// Where a batch has to start at the earliest to get an entry in this sparse index.
+pub(crate) fn next_entry(index: &[IndexEntry]) -> u64 {
+    let last = index.last();
+    last.map_or(0, |last| u64::from(last.offset) + INDEX_STEP_BYTES)
+}
+
 /// Adds a batch to a sparse index if it starts far enough behind the last one that has an entry.
 pub(crate) fn push_index(
     index: &mut Vec<IndexEntry>,
@@ -172,9 +178,7 @@ pub(crate) fn push_index(
     batch: &BatchHeader,
     offset: u64,
 ) {
-    let far = index
-        .last()
-        .is_none_or(|last| offset >= u64::from(last.offset) + INDEX_STEP_BYTES);
+    let far = offset >= next_entry(index);
     let delta = u32::try_from(batch.first_seq.saturating_sub(context.base_seq));
     if let (true, Ok(seq_delta), Ok(offset)) =
         (far && batch.count > 0, delta, u32::try_from(offset))

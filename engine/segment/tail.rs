@@ -3,13 +3,15 @@
 //! INVARIANTS: one `TailWriter` writes, under the append leadership; bytes below `written_end` never
 //! change, so a reader that saw the watermark may read them without a lock.
 
-use super::{Scan, Source, Space, Summary, Tally, View, Way, index::Index, summary::push_index};
+use super::{
+    Scan, Source, Space, Summary, Tally, View, Way,
+    index::Index,
+    summary::{next_entry, push_index},
+};
 use crate::{
     format::{
-        BatchHeader, IndexEntry, SegmentContext, SegmentHeader,
-        footer::{Footer, INDEX_STEP_BYTES},
-        header::HEADER_BYTES,
-        manifest::TailEntry,
+        BatchHeader, IndexEntry, SegmentContext, SegmentHeader, footer::Footer,
+        header::HEADER_BYTES, manifest::TailEntry,
     },
     seal::{Key, KeyId, KeyRing},
     sync::{
@@ -100,14 +102,21 @@ impl Tail {
 pub(crate) struct TailWriter {
     pub(crate) tail: Arc<Tail>,
     pub(crate) summary: Summary,
+    /// No batch that starts before it gets an entry in the index.
+    next_entry: u64,
 }
 
 impl TailWriter {
     /// A writer at the end of what is there.
     pub(crate) fn new(tail: Arc<Tail>, summary: Summary, index: Vec<IndexEntry>) -> Self {
+        let next_entry = next_entry(&index);
         *tail.index.write() = index;
         tail.written_end.store(summary.end, Ordering::Release);
-        Self { tail, summary }
+        Self {
+            tail,
+            summary,
+            next_entry,
+        }
     }
 
     /// Writes a group of batches at the end with one positional write.
@@ -128,11 +137,12 @@ impl TailWriter {
         let headers = batches.clone().map(|(_, batch)| batch);
         self.summary
             .add(bytes, &self.tail.context, headers, next_seq, tally);
-        {
+        if self.summary.end > self.next_entry {
             let mut index = self.tail.index.write();
             for (offset, batch) in batches {
                 push_index(&mut index, &self.tail.context, batch, offset);
             }
+            self.next_entry = next_entry(&index);
         }
         self.tail
             .written_end
@@ -144,13 +154,11 @@ impl TailWriter {
         let mut index = self.tail.index.write();
         for entry in scan.index {
             // The scan's index began anew, with an entry for whatever came first.
-            let far = |last: &IndexEntry| {
-                u64::from(entry.offset) >= u64::from(last.offset) + INDEX_STEP_BYTES
-            };
-            if index.last().is_none_or(far) {
+            if u64::from(entry.offset) >= next_entry(&index) {
                 index.push(entry);
             }
         }
+        self.next_entry = next_entry(&index);
         drop(index);
         self.summary = scan.summary;
         self.tail
