@@ -369,7 +369,11 @@ fn which_names_are_those_of_cursors() {
 #[cfg(feature = "lz4")]
 #[test]
 fn what_is_worth_packing() {
-    use cairnlog::format::{packed, packed::RAW_BYTES_MAX, record::RECORD_BYTES_MIN};
+    use cairnlog::format::{
+        packed,
+        packed::{RAW_BYTES_MAX, Room},
+        record::RECORD_BYTES_MIN,
+    };
     let facts = PackedHead {
         codec: 0,
         append_count: 0,
@@ -391,7 +395,16 @@ fn what_is_worth_packing() {
             last_seq: CONTEXT.base_seq + count - 1,
             ..facts
         };
-        let body = packed::encode(&raw, Compression::Lz4, &batch, &facts, (&CONTEXT, OFFSET))?;
+        let (mut body, place) = (Vec::new(), (&CONTEXT, OFFSET));
+        let what = (&batch, &facts, &[][..]);
+        packed::encode(
+            &mut body,
+            &raw,
+            Compression::Lz4,
+            what,
+            place,
+            &mut Room::default(),
+        )?;
         let head = PackedHead::decode(&body, &batch, &CONTEXT, OFFSET).unwrap();
         let mut out = vec![0; head.raw_bytes as usize];
         head.unpack(&body, &batch, &mut out).unwrap();
@@ -417,7 +430,7 @@ fn what_is_worth_packing() {
 #[test]
 fn which_appends_a_packed_batch_states() {
     use cairnlog::format::{
-        packed::{Room, encode_into},
+        packed::{Room, encode},
         record::Producer,
         stated::{APPEND_BYTES, APPENDS_MAX, StatedAppend},
     };
@@ -446,7 +459,7 @@ fn which_appends_a_packed_batch_states() {
     let pack = |appends: &[StatedAppend]| {
         let (mut body, what) = (b"before".to_vec(), (&batch, &facts, appends));
         let (codec, place) = (Compression::Lz4, (&CONTEXT, OFFSET));
-        let done = encode_into(&mut body, &raw, codec, what, place, &mut Room::default());
+        let done = encode(&mut body, &raw, codec, what, place, &mut Room::default());
         assert!(done.is_some() || body == b"before");
         done.map(|()| body.split_off(6))
     };

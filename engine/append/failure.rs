@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind, Op};
 
 impl Core {
     /// A write failed and was cut back: the queue goes back to where it was before.
-    pub(super) fn take_back(&self, state: &mut State, group: Group, error: &Error) {
+    pub(super) fn take_back(&self, state: &mut State, group: Box<Group>, error: &Error) {
         let now = self.dir.vfs().monotonic();
         state.duties.write_failed(now);
         state.waiting.stick(error);

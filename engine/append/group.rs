@@ -28,16 +28,6 @@ use crate::{
 };
 use std::time::Duration;
 
-/// What a group leaves behind for the next: room that need not be allocated again.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    buffer: Vec<u8>,
-    batches: Vec<(usize, BatchHeader)>,
-    seal: Option<Box<Seal>>,
-    rewritten: Option<Box<Rewritten>>,
-    done: Arc<Completion>,
-}
-
 /// What is queued for one segment, to be written as one.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -84,51 +74,27 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(
-        tail: Arc<Tail>,
-        begins: Option<Box<SegmentHeader>>,
-        offset: u64,
-        next_seq: Seq,
-        codec: Option<Compression>,
-        scratch: Scratch,
-    ) -> Self {
-        let Scratch {
-            mut buffer,
-            mut batches,
-            seal,
-            rewritten,
-            mut done,
-        } = scratch;
-        buffer.clear();
-        batches.clear();
-        // If nobody looks at it any more it serves again.
-        match Arc::get_mut(&mut done) {
-            Some(unshared) => *unshared = Completion::default(),
-            None => done = Arc::default(),
-        }
-        if begins.is_some() {
-            buffer.resize(HEADER_BYTES, 0);
-        }
-        let seal = (tail.sealing.is_some()).then(|| seal.unwrap_or_default().again());
+    /// With nothing in it. What goes to this segment packed is packed with that.
+    pub(super) fn new(tail: Arc<Tail>, codec: Option<Compression>) -> Self {
+        let seal = tail.sealing.is_some().then(Box::default);
         let codec = codec.filter(|_| tail.packed_appends);
         let is_other = seal.is_some() || codec.is_some();
-        let rewritten = is_other.then(|| rewritten.unwrap_or_default().again());
         Self {
             tail,
-            begins,
+            begins: None,
             ledger: None,
-            offset,
-            buffer,
-            batches,
+            offset: 0,
+            buffer: Vec::new(),
+            batches: Vec::new(),
             batch_time_ms: 0,
-            first_seq: next_seq,
-            next_seq,
+            first_seq: 0,
+            next_seq: 0,
             tally: Tally::default(),
             payload_bytes: 0,
             moves: Vec::new(),
             seal,
             codec,
-            rewritten,
+            rewritten: is_other.then(Box::default),
             states_seq: 0,
             wants: Durability::Buffered,
             owes: false,
@@ -137,21 +103,42 @@ impl Group {
             synced_at: Duration::ZERO,
             company: 0,
             open: true,
-            done,
+            done: Arc::default(),
         }
     }
 
-    /// What is left of it once it was carried out, if its buffer is not larger than that.
-    #[inline]
-    pub(super) fn into_scratch(self, buffer_bytes_max: usize) -> Option<Scratch> {
-        (self.buffer.capacity() <= buffer_bytes_max).then_some(Scratch {
-            buffer: self.buffer,
-            batches: self.batches,
-            seal: self.seal,
-            rewritten: (self.rewritten)
-                .filter(|written| written.buffer.capacity() <= buffer_bytes_max),
-            done: self.done,
-        })
+    /// For what comes next, here: as a new one of the same segment, with room that need not be allocated again.
+    pub(super) fn again(&mut self, offset: u64, next_seq: Seq) {
+        (self.begins, self.ledger) = (None, None);
+        self.offset = offset;
+        self.buffer.clear();
+        self.batches.clear();
+        (self.first_seq, self.next_seq) = (next_seq, next_seq);
+        (self.tally, self.payload_bytes) = (Tally::default(), 0);
+        self.moves.clear();
+        self.seal.iter_mut().for_each(|seal| seal.clear());
+        (self.rewritten.iter_mut()).for_each(|written| written.forget());
+        self.wants = Durability::Buffered;
+        (self.owes, self.buffered_count) = (false, 0);
+        self.open = true;
+        // If nobody looks at it any more it serves again.
+        match Arc::get_mut(&mut self.done) {
+            Some(unshared) => *unshared = Completion::default(),
+            None => self.done = Arc::default(),
+        }
+    }
+
+    /// Has it begin its segment.
+    pub(super) fn begin_segment(&mut self, header: SegmentHeader, ledger: Option<Vec<u8>>) {
+        self.buffer.resize(HEADER_BYTES, 0);
+        (self.begins, self.ledger) = (Some(Box::new(header)), ledger);
+    }
+
+    /// The largest of its buffers, in bytes.
+    pub(super) fn buffer_capacity(&self) -> usize {
+        let written = self.rewritten.as_ref();
+        let written = written.map_or(0, |written| written.buffer.capacity());
+        self.buffer.capacity().max(written)
     }
 
     /// Has it brought to this level at least.

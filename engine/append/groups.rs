@@ -10,9 +10,7 @@
 mod back;
 
 use super::{
-    AppendOptions, Ledger, NewRecord, Producer, Spare,
-    completion::Completion,
-    group::{Group, Scratch},
+    AppendOptions, Ledger, NewRecord, Producer, Spare, completion::Completion, group::Group,
     queue::Queued,
 };
 use crate::{
@@ -28,7 +26,7 @@ use crate::{
 use std::{collections::VecDeque, ops::Range};
 
 /// As many groups are kept to be used again: one is written, one gathers, and what runs ahead.
-const SCRATCHES_MAX: usize = 4;
+const SPENT_MAX: usize = 4;
 
 /// A segment, and where in it.
 pub(super) type Plan = (Arc<Tail>, u64);
@@ -36,7 +34,7 @@ pub(super) type Plan = (Arc<Tail>, u64);
 /// The groups that wait to be written, oldest first.
 #[derive(Debug)]
 pub(super) struct Groups {
-    queue: VecDeque<Group>,
+    queue: VecDeque<Box<Group>>,
     queued_bytes: usize,
     /// The segment that the next group goes to, and where in it.
     plan: Plan,
@@ -53,8 +51,9 @@ pub(super) struct Groups {
     led: bool,
     /// Whether the one who leads is changing the end of the log: then nobody plans behind it.
     end_changes: bool,
-    /// What earlier groups left, to be used again.
-    scratches: Vec<Scratch>,
+    /// Groups that were written, to be used again: all of the planned segment, and they hold no other.
+    #[expect(clippy::vec_box, reason = "they go into the queue as they are")]
+    spent: Vec<Box<Group>>,
 }
 
 impl Groups {
@@ -77,7 +76,7 @@ impl Groups {
             spare,
             led: false,
             end_changes: false,
-            scratches: Vec::new(),
+            spent: Vec::new(),
         }
     }
 
@@ -108,7 +107,7 @@ impl Groups {
     }
 
     pub(super) fn first(&self) -> Option<&Group> {
-        self.queue.front()
+        self.queue.front().map(|group| &**group)
     }
 
     /// What tells of the last group, and so of all that is queued.
@@ -119,23 +118,29 @@ impl Groups {
     /// The last group, if it takes more.
     #[inline]
     pub(super) fn open_group(&self) -> Option<&Group> {
-        let fits = |group: &&Group| group.open && Arc::ptr_eq(&group.tail, &self.plan.0);
-        self.queue.back().filter(fits)
+        let last = self.queue.back()?;
+        (last.open && Arc::ptr_eq(&last.tail, &self.plan.0)).then_some(last)
     }
 
     /// The group that takes what comes next; a new one if the last takes no more.
     #[inline]
     fn back(&mut self) -> Option<&mut Group> {
         if self.open_group().is_none() {
-            let (tail, end) = (self.plan.0.clone(), self.plan.1);
-            let (next_seq, codec) = (self.next_seq, self.codec);
-            let scratch = self.scratches.pop().unwrap_or_default();
+            let (tail, end) = &self.plan;
+            let new = || Box::new(Group::new(tail.clone(), self.codec));
+            let mut group = self.spent.pop().unwrap_or_else(new);
+            group.again(*end, self.next_seq);
             // Seldom more than two wait, and of many logs none.
             self.queue.reserve_exact(1);
-            self.queue
-                .push_back(Group::new(tail, None, end, next_seq, codec, scratch));
+            self.queue.push_back(group);
         }
-        self.queue.back_mut()
+        self.queue.back_mut().map(|group| &mut **group)
+    }
+
+    /// What comes next goes there.
+    fn plan_for(&mut self, plan: Plan) {
+        self.spent.retain(|group| Arc::ptr_eq(&group.tail, &plan.0));
+        self.plan = plan;
     }
 
     /// Has the last group brought to a level at least, and with it all that is queued.
@@ -217,14 +222,12 @@ impl Groups {
         header: SegmentHeader,
         ledger: Option<Vec<u8>>,
     ) {
-        let scratch = self.scratches.pop().unwrap_or_default();
-        let header = Some(Box::new(header));
-        let (next_seq, codec) = (self.next_seq, self.codec);
-        let mut group = Group::new(tail.clone(), header, 0, next_seq, codec, scratch);
-        group.ledger = ledger;
-        self.plan = (tail, HEADER_BYTES as u64);
-        self.queued_bytes += HEADER_BYTES;
+        let mut group = Box::new(Group::new(tail.clone(), self.codec));
+        group.again(0, self.next_seq);
+        group.begin_segment(header, ledger);
         self.queue.push_back(group);
+        self.queued_bytes += HEADER_BYTES;
+        self.plan_for((tail, HEADER_BYTES as u64));
     }
 
     /// The file that is prepared for the next segment.
@@ -268,7 +271,7 @@ impl Groups {
     /// The end stands still again; elsewhere, if it was changed by who leads, whose lead ends with it.
     pub(super) fn let_end_go(&mut self, changed: Option<Plan>) {
         if let Some(plan) = changed {
-            self.plan = plan;
+            self.plan_for(plan);
             self.led = false;
         }
         self.end_changes = false;
@@ -276,24 +279,23 @@ impl Groups {
 
     /// The first group, for who leads; it takes no more.
     #[inline]
-    pub(super) fn take_first(&mut self) -> Option<Group> {
+    pub(super) fn take_first(&mut self) -> Option<Box<Group>> {
         let mut group = self.queue.pop_front()?;
         group.open = false;
         Some(group)
     }
 
-    /// A group was written: it takes no room any more, what follows moves up to where it ends, and what is left
-    /// of it may be used again, up to this size.
+    /// A group was written: it takes no room any more, what follows moves up to where it ends, and it may be used
+    /// again, with buffers up to this size.
     #[inline]
-    pub(super) fn settle(&mut self, group: Group, buffer_bytes_max: usize) {
+    pub(super) fn settle(&mut self, group: Box<Group>, buffer_bytes_max: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(group.buffer.len());
         if group.saved_bytes() > 0 {
             self.move_up(&group.tail, group.saved_bytes() as u64);
         }
-        if self.scratches.len() < SCRATCHES_MAX
-            && let Some(scratch) = group.into_scratch(buffer_bytes_max)
-        {
-            self.scratches.push(scratch);
+        let may_stay = group.buffer_capacity() <= buffer_bytes_max && self.spent.len() < SPENT_MAX;
+        if may_stay && Arc::ptr_eq(&group.tail, &self.plan.0) {
+            self.spent.push(group);
         }
     }
 
@@ -310,7 +312,7 @@ impl Groups {
     }
 
     /// Takes out all of them: nothing more is written.
-    pub(super) fn give_up(&mut self) -> VecDeque<Group> {
+    pub(super) fn give_up(&mut self) -> VecDeque<Box<Group>> {
         self.queued_bytes = 0;
         std::mem::take(&mut self.queue)
     }

@@ -272,7 +272,7 @@ impl Core {
     }
 
     #[inline]
-    fn settle(&self, state: &mut State, group: Group) {
+    fn settle(&self, state: &mut State, group: Box<Group>) {
         state.duties.write_went_well();
         state.waiting.go_on();
         if group.begins.is_some() {

@@ -39,12 +39,6 @@ pub(super) struct Rewritten {
 }
 
 impl Rewritten {
-    /// The same with nothing in it, for another group.
-    pub(super) fn again(mut self: Box<Self>) -> Box<Self> {
-        self.forget();
-        self
-    }
-
     /// The group is as it was planned again.
     pub(super) fn forget(&mut self) {
         (self.counts, self.saved_bytes) = (false, 0);
@@ -88,7 +82,8 @@ impl Group {
             let codec = self.codec.filter(|_| is_worth_it(header, body));
             let under = self.seal.as_ref().zip(self.tail.sealing.as_ref());
             let is_other = match (under, codec) {
-                (Some((seal, key)), _) => {
+                (Some((seal, key)), codec) => {
+                    let codec = codec.map(|codec| (codec, &mut packer.room));
                     seal.seal(out, (number, header, body), codec, place, (key, vfs))
                 }
                 (None, Some(codec)) => packer.pack(out, (header, body), codec, place),
@@ -198,7 +193,7 @@ impl Packer {
         let what = (batch, &facts, self.appends.as_slice());
         let is_whole = tally.record_count == batch.count;
         let packed = is_whole
-            && packed::encode_into(out, &self.frames, codec, what, place, &mut self.room).is_some();
+            && packed::encode(out, &self.frames, codec, what, place, &mut self.room).is_some();
         if self.frames.capacity() > ROOM_BYTES_MAX {
             *self = Self::default();
         }

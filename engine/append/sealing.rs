@@ -10,6 +10,7 @@ use super::{Producer, record::NewRecord};
 use crate::{
     format::{
         BatchHeader, Compression, SegmentContext,
+        packed::Room,
         sealed::{self, added_bytes},
         stated::{APPEND_BYTES, APPENDS_MAX, StatedAppend, state_append},
     },
@@ -50,11 +51,9 @@ pub(super) fn sealing_bytes_max(begins: bool, producer: bool) -> usize {
 }
 
 impl Seal {
-    /// The same with nothing in it, for another group.
-    pub(super) fn again(mut self: Box<Self>) -> Box<Self> {
+    pub(super) fn clear(&mut self) {
         self.added_bytes = 0;
         self.batches.clear();
-        self
     }
 
     /// Whether the last batch takes such records.
@@ -92,7 +91,7 @@ impl Seal {
         &self,
         out: &mut Vec<u8>,
         (number, batch, body): (usize, &BatchHeader, &[u8]),
-        codec: Option<Compression>,
+        codec: Option<(Compression, &mut Room)>,
         place: (&SegmentContext, u64),
         (key, vfs): (&(KeyId, Key), &dyn Vfs),
     ) -> bool {

@@ -64,32 +64,11 @@ pub struct Room {
     packed: Vec<u8>,
 }
 
-/// The body of a batch at this offset that holds these records, or nothing if they do not get smaller by
-/// an eighth. `facts` is the head, but for what is found out here.
+/// Puts the body of a batch at this offset behind what is in `out`: these records packed, and the appends of producers
+/// that it states. Nothing, and `out` stays as it is, if they do not get smaller by an eighth. `facts` is the head, but
+/// for what is found out here.
 #[must_use]
 pub fn encode(
-    raw: &[u8],
-    codec: Compression,
-    batch: &BatchHeader,
-    facts: &PackedHead,
-    place: (&SegmentContext, u64),
-) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    encode_into(
-        &mut out,
-        raw,
-        codec,
-        (batch, facts, &[]),
-        place,
-        &mut Room::default(),
-    )?;
-    Some(out)
-}
-
-/// As [`encode`], behind what is in `out`; with the appends of producers that the batch states. If they do not get
-/// smaller `out` stays as it is.
-#[must_use]
-pub fn encode_into(
     out: &mut Vec<u8>,
     raw: &[u8],
     codec: Compression,

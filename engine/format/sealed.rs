@@ -4,7 +4,11 @@
 //! Nothing of it depends on where it stands, so that a sealed batch is copied as it is, without the key.
 
 use super::{BatchHeader, Compression, SegmentContext, at, fixed, i64_at};
-use super::{packed, packed::PackedHead, stated, stored, u32_at, u64_at};
+use super::{
+    packed,
+    packed::{PackedHead, Room},
+    stated, stored, u32_at, u64_at,
+};
 use crate::{
     error::Defect,
     seal::{Cipher, Key, KeyId, KeyRing, NONCE_BYTES, TAG_BYTES},
@@ -87,14 +91,13 @@ fn plain_facts(batch: &BatchHeader, (codec, append_count): (u8, u8), raw_bytes: 
 pub fn encode(
     out: &mut Vec<u8>,
     raw: &[u8],
-    (codec, plain): (Option<Compression>, bool),
+    (codec, plain): (Option<(Compression, &mut Room)>, bool),
     sealing: &Sealing,
     (batch, facts, appends): (&BatchHeader, &PackedHead, &[StatedAppend]),
     (context, offset): (&SegmentContext, u64),
 ) -> Option<()> {
-    let mut room = packed::Room::default();
     let packed =
-        codec.and_then(|codec| Some((codec.id(), packed::pack(raw, codec, batch, &mut room)?)));
+        codec.and_then(|(codec, room)| Some((codec.id(), packed::pack(raw, codec, batch, room)?)));
     let (codec, text) = packed.unwrap_or((0, raw));
     let cipher = Cipher::Aes256GcmSiv;
     let head = SealedHead {

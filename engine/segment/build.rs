@@ -18,7 +18,8 @@ use crate::{
         batch::BATCH_HEADER_BYTES,
         footer::INDEX_STEP_BYTES,
         manifest::SealedEntry,
-        names, packed,
+        names,
+        packed::{self, Room},
         record::{self, RecordParts},
         stated::{APPENDS_MAX, StatedAppend, state_append},
     },
@@ -76,6 +77,7 @@ pub(crate) struct Builder {
     filled: bool,
     /// What records are packed with.
     pack: Option<Compression>,
+    room: Room,
     /// What they are sealed with, and the randomness for it.
     keys: KeyRing,
     vfs: std::sync::Arc<dyn Vfs>,
@@ -132,6 +134,7 @@ impl Builder {
             batch: None,
             filled: false,
             pack: None,
+            room: Room::default(),
             keys: keys.clone(),
             vfs: dir.vfs().clone(),
             sealing,

@@ -15,15 +15,15 @@ impl Groups {
     /// stay. `end` is what is written.
     pub(in crate::append) fn take_back(
         &mut self,
-        mut group: Group,
+        mut group: Box<Group>,
         error: &Error,
         after: &mut After,
         end: impl FnOnce() -> Plan,
-    ) -> VecDeque<Group> {
+    ) -> VecDeque<Box<Group>> {
         group.unfinish();
         self.queue.push_front(group);
         let mut kept = self.queue.iter().take_while(|group| !group.owes).count();
-        if (self.queue.iter().take(kept)).all(Group::is_watermark) {
+        if (self.queue.iter().take(kept)).all(|group| group.is_watermark()) {
             // A watermark alone: nobody misses it, and whatever is appended needs no place behind it.
             kept = 0;
         }
@@ -44,11 +44,11 @@ impl Groups {
             }
             self.next_seq = first.first_seq;
             self.ledger.drop_from(first.first_seq);
-            self.plan = match (&first.begins, self.queue.back()) {
+            self.plan_for(match (&first.begins, self.queue.back()) {
                 (None, _) => (first.tail.clone(), first.offset),
                 (Some(_), Some(kept)) => (kept.tail.clone(), kept.end()),
                 (Some(_), None) => end(),
-            };
+            });
         }
         for group in &dropped {
             self.lose(group, error);

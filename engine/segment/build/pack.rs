@@ -29,7 +29,10 @@ impl Builder {
         let body_start = batch.start + BATCH_HEADER_BYTES;
         let raw = self.buffer.get(body_start..).unwrap_or_default();
         let place = (&self.context, self.summary.end);
-        if let Some(body) = packed::encode(raw, codec, &batch.header, &facts, place) {
+        let what = (&batch.header, &facts, &[][..]);
+        let mut body = Vec::new();
+        let room = &mut self.room;
+        if packed::encode(&mut body, raw, codec, what, place, room).is_some() {
             self.buffer.truncate(body_start);
             self.buffer.extend_from_slice(&body);
             batch.header.packed = true;

@@ -67,7 +67,8 @@ impl Builder {
         let raw = self.buffer.split_off(batch.start + BATCH_HEADER_BYTES);
         let place = (&self.context, self.summary.end);
         let what = (&batch.header, &facts, batch.appends.as_slice());
-        let form = (self.pack, sealed::are_plain(&facts, &batch.header));
+        let codec = self.pack.map(|codec| (codec, &mut self.room));
+        let form = (codec, sealed::are_plain(&facts, &batch.header));
         sealed::encode(&mut self.buffer, &raw, form, &sealing, what, place)
             .ok_or_else(|| io::Error::other("the records cannot be sealed"))?;
         batch.header.packed = true;
