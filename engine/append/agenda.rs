@@ -13,8 +13,8 @@ use crate::{
 };
 use std::time::Duration;
 
-/// A tail that was not filled before it was used is filled ahead by as much again as it has, at most
-/// this much at once.
+/// A tail that was not filled before it was used is filled ahead by half as much as it has, at most
+/// by half of this.
 const STEP_BYTES_MAX: u64 = 4 << 20;
 
 /// What the worker has in mind, on the clock of the file system.
@@ -232,12 +232,14 @@ impl Core {
         }
         let step = end.clamp(self.options.ahead_bytes(), STEP_BYTES_MAX);
         if state.ahead.fills_tail(group_bytes) && allocated < (end + step / 2).min(full) {
-            return Some((tail.id, tail.space.clone(), (end + step).min(full)));
+            // In step with the appends, once there is enough.
+            let piece_end = (allocated / FILL_BYTES + 1) * FILL_BYTES;
+            return Some((tail.id, tail.space.clone(), piece_end.min(full)));
         }
         let ahead = end.checked_sub(full / 4)?;
         let next = state.queue.spare()?;
-        // Never in one go: an append or two stand behind each piece.
-        let pieces = 1 + 2 * ahead / FILL_BYTES;
+        // Never in one go, because an append stands behind each piece; whole a little before the tail is full.
+        let pieces = 1 + ahead / FILL_BYTES * 3 / 2;
         let due = full.min(self.options.ahead_bytes() + pieces * FILL_BYTES);
         (state.ahead.fills_next(group_bytes) && next.space.allocated_end() < due)
             .then(|| (next.id, next.space.clone(), due))

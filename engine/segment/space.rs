@@ -16,8 +16,8 @@ use crate::{
 };
 use std::{io, sync::Arc};
 
-/// Zeros are written in pieces of this many bytes, so that an append's sync waits for one piece.
-pub(crate) const FILL_BYTES: u64 = 256 * 1024;
+/// Zeros are written in pieces of this many bytes: an append's sync may have to wait for one.
+pub(crate) const FILL_BYTES: u64 = 128 * 1024;
 
 /// How bytes go to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,14 +127,22 @@ impl Space {
     /// Never beside a sync, and an error counts as that of one: it may be the only word of a write that
     /// was lost, and no sync may succeed that did not hear of it.
     pub(crate) fn write_back(&self, end: u64) -> io::Result<()> {
-        let mut failed = self.syncing.lock();
         let begun = self.given_end();
-        if *failed || begun >= end {
+        if begun >= end {
+            return Ok(());
+        }
+        let given = self.give_to_disk(begun, end);
+        self.given_end.store(end, Ordering::Relaxed);
+        given
+    }
+
+    fn give_to_disk(&self, begun: u64, end: u64) -> io::Result<()> {
+        let mut failed = self.syncing.lock();
+        if *failed {
             return Ok(());
         }
         let given = write_back_blocks(&*self.file, begun, end);
         *failed = given.is_err();
-        self.given_end.store(end, Ordering::Relaxed);
         given
     }
 
@@ -184,7 +192,10 @@ impl Space {
     }
 
     /// Fills one piece with zeros, at most up to `end`, so that appends overwrite allocated space
-    /// instead of extending the file, and makes the new length durable. False if that was there.
+    /// instead of extending the file, and has the system begin to write it. False if that was there.
+    ///
+    /// Without a sync: what survives a power cut is zeros or nothing, as with a sync that was on its way. The next
+    /// append's writes the new length too, once for each piece; one here would keep the device from that of an append.
     pub(crate) fn fill_piece(&self, end: u64, past_cache: bool) -> io::Result<bool> {
         let _filling = self.filling.lock();
         let allocated = self.allocated_end();
@@ -200,9 +211,7 @@ impl Space {
             let zeros = vec![0; usize::try_from(next - allocated).unwrap_or(0)];
             write_all_at(&*self.file, &zeros, allocated)
         })?;
-        // DURABILITY: after this line the new length survives, so an append's sync has no
-        // metadata to write. Frames below are durable too, but nobody was told so.
-        self.sync()?;
+        self.give_to_disk(allocated, next)?;
         self.allocated_end.store(next, Ordering::Release);
         Ok(true)
     }
