@@ -49,6 +49,11 @@ pub enum Error {
     },
     /// The store holds another log, or the same one as it went on elsewhere.
     OtherLog(String),
+    /// The store puts an object over one of the same name, though asked not to: two writers in it would not see each other.
+    Overwrites {
+        /// Which object was put twice to see that.
+        path: String,
+    },
     /// What was asked for is not there, in words.
     NotFound(String),
     /// What was asked for makes no sense, in words.
@@ -94,7 +99,11 @@ impl Error {
     pub fn is_final(&self) -> bool {
         matches!(
             self,
-            Self::Fenced { .. } | Self::OtherLog(_) | Self::InvalidInput(_) | Self::Stopped
+            Self::Fenced { .. }
+                | Self::OtherLog(_)
+                | Self::Overwrites { .. }
+                | Self::InvalidInput(_)
+                | Self::Stopped
         )
     }
 }
@@ -115,6 +124,11 @@ impl fmt::Display for Error {
             Self::Fenced { epoch } => write!(
                 f,
                 "another writer has taken the store over, in epoch {epoch}: this one has ended"
+            ),
+            Self::Overwrites { path } => write!(
+                f,
+                "the store does not know conditional puts: it put {path} over an object of that name, and two writers \
+                 in it would not see each other"
             ),
             Self::OtherLog(what) | Self::NotFound(what) | Self::InvalidInput(what) => {
                 f.write_str(what)

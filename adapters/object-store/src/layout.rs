@@ -14,6 +14,8 @@ use std::{collections::BTreeMap, fmt::Write, str::SplitWhitespace};
 pub(crate) const COMMITS: &str = "manifest";
 /// The directory of all else.
 pub(crate) const OBJECTS: &str = "objects";
+/// Put by whoever starts to copy, and refused once it is there: so it is known that the store refuses.
+pub(crate) const PROBE: &str = "probe";
 
 const COMMIT: &str = "cairn-copy 1";
 const SET: &str = "cairn-set 1";

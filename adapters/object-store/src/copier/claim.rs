@@ -1,12 +1,14 @@
 //! How a writer becomes the one that copies: by a commit in an epoch of its own, put if nobody has its number.
 //!
+//! INVARIANT: nothing is committed in a store that was not seen to refuse a put.
+//!
 //! Called by who starts a copy; calls the store.
 
 use super::{Beside, Copier, CopyOptions};
 use crate::{
     collect::Collector,
     error::{Error, Result},
-    layout::{Commit, Set, commit_name},
+    layout::{Commit, PROBE, Set, commit_name},
     store::Store,
 };
 use cairnlog::{
@@ -23,9 +25,10 @@ impl Copier {
     ///
     /// # Errors
     /// `OtherLog` if the store holds another log, or this one as it went on elsewhere
-    /// ([`CopyOptions::take_over`]); `Store`, `TimedOut`, `Damaged`; `Log`.
+    /// ([`CopyOptions::take_over`]); `Overwrites` if the store does not know conditional puts; `Store`, `TimedOut`, `Damaged`; `Log`.
     pub fn start(log: StoredLog, store: &Store, options: CopyOptions) -> Result<Self> {
         let owner = log.moment()?.manifest;
+        check_refuses(store)?;
         let writer = options.clock.random();
         for _ in 0..CLAIMS_MAX {
             let newest = store.newest()?;
@@ -83,6 +86,16 @@ impl Copier {
         copier.forget_parted()?;
         Ok(copier)
     }
+}
+
+/// Sees whether the store refuses to put an object where there is one. Some do not know the condition, and say that all went well.
+fn check_refuses(store: &Store) -> Result<()> {
+    let is_put = || store.put_new(PROBE, vec!["there, and not put again\n".into()]);
+    if is_put()? && is_put()? {
+        let path = PROBE.to_owned();
+        return Err(Error::Overwrites { path });
+    }
+    Ok(())
 }
 
 /// What a writer that takes over commits first: the state as it is, in an epoch of its own.

@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, memory::InMemory,
-    path::Path,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    memory::InMemory, path::Path,
 };
 use std::{
     collections::VecDeque,
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,6 +52,8 @@ pub struct Faulty {
     inner: InMemory,
     plan: Mutex<Plan>,
     requests: AtomicU64,
+    /// Whether it puts objects over others, whatever the condition.
+    overwrites: AtomicBool,
     recent: Mutex<VecDeque<Path>>,
 }
 
@@ -73,6 +75,7 @@ impl Faulty {
             inner: InMemory::new(),
             plan: Mutex::new(Box::new(plan)),
             requests: AtomicU64::new(0),
+            overwrites: AtomicBool::new(false),
             recent: Mutex::default(),
         })
     }
@@ -89,6 +92,11 @@ impl Faulty {
     /// What requests meet from now on, by their numbers.
     pub fn plan(&self, plan: impl FnMut(u64) -> Fault + Send + 'static) {
         *self.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    /// From now on no put is refused because there is an object of that name.
+    pub fn overwrite(&self) {
+        self.overwrites.store(true, Ordering::Relaxed);
     }
 
     pub fn request_count(&self) -> u64 {
@@ -138,8 +146,16 @@ impl fmt::Display for Shared {
 
 #[async_trait]
 impl ObjectStore for Shared {
-    async fn put_opts(&self, at: &Path, what: PutPayload, how: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        at: &Path,
+        what: PutPayload,
+        mut how: PutOptions,
+    ) -> Result<PutResult> {
         let fault = self.0.meet().await?;
+        if self.0.overwrites.load(Ordering::Relaxed) {
+            how.mode = PutMode::Overwrite;
+        }
         let put = self.0.inner.put_opts(at, what, how).await;
         if put.is_ok() {
             let mut recent = self.0.recent.lock().unwrap();
