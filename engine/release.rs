@@ -1,7 +1,8 @@
 //! The journey of letting go: sealed segments of which the same bytes are elsewhere live there alone from now on.
 //!
-//! INVARIANTS: what is let go of was read in full in both places right before, verified here, and the same there. The commit
-//! says that a segment is far, and only then does its file go: with its last reader, or at the next opening.
+//! INVARIANTS: what is let go of was read in full in both places right before, verified here, and the same there; what was
+//! read there earlier, and is kept, is not asked. The commit says that a segment is far, and only then does its file go: with its
+//! last reader, or at the next opening.
 //!
 //! Called by `Log`; calls append (for a moment without sealing), catalog, segment.
 
@@ -10,7 +11,8 @@ use crate::{
     error::{Defect, Error, ErrorKind, Op, Place, Result},
     format::{header::HEADER_BYTES, header::Origin, manifest::SealedEntry},
     observe::event,
-    segment::{Fault, Loaded, Piece, Range, Sealed, Window, salvage},
+    options::Options,
+    segment::{Fault, Home, Loaded, Piece, Range, Sealed, Window, salvage},
     sync::Arc,
     types::SegmentId,
 };
@@ -39,9 +41,10 @@ pub(crate) fn release(core: &Core, ids: &[SegmentId]) -> Result<ReleaseReport> {
     }
     let catalog = core.catalog().load();
     let is_meant = |it: &&Arc<Sealed>| !it.entry.far && ids.contains(&it.entry.id);
+    let options = core.options().with_far_anew();
     let mut compared = BTreeMap::new();
     for segment in catalog.sealed.iter().filter(is_meant) {
-        compare(core, &segment.entry)?;
+        compare(core, &options, &segment.entry)?;
         compared.insert(segment.entry.id, segment.entry.salt);
     }
     let is_compared = |entry: &SealedEntry| compared.get(&entry.id) == Some(&entry.salt);
@@ -79,11 +82,12 @@ pub(crate) fn release(core: &Core, ids: &[SegmentId]) -> Result<ReleaseReport> {
 }
 
 /// Whether all that is here of a segment verifies, and is there as well.
-fn compare(core: &Core, entry: &SealedEntry) -> Result<()> {
+fn compare(core: &Core, options: &Options, entry: &SealedEntry) -> Result<()> {
     let fault = |fault: Fault| fault.into_error(Op::Release, entry.id);
     let open = |far| {
         let entry = SealedEntry { far, ..*entry };
-        Sealed::new(entry, core.home_apart()).open().map_err(fault)
+        let home = Home::apart(core.dir().clone(), core.log_id(), options);
+        Sealed::new(entry, home).open().map_err(fault)
     };
     let (here, there) = (open(false)?, open(true)?);
     verify(core, entry, &here)?;

@@ -74,6 +74,12 @@ pub trait FarSegments: Debug + Send + Sync {
     /// # Errors
     /// As [`len`](Self::len).
     fn read_at(&self, segment: &FarSegment, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// The same for [`Log::release`](crate::Log::release), which compares before it lets go of the only other copy: it asks
+    /// there, and knows nothing of what was read before. `None`, the default, is right if nothing is kept of what is read.
+    fn anew(&self) -> Option<Arc<dyn FarSegments>> {
+        None
+    }
 }
 
 impl Options {
@@ -84,6 +90,15 @@ impl Options {
     pub fn far_segments(mut self, segments: Arc<dyn FarSegments>) -> Self {
         self.far = Some(segments);
         self
+    }
+
+    /// The same for who believes nothing of it that was read before.
+    pub(crate) fn with_far_anew(&self) -> Self {
+        let far = self.far.as_ref().and_then(|far| far.anew());
+        Self {
+            far: far.or_else(|| self.far.clone()),
+            ..self.clone()
+        }
     }
 
     /// The same for who looks at nothing that lives elsewhere.

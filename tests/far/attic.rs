@@ -90,6 +90,45 @@ impl FarSegments for Attic {
     }
 }
 
+/// Keeps in memory what was read of the attic, whatever becomes of it there.
+#[derive(Debug)]
+pub struct Remembering {
+    pub attic: Arc<Attic>,
+    read: Mutex<BTreeMap<(SegmentId, u64), Vec<u8>>>,
+}
+
+impl Remembering {
+    pub fn of(attic: &Arc<Attic>) -> Arc<Self> {
+        let (attic, read) = (attic.clone(), Mutex::default());
+        Arc::new(Self { attic, read })
+    }
+}
+
+impl FarSegments for Remembering {
+    fn len(&self, segment: &FarSegment) -> io::Result<u64> {
+        let name = (segment.id, segment.salt);
+        let mut read = self.read.lock().unwrap();
+        if let std::collections::btree_map::Entry::Vacant(place) = read.entry(name) {
+            place.insert(self.attic.of(segment, <[u8]>::to_vec)?);
+        }
+        Ok(read[&name].len() as u64)
+    }
+
+    fn read_at(&self, segment: &FarSegment, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.len(segment)?;
+        let read = self.read.lock().unwrap();
+        let there = &read[&(segment.id, segment.salt)];
+        let there = there.get(offset as usize..).unwrap_or_default();
+        let count = there.len().min(buf.len());
+        buf[..count].copy_from_slice(&there[..count]);
+        Ok(count)
+    }
+
+    fn anew(&self) -> Option<Arc<dyn FarSegments>> {
+        Some(Self::of(&self.attic))
+    }
+}
+
 /// Without what reads far segments.
 pub fn near(disk: &SimFs) -> Options {
     Log::options()

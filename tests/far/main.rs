@@ -6,7 +6,7 @@ mod beside;
 mod crash;
 mod keys;
 
-use attic::{Attic, RECORDS, append, everything, is_here, near, options, shown};
+use attic::{Attic, RECORDS, Remembering, append, everything, is_here, near, options, shown};
 use cairnlog::{
     Defect, ErrorKind, Health, Log, SegmentId, Seq,
     format::{Manifest, header::HEADER_BYTES},
@@ -178,6 +178,30 @@ fn does_a_bit_anywhere_elsewhere_keep_a_segment_here() {
         attic.change(first.id, flip);
     }
     assert_eq!(log.release(&[first.id]).unwrap().segments, [first.id]);
+}
+
+/// Who reads there may keep what it read; by the time that a segment is let go of, it may be there no more, or be another.
+#[test]
+fn is_a_segment_let_go_of_for_what_was_read_elsewhere_before() {
+    for (seed, is_gone) in [(7, true), (8, false)] {
+        let (disk, attic) = (SimFs::new(seed), Attic::new());
+        let remembering = Remembering::of(&attic);
+        let log = near(&disk).far_segments(remembering).open("/log").unwrap();
+        append(&log, RECORDS);
+        let ids = attic.take(&disk, &log);
+        // The first is read there, and then the second keeps both.
+        attic.change(ids[1], |_| None);
+        log.release(&ids[..2]).unwrap_err();
+        attic.change(ids[0], |mut bytes| {
+            bytes[1000] ^= 4;
+            (!is_gone).then_some(bytes)
+        });
+        let error = log.release(&ids[..1]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+        assert!(is_here(&disk, ids[0]));
+        attic.take(&disk, &log);
+        assert_eq!(log.release(&ids[..2]).unwrap().segments, ids[..2]);
+    }
 }
 
 /// What does not verify here is not made to look well by being elsewhere as well.

@@ -206,6 +206,36 @@ fn does_a_damaged_segment_keep_the_others() {
     );
 }
 
+/// What was read back of a segment, before letting go failed for another reason, was in memory and compared the next time: the store
+/// was not asked whether it has it, and the log let go of what may have been nowhere else.
+#[test]
+fn is_a_segment_let_go_of_for_what_was_read_back_before() {
+    let (store, faulty) = store();
+    let disk = SimFs::new(6);
+    let log = tiered(&disk, &store).open("/log").unwrap();
+    fill(&log, 200);
+    let mut copier = start(&log, &store, at_once(&disk));
+    copier.step().unwrap();
+    let ids = sealed_here(&log);
+    let path = std::path::Path::new("/log").join(names::segment(ids[1]));
+    assert!(disk.flip_bit(&path, 1000, 2));
+    let Error::Log(error) = copier.release(&log, &ids[..2]).unwrap_err() else {
+        panic!("the log itself says no");
+    };
+    assert_eq!(error.place().segment, Some(ids[1]));
+    assert!(disk.flip_bit(&path, 1000, 2));
+    faulty.plan(|_| Fault::Error);
+    let released = copier.release(&log, &ids[..1]);
+    assert!(
+        matches!(&released, Err(Error::Log(error)) if error.kind() == ErrorKind::Io),
+        "{released:?}"
+    );
+    assert_eq!(far_count(&log), 0);
+    faulty.plan(|_| Fault::None);
+    let released = copier.release(&log, &ids[..2]).unwrap();
+    assert_eq!(released.segments, ids[..2]);
+}
+
 /// By itself, as far as it is told to, and only what is in the store.
 #[test]
 fn are_old_segments_let_go_of_in_the_background() {

@@ -3,6 +3,8 @@
 //! INVARIANT: where a segment is, the newest commit says: one that is not known, or whose objects are gone since it was looked up,
 //! is looked up anew, once.
 //!
+//! What is let go of is read back by another of these, which has nothing of what was read before.
+//!
 //! Called by the engine, through a log's options; calls `segment`, `cache`, the store.
 
 use super::{
@@ -147,5 +149,9 @@ impl FarSegments for StoreSegments {
             }
             read => read,
         }
+    }
+
+    fn anew(&self) -> Option<Arc<dyn FarSegments>> {
+        Some(Self::with_cache(&self.store, 0))
     }
 }
