@@ -3,8 +3,10 @@
 
 mod common;
 
-use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord};
-use cairnlog_object_store::{Copier, CopyOptions, RemoteOptions, RemoteReader, Store};
+use cairnlog::{AppendOptions, ErrorKind, Log, NewRecord, Options};
+use cairnlog_object_store::{
+    Copier, CopyOptions, RemoteOptions, RemoteReader, Store, StoreSegments, Tier,
+};
 use common::{
     Shown,
     faulty::{Fault, Faulty},
@@ -27,11 +29,14 @@ struct Copied {
     records: Vec<Shown>,
 }
 
+fn options() -> Options {
+    Log::options().segment_bytes(1 << 20)
+}
+
 /// A log of some MiB, in a store.
 fn copied() -> Copied {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let options = Log::options().segment_bytes(1 << 20);
-    let log = options.open(dir.path().join("log")).unwrap();
+    let log = options().open(dir.path().join("log")).unwrap();
     let mut noise = 1u64;
     for _ in 0..64 {
         let mut value = vec![0; 128 << 10];
@@ -56,7 +61,32 @@ fn copied() -> Copied {
     }
 }
 
+/// A log of which only the newest segment is on the disk.
+fn tiered() -> Copied {
+    let copied = copied();
+    let log = copied.log(PLENTY);
+    let mut copier =
+        Copier::start(log.stored().unwrap(), &copied.store, CopyOptions::new()).unwrap();
+    copier.tier(&log, &Tier::new().after_bytes(0)).unwrap();
+    assert!(log.stats().far_bytes > 4 << 20);
+    copied
+}
+
 impl Copied {
+    /// The log, which keeps next to nothing of its far segments in memory.
+    fn log(&self, bytes: u64) -> Log {
+        let far = StoreSegments::with_cache_dir(&self.store, 0, self.cache(), bytes).unwrap();
+        let options = options().background(false).far_segments(far);
+        options.open(self.dir.path().join("log")).unwrap()
+    }
+
+    /// Reads all of the log, and gives how many requests that took.
+    fn read_log(&self, bytes: u64) -> u64 {
+        let before = self.faulty.request_count();
+        assert_eq!(shown(&self.log(bytes).reader()), self.records);
+        self.faulty.request_count() - before
+    }
+
     fn cache(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
@@ -177,4 +207,47 @@ fn is_a_log_read_where_nothing_can_be_kept() {
         .cache_dir(copied.cache(), PLENTY)
         .open(&copied.store);
     assert!(refused.is_err());
+}
+
+/// Where its segments are is asked once, by four requests: which commit is the newest, and what it says.
+const ASKED: u64 = 4;
+
+#[test]
+fn is_a_far_segment_read_once_there_without_the_store() {
+    let tiered = tiered();
+    // What was read back is no sign that anybody reads it.
+    assert_eq!(files(&tiered.cache()), []);
+    assert!(tiered.read_log(PLENTY) > ASKED + 3);
+    assert_eq!(tiered.read_log(PLENTY), ASKED);
+    // A reader of the same moment has the same blocks.
+    let before = files(&tiered.cache()).len();
+    tiered.read(&tiered.reader(PLENTY));
+    assert!(files(&tiered.cache()).len() < before + 10);
+}
+
+#[test]
+fn is_a_block_of_a_far_segment_believed_that_is_not_what_was_put() {
+    let tiered = tiered();
+    tiered.read_log(PLENTY);
+    for (path, bytes) in files(&tiered.cache()) {
+        let mut bad = fs::read(&path).unwrap();
+        bad[bytes as usize / 3] ^= 4;
+        fs::write(path, bad).unwrap();
+    }
+    assert!(tiered.read_log(PLENTY) > ASKED + 3);
+    assert_eq!(tiered.read_log(PLENTY), ASKED);
+}
+
+#[test]
+fn is_there_never_more_of_far_segments_than_was_allowed() {
+    let tiered = tiered();
+    let bytes = 1 << 20;
+    for _ in 0..3 {
+        assert!(tiered.read_log(bytes) > ASKED);
+        let sum: u64 = files(&tiered.cache()).iter().map(|it| it.1).sum();
+        assert!(sum <= bytes && sum > 0, "{sum}");
+    }
+    fs::remove_dir_all(tiered.cache()).unwrap();
+    fs::write(tiered.cache(), "a file").unwrap();
+    assert!(StoreSegments::with_cache_dir(&tiered.store, 0, tiered.cache(), bytes).is_err());
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{history::Snapshot, layout::File, store::Store};
 use bytes::Bytes;
 use cairnlog::{
-    SegmentId,
+    LogId, SegmentId,
     format::names,
     vfs::{Access, DirEntry, LockAttempt, RealFs, Vfs, VfsFile},
 };
@@ -34,6 +34,7 @@ pub(super) struct Afar {
     small: BTreeMap<String, Bytes>,
     cache: Arc<Mutex<Cache>>,
     disk: Option<Arc<Disk>>,
+    log_id: LogId,
     real: RealFs,
 }
 
@@ -44,6 +45,7 @@ impl Afar {
         cache_bytes: usize,
         disk: Option<Disk>,
     ) -> Self {
+        let log_id = snapshot.commit.log_id;
         let Snapshot {
             manifest,
             files,
@@ -69,6 +71,7 @@ impl Afar {
             real: RealFs::default(),
             cache: Arc::new(Mutex::new(Cache::new(blocks_max))),
             disk: disk.map(Arc::new),
+            log_id,
         }
     }
 }
@@ -125,6 +128,7 @@ impl Vfs for Afar {
         let file = file.ok_or(io::ErrorKind::NotFound)?.clone();
         Ok(Arc::new(AfarFile::Segment(Segment {
             store: self.store.clone(),
+            log_id: self.log_id,
             file,
             cache: self.cache.clone(),
             disk: self.disk.clone(),

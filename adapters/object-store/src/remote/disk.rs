@@ -44,9 +44,24 @@ const LEFT: Duration = Duration::from_secs(3600);
 pub(super) struct Disk {
     dir: PathBuf,
     bytes_max: u64,
-    /// Of the log whose blocks these are.
-    log_id: LogId,
     files: Mutex<Files>,
+}
+
+/// Which block: whose it is, of which object, and which of its blocks.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) log_id: LogId,
+    pub(super) part: &'a Object,
+    pub(super) block: u64,
+}
+
+impl At<'_> {
+    fn name(&self) -> String {
+        let (log, block) = (u128::from_be_bytes(self.log_id.0), self.block);
+        let (epoch, number) = (self.part.key.epoch, self.part.key.number);
+        let (bytes, checksum) = (self.part.bytes, self.part.checksum);
+        format!("{log:032x}-{epoch}-{number}-{bytes}-{checksum:08x}-{block}.{BLOCK}")
+    }
 }
 
 /// The blocks that are known to be there: who used them last goes last.
@@ -61,14 +76,13 @@ struct Files {
 
 impl Disk {
     /// Creates the directory if it is not there, and looks at what is.
-    pub(super) fn open(dir: &Path, bytes_max: u64, log_id: LogId) -> Result<Self> {
+    pub(super) fn open(dir: &Path, bytes_max: u64) -> Result<Self> {
         let mut owners_only = fs::DirBuilder::new();
         owners_only.recursive(true).mode(0o700);
         owners_only.create(dir).map_err(Error::io(dir))?;
         let disk = Self {
             dir: dir.to_owned(),
             bytes_max,
-            log_id,
             files: Mutex::default(),
         };
         disk.look(&mut disk.files()).map_err(Error::io(dir))?;
@@ -79,17 +93,9 @@ impl Disk {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block's name: whose it is, of which object, what that is, and which of its blocks.
-    fn name(&self, part: &Object, block: u64) -> String {
-        let log = u128::from_be_bytes(self.log_id.0);
-        let (epoch, number) = (part.key.epoch, part.key.number);
-        let (bytes, checksum) = (part.bytes, part.checksum);
-        format!("{log:032x}-{epoch}-{number}-{bytes}-{checksum:08x}-{block}.{BLOCK}")
-    }
-
     /// A block of so many bytes, if it is there.
-    pub(super) fn get(&self, part: &Object, block: u64, len: usize) -> Option<Bytes> {
-        let name = self.name(part, block);
+    pub(super) fn get(&self, at: At<'_>, len: usize) -> Option<Bytes> {
+        let name = at.name();
         let path = self.dir.join(&name);
         let bytes = fs::read(&path).ok()?;
         let (content, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
@@ -105,8 +111,8 @@ impl Disk {
     }
 
     /// Keeps a block, if that can be done.
-    pub(super) fn put(&self, part: &Object, block: u64, content: &[u8]) {
-        let name = self.name(part, block);
+    pub(super) fn put(&self, at: At<'_>, content: &[u8]) {
+        let name = at.name();
         let drawn = RealFs::default().random();
         let new = self.dir.join(format!("{drawn:016x}.{NEW}"));
         let checksum = sum(&name, content).to_le_bytes();

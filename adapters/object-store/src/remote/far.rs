@@ -5,10 +5,11 @@
 //!
 //! What is let go of is read back by another of these, which has nothing of what was read before.
 //!
-//! Called by the engine, through a log's options; calls `segment`, `cache`, the store.
+//! Called by the engine, through a log's options; calls `segment`, `cache`, `disk`, the store.
 
 use super::{
     cache::{BLOCK_BYTES, Cache},
+    disk::Disk,
     segment::{AHEAD_MAX, Segment},
 };
 use crate::{
@@ -20,6 +21,7 @@ use cairnlog::{FarSegment, FarSegments, LogId, SegmentId};
 use std::{
     collections::BTreeMap,
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -27,7 +29,8 @@ use std::{
 /// [`Options::far_segments`](cairnlog::Options::far_segments) of the log, and of its readers in other processes.
 ///
 /// What is fetched is kept in memory up to a bound, in blocks of 256 KiB; who reads on is fetched up to 4 MiB at a time. The store is asked
-/// nothing before a far segment is read.
+/// nothing before a far segment is read. Who reads the same again, after the program ended or in another, keeps it in a directory as
+/// well ([`with_cache_dir`](Self::with_cache_dir)).
 ///
 /// ```
 /// use cairnlog::Log;
@@ -53,6 +56,7 @@ use std::{
 pub struct StoreSegments {
     store: Store,
     cache: Arc<Mutex<Cache>>,
+    disk: Option<Arc<Disk>>,
     known: Mutex<Known>,
 }
 
@@ -73,10 +77,30 @@ impl StoreSegments {
     /// As [`new`](Self::new), with as many bytes kept in memory; 4 MiB at least.
     #[must_use]
     pub fn with_cache(store: &Store, cache_bytes: usize) -> Arc<Self> {
+        Self::with(store, cache_bytes, None)
+    }
+
+    /// As [`with_cache`](Self::with_cache), and keeps what was fetched in a directory as well, up to so many bytes: as
+    /// [`RemoteOptions::cache_dir`](crate::RemoteOptions::cache_dir), which may have the same directory.
+    ///
+    /// # Errors
+    /// `Io` if the directory cannot be made or read.
+    pub fn with_cache_dir(
+        store: &Store,
+        cache_bytes: usize,
+        dir: impl AsRef<Path>,
+        dir_bytes: u64,
+    ) -> Result<Arc<Self>> {
+        let disk = Disk::open(dir.as_ref(), dir_bytes)?;
+        Ok(Self::with(store, cache_bytes, Some(Arc::new(disk))))
+    }
+
+    fn with(store: &Store, cache_bytes: usize, disk: Option<Arc<Disk>>) -> Arc<Self> {
         let blocks_max = (cache_bytes as u64 / BLOCK_BYTES).max(AHEAD_MAX);
         Arc::new(Self {
             store: store.clone(),
             cache: Arc::new(Mutex::new(Cache::new(blocks_max))),
+            disk,
             known: Mutex::default(),
         })
     }
@@ -120,17 +144,18 @@ impl StoreSegments {
         Ok(Known {
             log_id: Some(newest.log_id),
             segments: files
-                .map(|file| ((file.id, file.salt), self.segment(file)))
+                .map(|file| ((file.id, file.salt), self.segment(newest.log_id, file)))
                 .collect(),
         })
     }
 
-    fn segment(&self, file: File) -> Arc<Segment> {
+    fn segment(&self, log_id: LogId, file: File) -> Arc<Segment> {
         Arc::new(Segment {
             store: self.store.clone(),
+            log_id,
             file: Arc::new(file),
             cache: self.cache.clone(),
-            disk: None,
+            disk: self.disk.clone(),
             ahead: Mutex::default(),
         })
     }

@@ -94,8 +94,7 @@ impl RemoteOptions {
     pub fn open(&self, store: &Store) -> Result<RemoteReader> {
         let snapshot = store.snapshot(store.find(self.to)?)?;
         let moment = Moment::of(&snapshot.commit).unwrap_or_else(|| unreachable!("it has a state"));
-        let log_id = snapshot.commit.log_id;
-        let disk = (self.disk.as_ref()).map(|(dir, bytes)| Disk::open(dir, *bytes, log_id));
+        let disk = (self.disk.as_ref()).map(|(dir, bytes)| Disk::open(dir, *bytes));
         let afar = Afar::new(store, snapshot, self.cache_bytes, disk.transpose()?);
         let vfs: Arc<dyn Vfs> = Arc::new(afar);
         let options = self.log.clone().read_mode(ReadMode::Positional).vfs(vfs);

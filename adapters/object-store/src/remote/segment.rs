@@ -4,14 +4,15 @@
 
 use super::{
     cache::{BLOCK_BYTES, Cache},
-    disk::Disk,
+    disk::{At, Disk},
 };
 use crate::{
     error::{Error, Result},
-    layout::File,
+    layout::{File, Object},
     store::Store,
 };
 use bytes::Bytes;
+use cairnlog::LogId;
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -24,6 +25,7 @@ pub(super) const AHEAD_MAX: u64 = 16;
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) store: Store,
+    pub(super) log_id: LogId,
     pub(super) file: Arc<File>,
     pub(super) cache: Arc<Mutex<Cache>>,
     pub(super) disk: Option<Arc<Disk>>,
@@ -61,9 +63,19 @@ impl Segment {
         drop(cache);
         if let Some(disk) = &self.disk {
             let blocks = bytes.chunks(BLOCK_BYTES as usize).zip(block..);
-            blocks.for_each(|(content, block)| disk.put(part, block, content));
+            blocks.for_each(|(content, block)| disk.put(self.at(part, block), content));
         }
         Ok(bytes.slice(..bytes.len().min(BLOCK_BYTES as usize)))
+    }
+
+    /// A block as the disk knows it.
+    fn at<'a>(&self, part: &'a Object, block: u64) -> At<'a> {
+        let log_id = self.log_id;
+        At {
+            log_id,
+            part,
+            block,
+        }
     }
 
     /// A block, from where it is nearest.
@@ -76,7 +88,8 @@ impl Segment {
         }
         let part = &self.file.parts[number];
         let len = (part.bytes - block * BLOCK_BYTES).min(BLOCK_BYTES);
-        let kept = (self.disk.as_ref()).and_then(|disk| disk.get(part, block, len as usize));
+        let on_disk = |disk: &Arc<Disk>| disk.get(self.at(part, block), len as usize);
+        let kept = self.disk.as_ref().and_then(on_disk);
         let Some(bytes) = kept else {
             return self.fetch((number, start), block);
         };
