@@ -6,7 +6,7 @@
 //!
 //! Called by programs that copy; calls read, segment.
 
-use super::{at_path, moment::LOOKS_MAX, moment::side_files};
+use super::{at_path, moment::LOOKS_MAX, moment::side_files, parted};
 use crate::{
     error::{Error, ErrorKind, Op, Place, Result},
     format::{
@@ -59,6 +59,12 @@ pub struct StoredMoment {
     pub cursors: BTreeMap<u64, Vec<u8>>,
     /// The segments in the order of their seqs: first those that change no more, then one that grows, or two.
     pub segments: Vec<StoredSegment>,
+}
+
+impl StoredMoment {
+    /// Of the segments that a log has in common, by id and salt, with what was copied of it, so many of the newest may have other records: if
+    /// it was put back from an earlier day, and went on otherwise in its tail and its spare of then.
+    pub const COMMON_MAX: usize = parted::COMMON_MAX;
 }
 
 /// The files beside the segments: of the producers, and of each cursor.

@@ -12,10 +12,7 @@ use crate::{
     error::Result,
     layout::{File, Object},
 };
-use cairnlog::{ErrorKind, StoredFile, StoredSegment, format::crc32c};
-
-/// How many segments two continuations may both have begun, and filled otherwise.
-const COMMON_MAX: usize = 2;
+use cairnlog::{ErrorKind, StoredFile, StoredMoment, StoredSegment, format::crc32c};
 
 impl Copier {
     /// Forgets the parts that the log does not have, or not so: they are put anew.
@@ -27,7 +24,9 @@ impl Copier {
             known.is_some_and(|file| file.salt == it.salt() && !file.parts.is_empty())
         });
         // What was let go of was compared with what is in the store.
-        let common = common.take(COMMON_MAX).filter(|it| !is_far(it));
+        let common = common
+            .take(StoredMoment::COMMON_MAX)
+            .filter(|it| !is_far(it));
         for segment in common.collect::<Vec<_>>() {
             let Some(file) = self.known.get_mut(&segment.id()) else {
                 continue;
