@@ -173,6 +173,46 @@ fn does_another_writer_delete_what_a_log_has_only_there() {
     assert_eq!(fresh.get(third).unwrap_err().kind(), ErrorKind::Damaged);
 }
 
+/// Whenever the store fails, and whoever takes it over right then: what the log has let go of by then is kept.
+#[test]
+fn is_what_a_log_let_go_of_kept_whatever_fails_from_some_request_on() {
+    let mut released = 0;
+    for left in (0..40).step_by(5) {
+        let (store, faulty) = store();
+        let disk = SimFs::new(left);
+        let log = tiered(&disk, &store).open("/log").unwrap();
+        fill(&log, 120);
+        let mut copier = start(&log, &store, at_once(&disk));
+        copier.step().unwrap();
+        let before = shown(&log.reader());
+        let failing = faulty.request_count() + left;
+        faulty.plan(move |number| match number < failing {
+            true => Fault::None,
+            false => Fault::Error,
+        });
+        let let_go = copier.release(&log, &sealed_here(&log)[..2]);
+        released += far_count(&log);
+        assert_eq!(let_go.is_ok(), far_count(&log) == 2, "{let_go:?}");
+        drop(copier);
+        // Another continuation goes on in the store, without any of it.
+        faulty.plan(|_| Fault::None);
+        let other = SimFs::new(left + 100);
+        other.write_file(std::path::Path::new("/there"), b"");
+        let how = RestoreOptions::new()
+            .log(on(&other))
+            .vfs(Arc::new(other.clone()));
+        how.restore(&store, "/restored", To::Latest).unwrap();
+        let heir = tiered(&other, &store).open("/restored").unwrap();
+        let mut taken = start(&heir, &store, at_once(&other).take_over(true));
+        taken.step().unwrap();
+        heir.trim(heir.next_seq()).unwrap();
+        copy_on(&heir, &mut taken);
+        let fresh = tiered(&disk, &store).open_reader("/log").unwrap();
+        assert_eq!(shown(&fresh), before, "after {left} requests");
+    }
+    assert!(released > 0);
+}
+
 /// All that is due goes at once. What does not verify stays, keeps no other, and is told once the others are gone.
 #[test]
 fn does_a_damaged_segment_keep_the_others() {

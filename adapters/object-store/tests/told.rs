@@ -11,7 +11,11 @@ use common::{
     faulty::{Fault, Faulty},
     on, over, store,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 fn fill(log: &Log, count: u64) {
     for _ in 0..count {
@@ -82,12 +86,32 @@ fn is_what_a_replicator_tells_there_whatever_fails_from_some_request_on() {
         });
         let seq = log.append("second").unwrap();
         let told = replicator.wait_for(seq, Some(Duration::from_millis(100)));
-        assert_eq!(end_in(&faulty).max(1) > seq, left > 1);
-        assert!(!told.unwrap() || left > 1, "told after {left} requests");
+        if told.unwrap() {
+            assert_eq!(end_in(&faulty), 2, "told after {left} requests");
+        }
         faulty.plan(|_| Fault::None);
         assert!(replicator.wait_for(seq, None).unwrap());
         assert_eq!(end_in(&faulty), 2);
     }
+}
+
+/// Whoever takes over has committed nothing of its own by then, and nothing stands above what the other puts.
+#[test]
+fn is_a_writer_fenced_off_as_soon_as_another_has_begun() {
+    let disk = SimFs::new(6);
+    let (store, faulty) = store();
+    let log = on(&disk).open("/log").unwrap();
+    let mut replaced = start(&log, &store);
+    copy_on(&log, &mut replaced, 2);
+    let mut other = start(&log, &store);
+    fill(&log, 1);
+    for _ in 0..2 {
+        let fenced = replaced.step().unwrap_err();
+        assert!(matches!(fenced, Error::Fenced { epoch: 2 }), "{fenced}");
+        assert_eq!((replaced.end_seq(), end_in(&faulty)), (2, 2));
+    }
+    assert!(other.step().unwrap());
+    assert_eq!(end_in(&faulty), 3);
 }
 
 /// A number that is used is not free, though it is old and the lists are late.
@@ -180,6 +204,49 @@ fn is_a_tail_copied_that_does_not_verify() {
     let tail = log.segments().unwrap().pop().unwrap();
     assert!(!tail.is_sealed);
     check_refused(&disk, &mut copier, tail.id);
+}
+
+/// The replicator says so again and again, tells nobody that more is safe, and goes on once the segment is what it was.
+#[test]
+fn is_a_segment_that_does_not_verify_told_by_a_replicator() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let log = Log::options()
+        .segment_bytes(16 << 10)
+        .open(dir.path().join("log"))
+        .unwrap();
+    fill(&log, 300);
+    let first = log.segments().unwrap()[0];
+    assert!(first.is_sealed);
+    let path = dir.path().join("log").join(names::segment(first.id));
+    let whole = std::fs::read(&path).unwrap();
+    let turn = |bit: u8| {
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[whole[1500] ^ bit], 1500).unwrap();
+    };
+    turn(4);
+    let (store, faulty) = store();
+    let how = ReplicatorOptions::new().interval(Duration::from_millis(20));
+    let replicator = Replicator::start(&log, &store, how).unwrap();
+    let begun = Instant::now();
+    let error = loop {
+        assert!(
+            !replicator
+                .wait_for(299, Some(Duration::from_millis(50)))
+                .unwrap()
+        );
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not told");
+        if let Some(error) = replicator.status().last_error {
+            break error;
+        }
+    };
+    let Error::Log(error) = error else {
+        panic!("{error}");
+    };
+    assert_eq!(end_in(&faulty), 0);
+    assert_eq!(error.place().segment, Some(first.id));
+    turn(0);
+    assert!(replicator.wait_for(299, None).unwrap());
+    assert_eq!(end_in(&faulty), 300);
 }
 
 /// Turns a bit over in the middle of a record of the segment, and back again.
