@@ -152,7 +152,9 @@ impl Core {
         let Some(first) = state.queue.first() else {
             return false;
         };
-        if state.duties.is_put_off(now) {
+        // Of what failed only records that are buffered are left, and those wait. What came since is waited for, and is
+        // told that there is no room, or that there is some again.
+        if first.wants == Durability::Buffered && state.duties.is_put_off(now) {
             return false;
         }
         let old = (state.duties.write_at(self.options.buffer_interval)).is_some_and(|at| now >= at);

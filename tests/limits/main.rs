@@ -5,6 +5,7 @@ mod backwards;
 mod descriptors;
 mod hostile;
 mod many;
+mod one_full;
 mod options;
 mod restarts;
 mod unreadable;

@@ -169,6 +169,28 @@ fn when_a_write_that_failed_is_tried_again() {
     assert_eq!(desk.next(), "nothing");
 }
 
+/// A task that appended again within that while was never told anything: it was put off, and no moment was set.
+#[test]
+fn is_what_comes_after_a_write_that_failed_tried_at_once() {
+    let mut desk = Desk::new(Durability::Buffered);
+    for level in [Durability::Durable, Durability::Written] {
+        desk.put(level);
+        desk.fail(OpKind::Write, Errno::Enospc);
+        desk.after(0, "Lead");
+        desk.put(level);
+        desk.after(0, "Lead");
+    }
+    assert_eq!(desk.appender.core.lock().queue.next_seq(), 2);
+    // Behind records that are buffered it is tried with them.
+    desk.put(Durability::Buffered);
+    desk.fail(OpKind::Write, Errno::Enospc);
+    desk.after(10, "Lead");
+    desk.put(Durability::Durable);
+    desk.after(200, "Lead");
+    desk.after(0, "Lead");
+    assert_eq!(desk.appender.core.durable_seq(), 4);
+}
+
 /// A segment is finished: it is sealed and another prepared, after a failure not at once again, unless
 /// somebody waits for it.
 #[test]
