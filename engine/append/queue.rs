@@ -170,8 +170,7 @@ impl Core {
         let mut body_bytes = 0;
         for record in records {
             record.check(limit)?;
-            // Eight bytes more than most need: a clock far off gives each record its own time.
-            body_bytes += record.parts(Some(0), how.producer).frame_bytes();
+            body_bytes += frame_bytes(record, how);
         }
         self.check_keys()?;
         let batch_bytes = (body_bytes + self.framing_bytes(how, true)) as u64;
@@ -191,6 +190,16 @@ impl Core {
             return Err(Error::note(ErrorKind::InvalidInput, Op::Append, note));
         }
         Ok(body_bytes)
+    }
+
+    /// How many of these, from the first on, one batch takes, if none is too large by itself.
+    pub(crate) fn batch_len(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> usize {
+        let mut batch_bytes = self.framing_bytes(how, true) as u64;
+        let fitting = records.iter().zip(0..COUNT_MAX).take_while(|(record, _)| {
+            batch_bytes += frame_bytes(record, how) as u64;
+            batch_bytes <= self.options.batch_bytes_max()
+        });
+        fitting.count()
     }
 
     /// What a batch takes beside its records, if they begin it, or more of it if they share one.
@@ -277,4 +286,10 @@ impl Core {
         let now_ms = self.dir.vfs().unix_time_ms();
         state.queue.push_watermark(now_ms)
     }
+}
+
+/// Eight bytes more than most need: a clock far off gives each record its own time.
+#[inline]
+fn frame_bytes(record: &NewRecord<'_>, how: &AppendOptions) -> usize {
+    record.parts(Some(0), how.producer).frame_bytes()
 }

@@ -111,6 +111,28 @@ impl Log {
         self.inner.appender.append(records, how)
     }
 
+    /// How many of these records, from the first on, enter the log in one batch at most: for who cuts batches as large as
+    /// the [segments](crate::Options::segment_bytes) of this log allow. 0 if the first is too large by itself.
+    ///
+    /// ```
+    /// use cairnlog::{AppendOptions, Log, NewRecord};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let log = Log::options().segment_bytes(4096).open(dir.path().join("log"))?;
+    /// let (records, how) = ([NewRecord::value(&[7; 1000]); 10], AppendOptions::new());
+    /// let mut rest = &records[..];
+    /// while !rest.is_empty() {
+    ///     let (batch, behind) = rest.split_at(log.batch_len(rest, &how).max(1));
+    ///     log.append_records(batch, &how)?; // Tells of one that is too large.
+    ///     rest = behind;
+    /// }
+    /// assert_eq!(log.next_seq(), 10);
+    /// # Ok::<(), cairnlog::Error>(())
+    /// ```
+    #[must_use]
+    pub fn batch_len(&self, records: &[NewRecord<'_>], how: &AppendOptions) -> usize {
+        self.inner.appender.core().batch_len(records, how)
+    }
+
     /// Queues records and returns at once, unless the queue is full: then it waits for room. The
     /// ticket can be waited for or awaited.
     ///

@@ -3,8 +3,8 @@
 
 use crate::path_of;
 use cairnlog::{
-    AppendOptions, CompactOptions, ConsumerOptions, Durability, Error, KeyMatch, Log, NewRecord,
-    Options, QueueOptions, Reader, Retention,
+    AppendOptions, CompactOptions, ConsumerOptions, Durability, Error, ErrorKind, KeyMatch, Log,
+    NewRecord, Options, Producer, QueueOptions, Reader, Retention,
 };
 use std::time::Duration;
 
@@ -142,4 +142,35 @@ fn may_a_lease_and_a_wait_for_work_last_for_ever() {
     assert_eq!(lease.record().seq(), 0);
     lease.ack().unwrap();
     assert!(queue.next_timeout(Duration::ZERO).unwrap().is_none());
+}
+
+/// Whoever cuts batches guessed how much one may hold, and was wrong where segments are small.
+#[test]
+fn does_a_log_say_how_many_records_one_batch_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, epoch) = (1, 0);
+    for (number, segment_bytes) in (1..).zip([512, 2000, 65_536]) {
+        let path = dir.path().join(number.to_string());
+        let log = Log::options()
+            .segment_bytes(segment_bytes)
+            .open(path)
+            .unwrap();
+        for size in [0, 1, 9, 130, 200, 1000] {
+            let value = vec![7; size];
+            let records = vec![NewRecord::keyed("key", &value); 10_000];
+            let number = size as u64;
+            let named = AppendOptions::new().producer(Producer { id, epoch, number });
+            for how in [AppendOptions::new(), named] {
+                let len = log.batch_len(&records, &how);
+                assert!(len < records.len());
+                let error = log.append_records(&records[..=len], &how).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
+                if len > 0 {
+                    let seqs = log.append_records(&records[..len], &how).unwrap();
+                    assert_eq!(seqs.end - seqs.start, len as u64);
+                }
+            }
+        }
+        assert_eq!(log.batch_len(&[], &AppendOptions::new()), 0);
+    }
 }

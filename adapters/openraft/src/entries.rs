@@ -125,12 +125,11 @@ impl Entries {
         // Each batch is in the log whole or not at all; those of one call need not be.
         let (mut rest, mut told) = (entries, Some(told));
         while !rest.is_empty() {
-            let (batch, behind) = rest.split_at(batch_len(rest));
+            let mut records = records(rest);
+            let fitting = self.shared.log.batch_len(&records, &how);
+            records.truncate(fitting.max(1)); // The append tells of one that is too large by itself.
+            let (batch, behind) = rest.split_at(records.len());
             rest = behind;
-            let records: Vec<_> = batch
-                .iter()
-                .map(|it| NewRecord::value(&*it.value))
-                .collect();
             // Where an append before has failed the log goes on with another number: this one finds no place then.
             let how = how.expected_seq(next_seq);
             let submitted = self.shared.log.submit_async(&records, &how).await;
@@ -277,18 +276,21 @@ impl Entries {
     }
 }
 
-/// What goes into the log in one batch at most: so many entries, and another only below so many bytes.
+/// What goes into the log in one batch at most, also where a segment would take more: so many entries, and another only
+/// below so many bytes.
 const BATCH_RECORDS: usize = 1024;
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How many of these go into one batch, at least one.
-fn batch_len(entries: &[NewEntry]) -> usize {
+/// The first of these as records, as many as may go into one batch, at least one.
+fn records(entries: &[NewEntry]) -> Vec<NewRecord<'_>> {
     let mut bytes = 0;
-    let fits = entries.iter().take(BATCH_RECORDS).take_while(|entry| {
+    let entries = entries.iter().take(BATCH_RECORDS);
+    let fitting = entries.take_while(|entry| {
+        let is_first = bytes == 0;
         bytes += entry.value.len();
-        bytes <= BATCH_BYTES
+        is_first || bytes <= BATCH_BYTES
     });
-    fits.count().max(1)
+    fitting.map(|it| NewRecord::value(&*it.value)).collect()
 }
 
 /// Why nothing is appended.

@@ -42,6 +42,8 @@
 //!   a segment's space back with its last.
 //! * **After a failed append** the store takes nothing more, and tells of none behind it that it is durable: there would be a
 //!   hole. Open it again.
+//! * **An entry is a record**: of 16 MiB at most, and less with small segments
+//!   ([`record_bytes_max`](cairnlog::Options::record_bytes_max)). openraft ends a node whose store refuses one: propose less.
 //! * **The state machine is yours**: openraft applies again what is behind that which it says of itself, up to what is
 //!   known to be committed; what was purged it has to have in a snapshot.
 //!

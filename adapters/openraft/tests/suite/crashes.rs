@@ -125,6 +125,28 @@ macro_rules! tests {
                 assert_eq!(found(&lost(&disk)).await.1, expected);
             }
 
+            /// A batch was cut at 256 KiB whatever the log's segments take: a follower that caught up with entries of
+            /// more than one of them was told that they are too large, and openraft ends a node whose log fails.
+            #[tokio::test]
+            async fn are_more_entries_taken_at_once_than_a_segment_holds() {
+                let disk = SimFs::new(1);
+                let mut store = store(&disk);
+                let entries = |range: std::ops::Range<u64>| range.map(|it| entry(1, it)).collect();
+                let all: Vec<_> = entries(0..ENTRIES);
+                store.blocking_append(all.clone()).await.unwrap();
+                let read = store.get_log_reader().await.try_get_log_entries(..).await;
+                assert_eq!(read.unwrap(), all);
+                let (_, there) = found(&lost(&disk)).await;
+                assert_eq!(there.len() as u64, ENTRIES);
+                // One that no segment holds is refused, by name, and nothing behind it is lost for that.
+                let mut large = entry(1, ENTRIES);
+                large.payload = EntryPayload::Normal("x".repeat(8192));
+                let error = store.blocking_append([large]).await.unwrap_err();
+                assert!(error.to_string().contains("a record"), "{error}");
+                store.blocking_append::<Vec<_>>(entries(ENTRIES..ENTRIES + 1)).await.unwrap();
+                assert_eq!(found(&lost(&disk)).await.1.len() as u64, ENTRIES + 1);
+            }
+
             #[tokio::test]
             async fn is_a_vote_there_once_it_was_told() {
                 let (disk, mut store) = filled().await;
