@@ -2,9 +2,10 @@
 //!
 //! The suite, gone through with crashes, does a call again that a crash came into, and so never sees what it left behind.
 
+use crate::gated::Gated;
 use cairnlog::{
     Log, Postcard,
-    vfs::sim::{Choice, SimFs},
+    vfs::sim::{Choice, OpKind, SimFs},
 };
 use std::sync::Arc;
 
@@ -33,9 +34,10 @@ macro_rules! tests {
     ($version:ident, $openraft:ident, $machine:ident, $feature:literal, $($own:item)*) => {
         #[cfg(feature = $feature)]
         mod $version {
-            use super::{ENTRIES, Postcard, SimFs, crashed, lost, open};
+            use super::{Arc, Choice, ENTRIES, Gated, Log, OpKind, Postcard, SimFs, crashed, lost, open};
             use crate::$machine::Types;
             use cairnlog_openraft::$version::LogStore;
+            use futures_util::FutureExt;
             use $openraft::{
                 EntryPayload, RaftLogReader, RaftTypeConfig, Vote,
                 storage::{RaftLogStorage, RaftLogStorageExt},
@@ -156,6 +158,35 @@ macro_rules! tests {
                     let found = read_vote(&mut self::store(&lost(&disk))).await;
                     assert_eq!(found.unwrap(), Some(vote));
                 }
+            }
+
+            /// openraft takes what was appended before a vote for durable once the vote is: one that came first would have a
+            /// node say that it has entries which the power takes.
+            #[tokio::test]
+            async fn is_all_there_that_was_appended_before_a_vote_that_is() {
+                let gated = Gated::new(&SimFs::new(1));
+                let log = Log::options().vfs(Arc::new(gated.clone())).open("/log").unwrap();
+                let mut store = LogStore::<Types>::new(log, Postcard).unwrap();
+                let before = gated.disk.op_count();
+                gated.hold(OpKind::Sync, ".seg");
+                assert!(store.blocking_append([entry(1, 0)]).now_or_never().is_none());
+                gated.wait_until_held();
+                // From now on both wait for the worker.
+                assert!(store.blocking_append([entry(1, 1)]).now_or_never().is_none());
+                let vote = Vote::new(2, 3);
+                let mut saving = std::pin::pin!(store.save_vote(&vote));
+                assert!(saving.as_mut().now_or_never().is_none());
+                gated.release();
+                saving.await.unwrap();
+                let mut there = Vec::new();
+                for op in before..=gated.disk.op_count() {
+                    let disk = gated.disk.crash_at(op).state(&Choice::lost());
+                    let voted = read_vote(&mut self::store(&disk)).await.unwrap() == Some(vote);
+                    let entries = found(&disk).await.1;
+                    assert!(!voted || entries == [(1, 0), (1, 1)], "{op}: {entries:?}");
+                    there.push(voted);
+                }
+                assert!(!there[0] && there[there.len() - 1], "{there:?}");
             }
         }
     };
