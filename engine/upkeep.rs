@@ -127,6 +127,12 @@ impl Keeper {
         let Some(limits) = &core.options().retention else {
             return Ok(None);
         };
+        // What cursors hold is read from their files: only where something passes a limit.
+        let now_ms = core.dir().vfs().unix_time_ms();
+        let passing = retain::plan(&core.catalog().load(), limits, None, now_ms);
+        if passing.segment_count == 0 {
+            return Ok(None);
+        }
         let held = self.held(core)?;
         let report = retain::retain(core, limits, held)?;
         Ok((report.segment_count > 0).then_some(report))

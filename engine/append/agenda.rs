@@ -16,6 +16,10 @@ use std::time::Duration;
 /// A tail that was not filled before it was used is filled ahead by half as much as it has, at most
 /// by half of this.
 const STEP_BYTES_MAX: u64 = 4 << 20;
+/// How often compaction and retention look whether they are due, where there is something to do now and then.
+pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Where there is nothing, twice as late each time, up to this: of thousands of logs nearly all rest.
+const UPKEEP_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// What the worker has in mind, on the clock of the file system.
 #[derive(Debug, Default)]
@@ -23,10 +27,30 @@ pub(super) struct Agenda {
     /// When what failed is tried again, or looked for again.
     pub(super) maintain_after: Duration,
     pub(super) upkeep_after: Duration,
+    /// Between the last two looks whether upkeep is due.
+    pub(super) upkeep_interval: Duration,
     /// The file that is being filled ahead, and up to where.
     pub(super) filling: Option<(SegmentId, Arc<Space>, u64)>,
     /// Whose turn it was last.
     turn: usize,
+}
+
+impl Agenda {
+    /// Looked whether upkeep is due, and did what was.
+    pub(super) fn kept_up(&mut self, worked: bool, now: Duration) {
+        let interval = match worked {
+            true => UPKEEP_INTERVAL,
+            false => (self.upkeep_interval * 2).clamp(UPKEEP_INTERVAL, UPKEEP_INTERVAL_MAX),
+        };
+        self.upkeep_interval = interval;
+        self.upkeep_after = now + interval;
+    }
+
+    /// There is more to keep up.
+    pub(super) fn segment_begun(&mut self, now: Duration) {
+        self.upkeep_interval = Duration::ZERO;
+        self.upkeep_after = self.upkeep_after.min(now + UPKEEP_INTERVAL);
+    }
 }
 
 /// The order in which what is due has its turns.

@@ -22,6 +22,8 @@ pub(super) struct Duties {
     away: bool,
     /// Whether a segment was finished, so that it is time to seal it and to prepare another.
     seal_due: bool,
+    /// Whether a segment was begun since the worker last asked.
+    segment_begun: bool,
     /// When the oldest buffered record was queued.
     buffered_since: Option<Duration>,
     /// When the oldest write was made that no sync covers.
@@ -54,6 +56,7 @@ impl Duties {
         Self {
             away: true,
             seal_due,
+            segment_begun: false,
             buffered_since: None,
             unsynced_since: None,
             write_back: None,
@@ -85,6 +88,11 @@ impl Duties {
     /// A segment was finished, or sealing one failed; or somebody begins with it.
     pub(super) fn set_seal_due(&mut self, due: bool) {
         self.seal_due = due;
+        self.segment_begun |= due;
+    }
+
+    pub(super) fn take_segment_begun(&mut self) -> bool {
+        std::mem::take(&mut self.segment_begun)
     }
 
     /// Whether records that are buffered have been queued, and nobody has taken all of them since.

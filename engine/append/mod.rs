@@ -65,11 +65,12 @@ pub use record::{AppendOptions, NewRecord};
 pub use sink::AppendSink;
 pub use ticket::Ticket;
 
+pub(crate) use agenda::UPKEEP_INTERVAL;
 pub(crate) use cursors::{CursorStore, cursor_place};
 pub(crate) use ledger::Ledger;
 pub(crate) use maintain::create_spare;
 pub(crate) use moves::Moves;
-pub(crate) use worker::{UPKEEP_INTERVAL, Upkeep};
+pub(crate) use worker::Upkeep;
 
 use crate::{
     catalog::{CatalogCell, Queued, Watermark},

@@ -28,8 +28,6 @@ use std::{
 const BACK_OFF: Duration = Duration::from_millis(200);
 /// Where others compact already, not before this long is it tried again.
 const LONG_BACK_OFF: Duration = Duration::from_millis(100);
-/// How often compaction and retention look whether they are due.
-pub(crate) const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the worker does nothing more for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +153,14 @@ impl Core {
             going.map_break(|_| ())
         };
         // As long as there is something to do, whatever else is due comes in between.
-        while upkeep.step(self, &mut between) && between(Duration::ZERO).is_continue() {}
-        agenda.upkeep_after = self.dir.vfs().monotonic() + UPKEEP_INTERVAL;
+        let mut worked = false;
+        while upkeep.step(self, &mut between) {
+            worked = true;
+            if between(Duration::ZERO).is_break() {
+                break;
+            }
+        }
+        agenda.kept_up(worked, self.dir.vfs().monotonic());
     }
 
     /// Who waits for the queue to get shorter sees to that while the worker is away.
@@ -178,6 +182,9 @@ impl Core {
         let mut state = self.lock();
         loop {
             state.duties.set_away(false);
+            if state.duties.take_segment_begun() {
+                agenda.segment_begun(self.dir.vfs().monotonic());
+            }
             let upkeep = self.upkeep.is_some().then_some(agenda.upkeep_after);
             let leave_at = until.or(upkeep);
             match self.next_duty(&mut state, agenda, leave_at) {

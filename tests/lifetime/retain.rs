@@ -1,8 +1,11 @@
 //! Does retention drop what passes a limit, and only that?
 
 use super::{open, options, put};
-use cairnlog::{ErrorKind, Log, Maintained, Retention};
-use std::time::{Duration, Instant};
+use cairnlog::{ErrorKind, Log, Maintained, Retention, vfs::sim::SimFs};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 fn fill(log: &Log, count: usize) {
     for number in 0..count {
@@ -68,6 +71,21 @@ fn does_maintain_say_what_it_did() {
     }
     assert_eq!(did, ["segments", "retained", "compacted"]);
     assert!(log.stats().frame_bytes <= 4096);
+}
+
+/// Each look read where all cursors stand, also in thousands of logs in which nothing passed a limit.
+#[test]
+fn is_nothing_read_where_nothing_passes_a_limit() {
+    let disk = SimFs::new(1);
+    let limits = Retention::new().bytes_max(1 << 20);
+    let options = options().retention(limits).vfs(Arc::new(disk.clone()));
+    let log = options.open("log").unwrap();
+    drop(log.consumer("c").unwrap());
+    fill(&log, 200);
+    while log.maintain().unwrap() != Maintained::Nothing {}
+    let before = disk.trace().len();
+    assert_eq!(log.maintain().unwrap(), Maintained::Nothing);
+    assert_eq!(disk.trace()[before..], []);
 }
 
 #[test]

@@ -271,6 +271,33 @@ fn when_the_worker_leaves() {
     }
 }
 
+/// Logs that compact or retain were looked at each second, whatever became of them: each look reads where cursors stand,
+/// and of ten thousand logs at rest that is no rest.
+#[test]
+fn when_is_it_looked_whether_upkeep_is_due() {
+    let mut agenda = Agenda::default();
+    let mut look = |worked| {
+        let now = agenda.upkeep_after;
+        agenda.kept_up(worked, now);
+        (agenda.upkeep_after - now).as_secs()
+    };
+    let idle: Vec<u64> = (0..9).map(|_| look(false)).collect();
+    assert_eq!(idle, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    assert_eq!([true, false, false].map(look), [1, 2, 4]);
+    // A segment more: soon, and often again.
+    let now = agenda.upkeep_after;
+    agenda.kept_up(false, now);
+    let mut desk = Desk::new(Durability::Buffered);
+    desk.put(Durability::Durable);
+    desk.after(0, "Lead");
+    desk.appender.core.rotate().unwrap();
+    assert!(desk.appender.core.lock().duties.take_segment_begun());
+    agenda.segment_begun(now);
+    assert_eq!((agenda.upkeep_after - now).as_secs(), 1);
+    agenda.kept_up(false, agenda.upkeep_after);
+    assert_eq!((agenda.upkeep_after - now).as_secs(), 2);
+}
+
 /// Where appends are durable, up to where was filled: of the first segment and of the next, while the first is
 /// written in records of 48 KiB.
 fn ends_filled(ahead: Ahead) -> [Vec<u64>; 2] {
