@@ -190,7 +190,7 @@ impl ManifestStore {
         content: &[u8],
     ) -> Result<()> {
         let outcome = file.replace(&self.dir, &self.ballast, content);
-        let fail = |error| Error::io(op, error).at(Place::file(&file.name));
+        let fail = |error| Error::io(op, error).at(Place::file(&*file.name));
         match outcome {
             Ok(()) => Ok(()),
             // Whatever went wrong there, no name leads to it, and the next attempt writes another file.

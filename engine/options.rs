@@ -53,12 +53,13 @@ pub struct Options {
     pub(crate) background: bool,
     pub(crate) worker: Option<Worker>,
     pub(crate) sync_interval: Option<Duration>,
-    pub(crate) compaction: Option<CompactOptions>,
+    // Shared by all clones, and so by the logs that are opened with them.
+    pub(crate) compaction: Option<Arc<CompactOptions>>,
     pub(crate) pack: Option<PackOptions>,
     pub(crate) pack_appends: Option<Compression>,
     pub(crate) keys: KeyRing,
     pub(crate) far: FarSource,
-    pub(crate) retention: Option<Retention>,
+    pub(crate) retention: Option<Arc<Retention>>,
     pub(crate) publish: bool,
     pub(crate) direct_writes: bool,
     pub(crate) recycle: bool,
@@ -190,7 +191,7 @@ impl Options {
     /// [`Log::compact`](crate::Log::compact) does.
     #[must_use]
     pub fn compaction(mut self, how: CompactOptions) -> Self {
-        self.compaction = Some(how);
+        self.compaction = Some(Arc::new(how));
         self
     }
 
@@ -224,10 +225,11 @@ impl Options {
     }
 
     /// Drops segments from the head as they pass the limits, in the background or by
-    /// [`Log::maintain`](crate::Log::maintain). Default: everything is kept.
+    /// [`Log::maintain`](crate::Log::maintain): a second later, of a log at rest within a minute. Default: everything is
+    /// kept.
     #[must_use]
     pub fn retention(mut self, limits: Retention) -> Self {
-        self.retention = Some(limits);
+        self.retention = Some(Arc::new(limits));
         self
     }
 
@@ -372,8 +374,6 @@ impl Options {
         (self.pack.as_ref()).map_or(Ok(()), |how| how.check(Op::Open))?;
         (self.pack_appends).map_or(Ok(()), |codec| packing::check_built(codec, Op::Open))?;
         self.check_keys()?;
-        self.compaction
-            .as_ref()
-            .map_or(Ok(()), CompactOptions::check)
+        (self.compaction.as_ref()).map_or(Ok(()), |how| how.check())
     }
 }

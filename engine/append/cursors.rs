@@ -15,7 +15,7 @@ use crate::{
     format::{MOVES_FEATURE, cursor::CursorFile, moves::Move, names},
     options::Durability,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     vfs::{Ballast, Dir, Replaced},
@@ -26,7 +26,8 @@ use std::{collections::BTreeMap, io, path::PathBuf};
 #[derive(Debug)]
 pub(crate) struct CursorStore {
     log_dir: Dir,
-    dir: Dir,
+    /// That of the files, once one is stored: many logs have no consumer.
+    dir: OnceLock<Dir>,
     disk: Mutex<Disk>,
     moves: Mutex<Moves>,
     /// Whether the manifest says that there may be moves.
@@ -56,12 +57,16 @@ impl CursorStore {
     /// Those of a log in this directory, with what is known of their moves.
     pub(crate) fn new(log_dir: &Dir, moves: Moves) -> Self {
         Self {
-            dir: log_dir.child(names::CURSORS),
+            dir: OnceLock::new(),
             log_dir: log_dir.clone(),
             disk: Mutex::default(),
             moves: Mutex::new(moves),
             announced: AtomicBool::new(false),
         }
+    }
+
+    fn dir(&self) -> &Dir {
+        self.dir.get_or_init(|| self.log_dir.child(names::CURSORS))
     }
 
     /// Where a cursor stands by its file and its moves, if any of that is known.
@@ -101,7 +106,7 @@ impl CursorStore {
 
     fn replace(&self, disk: &mut Disk, ballast: &Ballast, file: &CursorFile, op: Op) -> Result<()> {
         if !disk.ready {
-            let created = self.dir.create();
+            let created = self.dir().create();
             created.map_err(at(op, Place::file(names::CURSORS)))?;
             // DURABILITY: after this line the directory of the cursors survives.
             let synced = self.log_dir.sync();
@@ -110,12 +115,12 @@ impl CursorStore {
         }
         let id = file.id;
         let replaced = disk.files.entry(id).or_insert_with(|| {
-            let (name, new_name) = (names::cursor(id), names::cursor_new(id));
-            Replaced::new(&name, &new_name, &names::cursor_alt(id))
+            let new_name = names::cursor_new(id);
+            Replaced::new(names::cursor(id), new_name, names::cursor_alt(id))
         });
         // DURABILITY: after this line the cursor stands where the file says. Whatever goes wrong before
         // that, the next attempt writes another file.
-        let stored = replaced.replace(&self.dir, ballast, &file.encode());
+        let stored = replaced.replace(self.dir(), ballast, &file.encode());
         stored.map_err(|error| at(op, cursor_place(id))(error.into_io()))
     }
 
@@ -123,11 +128,11 @@ impl CursorStore {
         let mut disk = self.disk.lock();
         disk.files.remove(&id);
         for name in [names::cursor(id), names::cursor_alt(id)] {
-            let removed = self.dir.remove_if_there(&name);
+            let removed = self.dir().remove_if_there(&name);
             removed.map_err(at(Op::Consume, cursor_place(id)))?;
         }
         // DURABILITY: after this line the cursor is gone for good.
-        let synced = self.dir.sync();
+        let synced = self.dir().sync();
         synced.map_err(at(Op::Consume, cursor_place(id)))?;
         self.moves.lock().remove(id);
         Ok(())

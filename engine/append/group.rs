@@ -297,7 +297,12 @@ impl Group {
     }
 
     /// Makes what is written of what is queued: fills in the headers, each stating `durable_seq`.
-    pub(super) fn finish(&mut self, durable_seq: Seq, vfs: &dyn Vfs, packer: &mut Packer) {
+    pub(super) fn finish(
+        &mut self,
+        durable_seq: Seq,
+        vfs: &dyn Vfs,
+        packer: &mut Option<Box<Packer>>,
+    ) {
         self.states_seq = durable_seq;
         self.rewrite(vfs, packer);
         let (context, group_offset) = (self.tail.context, self.offset);

@@ -140,7 +140,8 @@ struct Writer {
     ledger: Option<Vec<u8>>,
     /// Segments with frames that no sync covers yet, oldest first.
     unsynced: Vec<Arc<Tail>>,
-    packer: Packer,
+    /// Of a log that packs or seals what is appended.
+    packer: Option<Box<Packer>>,
 }
 
 /// The shared heart of appending.
@@ -223,7 +224,7 @@ impl Appender {
                 finished: parts.finished,
                 ledger: parts.frozen,
                 unsynced: Vec::new(),
-                packer: Packer::default(),
+                packer: None,
             }),
             maintenance: Mutex::new(()),
             upkeep,

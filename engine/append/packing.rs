@@ -65,10 +65,11 @@ pub(super) struct Packer {
 impl Group {
     /// Puts the batches into a buffer of their own, if any of them is to be packed or sealed: their headers are still to
     /// come.
-    pub(super) fn rewrite(&mut self, vfs: &dyn Vfs, packer: &mut Packer) {
+    pub(super) fn rewrite(&mut self, vfs: &dyn Vfs, packer: &mut Option<Box<Packer>>) {
         let Some(written) = &mut self.rewritten else {
             return;
         };
+        let packer = packer.get_or_insert_default();
         written.begin(self.begins.is_some());
         let context = &self.tail.context;
         for (number, (start, header)) in self.batches.iter().enumerate() {

@@ -39,9 +39,10 @@ pub(crate) enum Wait {
 
 #[derive(Debug)]
 pub(crate) struct Watermark {
-    // Readers load these while the writer raises them: a cache line of their own each.
+    // Readers load these while the writer raises them: a cache line each. With the latter is what is looked at when it
+    // was raised, or before it is waited for.
     written: CachePadded<AtomicU64>,
-    durable: CachePadded<AtomicU64>,
+    durable: AtomicU64,
     waiter_count: AtomicUsize,
     ended: AtomicBool,
     /// Why it ended, if not in order.
@@ -57,7 +58,7 @@ impl Watermark {
     pub(crate) fn new(next_seq: Seq) -> Self {
         Self {
             written: CachePadded::new(AtomicU64::new(next_seq)),
-            durable: CachePadded::new(AtomicU64::new(next_seq)),
+            durable: AtomicU64::new(next_seq),
             waiter_count: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             failure: Mutex::new(None),

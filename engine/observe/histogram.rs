@@ -40,15 +40,20 @@ fn new_row() -> Box<Row> {
 
 /// Counts values. Memory is taken for what occurs: where there are thousands of logs, most never append as
 /// written, or at all.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Recording {
+    counts: OnceLock<Box<Counts>>,
+}
+
+#[derive(Debug)]
+struct Counts {
     rows: [OnceLock<Box<Row>>; ROWS],
     sum: AtomicU64,
     min: AtomicU64,
     max: AtomicU64,
 }
 
-impl Default for Recording {
+impl Default for Counts {
     fn default() -> Self {
         Self {
             rows: [const { OnceLock::new() }; ROWS],
@@ -64,17 +69,18 @@ impl Recording {
     pub(crate) fn add(&self, value: u64) {
         let bucket = usize::try_from(bucket_of(value)).unwrap_or(usize::MAX);
         let (row, column) = (bucket / ROW_LEN, bucket % ROW_LEN);
-        let row = self.rows.get(row).map(|row| row.get_or_init(new_row));
+        let counts = self.counts.get_or_init(Box::default);
+        let row = counts.rows.get(row).map(|row| row.get_or_init(new_row));
         if let Some(count) = row.and_then(|row| row.get(column)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        self.sum.fetch_add(value, Ordering::Relaxed);
+        counts.sum.fetch_add(value, Ordering::Relaxed);
         // Looked at first: almost always they stay, and then nobody else loses the line.
-        if value < self.min.load(Ordering::Relaxed) {
-            self.min.fetch_min(value, Ordering::Relaxed);
+        if value < counts.min.load(Ordering::Relaxed) {
+            counts.min.fetch_min(value, Ordering::Relaxed);
         }
-        if value > self.max.load(Ordering::Relaxed) {
-            self.max.fetch_max(value, Ordering::Relaxed);
+        if value > counts.max.load(Ordering::Relaxed) {
+            counts.max.fetch_max(value, Ordering::Relaxed);
         }
     }
 
@@ -85,15 +91,18 @@ impl Recording {
 
     /// What was counted so far.
     pub(crate) fn snapshot(&self) -> Histogram {
-        let rows = (0..).step_by(ROW_LEN).zip(&self.rows);
+        let Some(counts) = self.counts.get() else {
+            return Histogram::default();
+        };
+        let rows = (0..).step_by(ROW_LEN).zip(&counts.rows);
         let rows = rows.filter_map(|(first, row)| Some((first, row.get()?)));
-        let counts = rows.flat_map(|(first, row)| (first..).zip(row.iter()));
-        let counts = counts.map(|(bucket, count)| (bucket, count.load(Ordering::Relaxed)));
+        let buckets = rows.flat_map(|(first, row)| (first..).zip(row.iter()));
+        let buckets = buckets.map(|(bucket, count)| (bucket, count.load(Ordering::Relaxed)));
         Histogram::new(
-            counts.filter(|(_, count)| *count > 0).collect(),
-            self.sum.load(Ordering::Relaxed),
-            self.min.load(Ordering::Relaxed),
-            self.max.load(Ordering::Relaxed),
+            buckets.filter(|(_, count)| *count > 0).collect(),
+            counts.sum.load(Ordering::Relaxed),
+            counts.min.load(Ordering::Relaxed),
+            counts.max.load(Ordering::Relaxed),
         )
     }
 }

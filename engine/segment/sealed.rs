@@ -23,7 +23,7 @@ use crate::{
     options::{FarFile, FarSource, Options},
     seal::KeyRing,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc, Mutex, OnceLock, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     types::{LogId, Seq},
@@ -81,7 +81,8 @@ pub(crate) struct Home {
     keys: KeyRing,
     /// Where those are read that are not here.
     far: FarSource,
-    shelf: Shelf,
+    /// Once one of them was read.
+    shelf: OnceLock<Box<Shelf>>,
     /// The files of those that are retired.
     returned: Returned,
 }
@@ -103,13 +104,17 @@ impl Home {
             mapped,
             keys: options.keys.clone(),
             far: options.far.clone(),
-            shelf: Shelf::default(),
+            shelf: OnceLock::new(),
             returned: Returned::default(),
         })
     }
 
     pub(crate) fn returned(&self) -> &Returned {
         &self.returned
+    }
+
+    fn shelf(&self) -> &Shelf {
+        self.shelf.get_or_init(Box::default)
     }
 }
 
@@ -155,7 +160,7 @@ impl Sealed {
         }
         let loaded = Arc::new(self.open()?);
         *self.loaded.write() = Some(loaded.clone());
-        self.home.shelf.put(self, &loaded.view.source);
+        self.home.shelf().put(self, &loaded.view.source);
         Ok(loaded)
     }
 
@@ -295,13 +300,13 @@ impl Sealed {
         if !opened.as_ref().is_err_and(is_out_of_files) {
             return opened;
         }
-        self.home.shelf.clear();
+        self.home.shelf().clear();
         self.home.dir.open(&name, Access::Read)
     }
 
     fn source(&self, file: &std::sync::Arc<dyn VfsFile>) -> Source {
         let frames = usize::try_from(self.entry.frames_end).unwrap_or(usize::MAX);
-        let shelf = &self.home.shelf;
+        let shelf = self.home.shelf();
         // If the system grants no more mappings, or has none, reading by position needs none.
         let map =
             (self.home.mapped && !self.entry.far && shelf.may_map()).then(|| file.map(0, frames));

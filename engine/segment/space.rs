@@ -44,7 +44,7 @@ pub(crate) struct Space {
     /// Up to here the system was asked to write to the device.
     given_end: AtomicU64,
     /// The way past the page cache, once it was asked for; `None` if there is none.
-    direct: OnceLock<Option<Direct>>,
+    direct: OnceLock<Option<Box<Direct>>>,
     /// Of a file that was another segment before: how far it is zeros behind what was written.
     cleared: Option<Cleared>,
 }
@@ -187,8 +187,8 @@ impl Space {
 
     /// The way past the page cache, if that is asked for and there is one.
     fn direct(&self, past_cache: bool) -> Option<&Direct> {
-        let open = || Some(Direct::new(self.file.direct().ok()??));
-        past_cache.then(|| self.direct.get_or_init(open).as_ref())?
+        let open = || Some(Box::new(Direct::new(self.file.direct().ok()??)));
+        past_cache.then(|| self.direct.get_or_init(open).as_deref())?
     }
 
     /// Fills one piece with zeros, at most up to `end`, so that appends overwrite allocated space

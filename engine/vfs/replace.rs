@@ -13,7 +13,7 @@
 //! Called by manifest and cursor; calls `Dir` and `ballast`.
 
 use super::{Access, Ballast, Dir, ballast::is_full, write_all_at};
-use std::io;
+use std::{borrow::Cow, io};
 
 /// The alternate grows in steps of this many bytes: what file systems allocate at once.
 const STEP_BYTES: u64 = 4096;
@@ -21,10 +21,10 @@ const STEP_BYTES: u64 = 4096;
 /// A file that is replaced whole, and the names beside it.
 #[derive(Debug)]
 pub(crate) struct Replaced {
-    pub(crate) name: String,
+    pub(crate) name: Cow<'static, str>,
     /// Under which its successor is written.
-    pub(crate) new_name: String,
-    pub(crate) alt_name: String,
+    new_name: Cow<'static, str>,
+    alt_name: Cow<'static, str>,
     /// The alternate is known to have so many bytes.
     alt_bytes: u64,
 }
@@ -47,11 +47,11 @@ impl NotReplaced {
 }
 
 impl Replaced {
-    pub(crate) fn new(name: &str, new_name: &str, alt_name: &str) -> Self {
+    pub(crate) fn new<T: Into<Cow<'static, str>>>(name: T, new_name: T, alt_name: T) -> Self {
         Self {
-            name: name.to_owned(),
-            new_name: new_name.to_owned(),
-            alt_name: alt_name.to_owned(),
+            name: name.into(),
+            new_name: new_name.into(),
+            alt_name: alt_name.into(),
             alt_bytes: 0,
         }
     }
