@@ -28,7 +28,7 @@ const REST_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Threads for the background work of any number of logs: see [`Options::worker`](crate::Options::worker).
 ///
-/// Cheap to clone. The threads end with the last clone and the last log that was opened with one.
+/// Cheap to clone. The threads end with the last clone, and the last log that was opened with one and its readers.
 ///
 /// ```
 /// use cairnlog::{Log, Worker};

@@ -80,6 +80,48 @@ fn logs_that_share_a_worker_begin_no_threads_and_lose_nothing() {
     }
 }
 
+/// Of each log with tasks that wait for more one thread woke them: as many threads as logs.
+#[cfg(feature = "async")]
+#[test]
+fn tasks_that_tail_many_logs_begin_no_threads() {
+    use futures_util::StreamExt;
+    if !is_alone("tasks_that_tail_many_logs_begin_no_threads") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let worker = Worker::new(2).unwrap();
+    let open = |number: usize| {
+        let options = Log::options().worker(worker.clone());
+        options.open(dir.path().join(number.to_string())).unwrap()
+    };
+    let logs: Vec<Log> = (0..40).map(open).collect();
+    let (records, how) = ([NewRecord::value("x")], AppendOptions::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(async {
+        let before = threads();
+        let count = |log: &Log| {
+            let tail = log.tail(0).into_stream();
+            tokio::spawn(tail.map(Result::unwrap).count())
+        };
+        let tails: Vec<_> = logs.iter().map(count).collect();
+        for _ in 0..10 {
+            for log in &logs {
+                log.append_async(&records, &how).await.unwrap();
+            }
+        }
+        assert!(
+            threads() <= before,
+            "{} threads, {before} before",
+            threads()
+        );
+        // All of them are told of the end as well.
+        logs.iter().for_each(|log| log.close().unwrap());
+        for tail in tails {
+            assert_eq!(tail.await.unwrap(), 10);
+        }
+    });
+}
+
 /// Buffered records of one log fill its buffer faster than the disk takes them, so its worker always has
 /// something to do. The others are served all the same.
 #[test]

@@ -52,6 +52,8 @@ pub(super) fn share(core: &Arc<Core>, worker: &Worker) {
         seat: worker.seat(&who),
         agenda: Mutex::default(),
     };
+    #[cfg(feature = "async")]
+    core.watermark.share(worker);
     core.shared.get_or_init(|| shared).seat.call();
 }
 

@@ -1,17 +1,19 @@
-//! The tasks that wait for more without a thread, and the one thread that wakes them.
+//! The tasks that wait for more without a thread, and who wakes them: a thread, or the worker that many logs share, in turns.
 //!
 //! INVARIANTS: who raises a watermark pays the same for one task as for a hundred thousand: a look at the
 //! lowest seq that any of them waits for, and a word to the thread if that is passed. What is a user's (to
-//! clone a waker, to wake it, to drop it) runs under no lock, and in no thread that appends. A task has one
+//! clone a waker, to wake it, to drop it) runs under no lock, and in no thread of who appends. A task has one
 //! seat, and leaves nothing there when it goes. A seat is listed before its seq is made known, and that
 //! before the watermark is looked at again: so one of the two, who waits or who raises, sees the other.
 //!
-//! The thread lives as long as there are seats, and a moment longer. Called by `Watermark`.
+//! The thread lives as long as there are seats, and a moment longer; turns are had when somebody is to be woken. Called by
+//! `Watermark`.
 
 use super::{Level, Wait, Watermark};
 use crate::{
+    pool::{self, Turns, Worker},
     sync::{
-        self, Arc, Condvar, Mutex,
+        self, Arc, Condvar, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     types::Seq,
@@ -36,6 +38,9 @@ pub(super) struct Tasks {
     seats: Mutex<Seats>,
     bell: Mutex<Bell>,
     rung: Condvar,
+    /// The worker that the log shares with others, if it does; and its turns there, once somebody has waited.
+    worker: OnceLock<Worker>,
+    turns: OnceLock<pool::Seat>,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +84,8 @@ impl Tasks {
             seats: Mutex::default(),
             bell: Mutex::default(),
             rung: Condvar::new(),
+            worker: OnceLock::new(),
+            turns: OnceLock::new(),
         }
     }
 
@@ -110,7 +117,20 @@ impl Tasks {
         bell.rings = true;
         bell.for_all |= for_all;
         drop(bell);
-        self.rung.notify_one();
+        match self.turns.get() {
+            Some(turns) => turns.call(),
+            None => drop(self.rung.notify_one()),
+        }
+    }
+
+    /// What was rung for; if nothing was, the turn is over.
+    fn rung_or_rests(&self, turns: &pool::Seat) -> Option<bool> {
+        let mut bell = self.bell.lock();
+        if std::mem::take(&mut bell.rings) {
+            return Some(std::mem::take(&mut bell.for_all));
+        }
+        turns.rest(None);
+        None
     }
 
     /// Wakes those whom the watermark has passed, or all.
@@ -204,8 +224,7 @@ impl Watermark {
     fn take_seat(self: &Arc<Self>) -> io::Result<Seat> {
         let mut bell = self.tasks.bell.lock();
         if !bell.is_running {
-            let watermark = self.clone();
-            sync::spawn("cairn-waker", move || watermark.run_waker())?;
+            self.begin_waking()?;
             bell.is_running = true;
         }
         bell.seat_count += 1;
@@ -229,9 +248,40 @@ impl Watermark {
         })
     }
 
+    /// From now on tasks are woken by a worker that the log shares.
+    pub(crate) fn share(&self, worker: &Worker) {
+        self.tasks.worker.get_or_init(|| worker.clone());
+    }
+
+    fn begin_waking(self: &Arc<Self>) -> io::Result<()> {
+        let watermark = self.clone();
+        match self.tasks.worker.get() {
+            Some(worker) => {
+                let who: Arc<dyn Turns> = watermark;
+                self.tasks.turns.get_or_init(|| worker.seat(&who));
+                Ok(())
+            }
+            None => sync::spawn("cairn-waker", move || watermark.run_waker()).map(drop),
+        }
+    }
+
     fn run_waker(&self) {
         while let Some(for_all) = self.tasks.next_ring() {
             self.tasks.wake(self, for_all);
+        }
+    }
+}
+
+impl Turns for Watermark {
+    fn turn(&self) {
+        let Some(turns) = self.tasks.turns.get() else {
+            return;
+        };
+        while let Some(for_all) = self.tasks.rung_or_rests(turns) {
+            self.tasks.wake(self, for_all);
+            if turns.lets_others_go_first() {
+                return;
+            }
         }
     }
 }
