@@ -43,7 +43,10 @@ impl Agenda {
             false => (self.upkeep_interval * 2).clamp(UPKEEP_INTERVAL, UPKEEP_INTERVAL_MAX),
         };
         self.upkeep_interval = interval;
-        self.upkeep_after = now + interval;
+        let after = now + interval;
+        // At rest at whole seconds: one look at the clock does for thousands of logs, and a thread wakes once.
+        let full = Duration::from_secs(after.as_secs() + u64::from(after.subsec_nanos() > 0));
+        self.upkeep_after = if worked { after } else { full };
     }
 
     /// There is more to keep up.

@@ -296,6 +296,9 @@ fn when_is_it_looked_whether_upkeep_is_due() {
     assert_eq!((agenda.upkeep_after - now).as_secs(), 1);
     agenda.kept_up(false, agenda.upkeep_after);
     assert_eq!((agenda.upkeep_after - now).as_secs(), 2);
+    // Of those at rest many at once.
+    agenda.kept_up(false, Duration::from_millis(7_300));
+    assert_eq!(agenda.upkeep_after, Duration::from_secs(10));
 }
 
 /// Where appends are durable, up to where was filled: of the first segment and of the next, while the first is
