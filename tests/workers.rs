@@ -6,6 +6,7 @@ use cairnlog::{
 };
 use std::{
     env, fs,
+    path::PathBuf,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -82,6 +83,37 @@ fn logs_that_share_a_worker_begin_no_threads_and_lose_nothing() {
 
 /// Of each log with tasks that wait for more one thread woke them: as many threads as logs.
 #[cfg(feature = "async")]
+/// Zeros that were filled ahead and not synced kept each log's file open: 9,800 logs that had one record each met the
+/// process's limit.
+#[test]
+fn only_so_many_files_of_logs_at_rest_stay_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let worker = Worker::new(2).unwrap().open_files_max(4);
+    let logs: Vec<Log> = (0..40)
+        .map(|number| {
+            let options = Log::options().worker(worker.clone());
+            options.open(dir.path().join(number.to_string())).unwrap()
+        })
+        .collect();
+    for log in &logs {
+        log.append(vec![7; 30_000]).unwrap();
+    }
+    let segments_open = || {
+        let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let files = files.filter_map(|fd| fs::read_link(fd.path()).ok());
+        let segment = |file: &PathBuf| file.extension().is_some_and(|it| it == "seg");
+        let here = |file: &PathBuf| file.starts_with(dir.path());
+        files.filter(|file| segment(file) && here(file)).count()
+    };
+    // Each has more ahead of it than it was given when it was created.
+    let filled = |number: usize| {
+        let name = format!("{number}/{:020}.seg", 1);
+        fs::metadata(dir.path().join(name)).unwrap().len() > 40_000
+    };
+    until("filled", || (0..40).all(filled));
+    until("closed", || segments_open() <= 4);
+}
+
 #[test]
 fn tasks_that_tail_many_logs_begin_no_threads() {
     use futures_util::StreamExt;

@@ -263,7 +263,8 @@ impl Core {
         if state.ahead.fills_tail(group_bytes) && allocated < (end + step / 2).min(full) {
             // In step with the appends, once there is enough.
             let piece_end = (allocated / FILL_BYTES + 1) * FILL_BYTES;
-            return Some((tail.id, tail.space.clone(), piece_end.min(full)));
+            let due = piece_end.min(end + step).min(full);
+            return Some((tail.id, tail.space.clone(), due));
         }
         let ahead = end.checked_sub(full / 4)?;
         let next = state.queue.spare()?;

@@ -267,7 +267,12 @@ impl Core {
         let Some((id, space, end)) = agenda.filling.take() else {
             return;
         };
-        match space.fill_piece(end, self.options.direct_writes) {
+        let mut filled = space.fill_piece(end, self.options.direct_writes);
+        if self.options.is_one_of_many() {
+            // Until it is synced it stays open, and of many logs only so many files do.
+            filled = filled.and_then(|filled| space.sync().map(|()| filled));
+        }
+        match filled {
             Ok(true) => agenda.filling = Some((id, space, end)),
             Ok(false) => {}
             Err(error) => {
