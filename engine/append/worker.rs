@@ -269,7 +269,7 @@ impl Core {
         };
         let mut filled = space.fill_piece(end, self.options.direct_writes);
         if self.options.is_one_of_many() {
-            // Until it is synced it stays open, and of many logs only so many files do.
+            // DURABILITY: nobody is told of it. Until it is synced the file stays open, and of many logs only so many do.
             filled = filled.and_then(|filled| space.sync().map(|()| filled));
         }
         match filled {
