@@ -267,11 +267,14 @@ impl Core {
         let Some((id, space, end)) = agenda.filling.take() else {
             return;
         };
-        let mut filled = space.fill_piece(end, self.options.direct_writes);
-        if self.options.is_one_of_many() {
-            // DURABILITY: nobody is told of it. Until it is synced the file stays open, and of many logs only so many do.
-            filled = filled.and_then(|filled| space.sync().map(|()| filled));
-        }
+        let filled = space.fill_piece(end, self.options.direct_writes);
+        let filled = filled.and_then(|filled| {
+            if filled && self.options.is_one_of_many() {
+                // DURABILITY: nobody is told of it. Until it is synced the file stays open, and of many logs only so many do.
+                space.sync()?;
+            }
+            Ok(filled)
+        });
         match filled {
             Ok(true) => agenda.filling = Some((id, space, end)),
             Ok(false) => {}
