@@ -196,9 +196,9 @@ pub trait VfsFile: Debug + Send + Sync {
     /// Makes content and size durable. After an error nothing is known about either.
     fn sync(&self) -> io::Result<()>;
     /// Has the system begin to write these bytes to the device, so that a later [`sync`](Self::sync) has
-    /// less left to do. Promises nothing, and waits at most for room in the device's queue. An error may
-    /// be the only word of a write that was lost, so it counts as that of a failed sync. No bytes: nothing
-    /// is done. Default: nothing.
+    /// less left to do. Promises nothing, and waits at most for room in the device's queue. An error is of these
+    /// bytes and may be the only word of their loss, so it counts as that of a failed sync; what was lost before is
+    /// left to a sync to say. No bytes: nothing is done. Default: nothing.
     fn write_back(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Ok(())
     }

@@ -2,7 +2,8 @@
 //!
 //! The kernel would begin by itself, seconds later or with a sync; a disk that is given the bytes as they
 //! come works while more are made. See `sync_file_range(2)`: of what it can do this is the one part that
-//! is safe to use, because nobody takes it for a sync.
+//! is safe to use, because nobody takes it for a sync. Without its flags to wait it also clears no error that was
+//! recorded for one (Linux, `fs/sync.c`).
 //!
 //! One of the six places of `unsafe` in the engine: one call into the C library, without a pointer.
 //! Called by `RealFs`.

@@ -3,7 +3,7 @@
 use crate::{now, outcomes, p, put, put_durably, read, set};
 use cairnlog::vfs::{
     Access, Vfs, VfsFile,
-    sim::{Choice, Errno, Fault, FaultRule, Misread, OpKind, SimFs},
+    sim::{Choice, Errno, Fault, FaultRule, Misread, OpKind, SimFs, SyncFailure},
 };
 use std::io::ErrorKind;
 
@@ -137,13 +137,35 @@ fn of_two_syncs_at_once_only_the_other_is_told() {
     assert_eq!(other.sync().unwrap_err().kind(), ErrorKind::QuotaExceeded);
     file.sync().unwrap();
     assert_eq!(outcomes(&now(&disk), "/a"), set(&[Some(b"old")]));
-    // Giving bytes to the disk early tells it as well.
+    // Giving bytes to the disk early takes that from no sync.
     file.write_at(b"new", 0).unwrap();
     disk.fail(FaultRule::nth(OpKind::SetLen, 0, Fault::Late(Errno::Eio)));
     file.set_len(2).unwrap();
-    assert!(file.write_back(0, 2).is_err());
+    file.write_back(0, 2).unwrap();
+    assert!(file.sync().is_err());
     file.sync().unwrap();
     assert_eq!(outcomes(&now(&disk), "/a"), set(&[Some(b"ol")]));
+}
+
+/// Nobody hears of it but who gave them early, and the others reach the disk with the next sync.
+#[test]
+fn what_the_disk_refuses_early_is_lost_and_no_more() {
+    for (how, shown) in [
+        (SyncFailure::CacheKeepsNew, b"12345"),
+        (SyncFailure::CacheShowsOld, b"12..5"),
+    ] {
+        let disk = SimFs::new(1);
+        let file = put_durably(&disk, "/a", b".....");
+        file.write_at(b"12", 0).unwrap();
+        file.write_at(b"34", 2).unwrap();
+        file.write_at(b"5", 4).unwrap();
+        let refused = Fault::Sync(Errno::Eio, how);
+        disk.fail(FaultRule::nth(OpKind::WriteBack, 0, refused));
+        file.write_back(2, 2).unwrap_err();
+        file.sync().unwrap();
+        assert_eq!(read(&disk, "/a").unwrap(), shown);
+        assert_eq!(outcomes(&now(&disk), "/a"), set(&[Some(b"12..5")]));
+    }
 }
 
 #[test]

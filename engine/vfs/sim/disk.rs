@@ -13,6 +13,7 @@ use super::{
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,6 +43,8 @@ pub(super) enum Change {
     SyncDirFailed(Ino, SyncFailure),
     /// Begins to write a file out, which promises nothing.
     WriteBack(Ino),
+    /// The same of a part of it, which was refused.
+    WriteBackFailed(Ino, Range<u64>, SyncFailure),
     /// The change, and then the loss of what is pending on its file or directory.
     Late(Box<Change>),
 }
@@ -52,9 +55,8 @@ impl Change {
     /// what is pending.
     pub(super) fn in_flight(&self) -> Option<&Self> {
         match self {
-            Self::Sync(_) | Self::SyncFailed(..) | Self::SyncDir(_) | Self::SyncDirFailed(..) => {
-                None
-            }
+            Self::Sync(_) | Self::SyncFailed(..) | Self::WriteBackFailed(..) => None,
+            Self::SyncDir(_) | Self::SyncDirFailed(..) => None,
             Self::Late(change) => change.in_flight(),
             _ => Some(self),
         }
@@ -65,7 +67,8 @@ impl Change {
         match self {
             Self::Nothing => None,
             Self::Write { ino, .. } | Self::SetLen { ino, .. } => Some(*ino),
-            Self::Sync(ino) | Self::SyncFailed(ino, _) | Self::WriteBack(ino) => Some(*ino),
+            Self::Sync(ino) | Self::SyncFailed(ino, _) => Some(*ino),
+            Self::WriteBack(ino) | Self::WriteBackFailed(ino, ..) => Some(*ino),
             Self::SyncDir(dir) | Self::SyncDirFailed(dir, _) => Some(*dir),
             Self::CreateFile(slot) | Self::CreateDir(slot) => Some(slot.dir),
             Self::Names(NameEffect { put, cut, .. }) => {
@@ -73,6 +76,14 @@ impl Change {
                 put.or(cut.as_ref()).map(|slot| slot.dir)
             }
             Self::Late(change) => change.synced_by(),
+        }
+    }
+
+    /// The file or directory of which the call says what was lost before it.
+    pub(super) fn tells_of(&self) -> Option<Ino> {
+        match self {
+            Self::WriteBack(_) => None,
+            other => other.synced_by(),
         }
     }
 
@@ -120,6 +131,9 @@ impl Disk {
             Change::SetLen { ino, len } => self.edit(*ino, |file| file.set_len(*len)),
             Change::Sync(ino) => self.edit(*ino, FileNode::sync),
             Change::SyncFailed(ino, how) => self.edit(*ino, |file| file.sync_failed(*how)),
+            Change::WriteBackFailed(ino, range, how) => {
+                self.edit(*ino, |file| file.write_back_failed(range, *how));
+            }
             Change::CreateFile(slot) => {
                 let effect = self.add_file(slot, FileNode::default());
                 self.tree.change(effect);

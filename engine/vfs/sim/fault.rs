@@ -40,16 +40,16 @@ pub enum Fault {
         /// The error that it returns all the same.
         errno: Errno,
     },
-    /// A sync fails and leaves behind what the second says. Other calls fail as with
-    /// [`Fault::Error`].
+    /// A sync fails and leaves behind what the second says; of `write_back` it is about the bytes that it was
+    /// asked for. Other calls fail as with [`Fault::Error`].
     Sync(Errno, SyncFailure),
     /// A read succeeds and gives bytes that the file does not have. The file stays as it is: the next
     /// read may give what is right. It counts as met if a byte differs.
     Misread(Misread),
     /// The call succeeds. Behind its back the system fails to write out what is pending on the file (of
     /// a change of names: on the directory), which is lost as [`SyncFailure::CacheKeepsNew`] says. That
-    /// is told once, by the next `sync`, `write_back` or `sync_dir` of the same file or directory,
-    /// through whichever handle; to nobody, if the process dies first.
+    /// is told once, by the next `sync` or `sync_dir` of the same file or directory, through whichever
+    /// handle; to nobody, if the process dies first.
     ///
     /// Of a sync it means that the error was told to somebody else: it returns success, though nothing
     /// was made durable. A system does that to a sync beside which another one, of the same file, is

@@ -5,6 +5,7 @@
 
 use super::{
     disk::Change,
+    fault::SyncFailure,
     names::Ino,
     state::{State, copy},
     trace::{Call, OpKind},
@@ -82,13 +83,16 @@ impl SimFile {
         Ok(buf.len())
     }
 
-    /// A call that may fail like a sync; else it makes this change.
-    fn sync_call(&self, call: Call, change: Change) -> io::Result<()> {
+    /// A call that makes the first change, or fails like a sync and makes the second.
+    fn sync_call(
+        &self,
+        call: Call,
+        change: Change,
+        failed: impl FnOnce(SyncFailure) -> Change,
+    ) -> io::Result<()> {
         self.shared.lock().sync_call(call, |_, fault| {
             Ok(match fault {
-                Some(fault) if fault.errno().is_some() => {
-                    Change::SyncFailed(self.ino, fault.sync_failure())
-                }
+                Some(fault) if fault.errno().is_some() => failed(fault.sync_failure()),
                 _ => change,
             })
         })
@@ -153,7 +157,8 @@ impl VfsFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_call(self.call(OpKind::Sync), Change::Sync(self.ino))
+        let failed = |how| Change::SyncFailed(self.ino, how);
+        self.sync_call(self.call(OpKind::Sync), Change::Sync(self.ino), failed)
     }
 
     fn is_sole(&self) -> io::Result<bool> {
@@ -181,7 +186,10 @@ impl VfsFile for SimFile {
         self.check_writable(libc::EBADF)?;
         let mut call = self.call(OpKind::WriteBack);
         (call.offset, call.len) = (offset, len);
-        self.sync_call(call, Change::WriteBack(self.ino))
+        let range = offset..offset.saturating_add(len);
+        self.sync_call(call, Change::WriteBack(self.ino), |how| {
+            Change::WriteBackFailed(self.ino, range, how)
+        })
     }
 }
 

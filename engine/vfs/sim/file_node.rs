@@ -11,6 +11,7 @@ use super::{
     rng::{Rng, mix},
 };
 use bytes::Bytes;
+use std::{mem, ops::Range};
 
 /// The disk's unit of atomic writing as far as tearing goes.
 const SECTOR: usize = 512;
@@ -75,18 +76,37 @@ impl FileNode {
 
     pub(super) fn sync_failed(&mut self, how: SyncFailure) {
         match how {
-            SyncFailure::CacheKeepsNew => {
-                // The pages are marked clean with their content never written. The inode, which
-                // holds the size, is journaled apart from them and stays dirty.
-                let before = self.pending.len();
-                self.pending
-                    .retain(|effect| matches!(effect, FileEffect::Size { .. }));
-                self.diverged |= self.pending.len() < before;
-            }
+            // The inode, which holds the size, is journaled apart from the pages and stays dirty.
+            SyncFailure::CacheKeepsNew => self.write_back_failed(&(0..u64::MAX), how),
             SyncFailure::CacheShowsOld => *self = Self::settled(self.durable.clone()),
             SyncFailure::StillDirty => {}
         }
     }
+
+    /// Pages of this range are marked clean with their content never written, or are thrown away.
+    pub(super) fn write_back_failed(&mut self, range: &Range<u64>, how: SyncFailure) {
+        if how == SyncFailure::StillDirty {
+            return;
+        }
+        let pending = mem::take(&mut self.pending);
+        for effect in pending {
+            match effect {
+                FileEffect::Data { offset, bytes } if overlaps(offset, &bytes, range) => {
+                    self.diverged = true;
+                    if how == SyncFailure::CacheShowsOld {
+                        let mut old = vec![0; bytes.len()];
+                        self.durable.read(offset, &mut old);
+                        self.live.write(offset, &old);
+                    }
+                }
+                left => self.pending.push(left),
+            }
+        }
+    }
+}
+
+fn overlaps(offset: u64, bytes: &Bytes, range: &Range<u64>) -> bool {
+    offset < range.end && range.start < offset + bytes.len() as u64
 }
 
 /// What the disk holds if each effect has met its fate: of a file that had `size` bytes, and behind

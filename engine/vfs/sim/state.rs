@@ -183,11 +183,12 @@ impl State {
         let result = match (&planned, fault.and_then(Fault::errno)) {
             (Ok(_), Some(errno)) => Err(errno.error()),
             // What was lost before is told with the first sync after it, which does its own work.
-            (Ok(change), None) => match change.synced_by().and_then(|ino| self.untold.remove(&ino))
-            {
-                Some(errno) => Err(errno.error()),
-                None => Ok(()),
-            },
+            (Ok(change), None) => {
+                match change.tells_of().and_then(|ino| self.untold.remove(&ino)) {
+                    Some(errno) => Err(errno.error()),
+                    None => Ok(()),
+                }
+            }
             (Err(error), _) => Err(match error.raw_os_error() {
                 Some(errno) => io::Error::from_raw_os_error(errno),
                 None => error.kind().into(),
