@@ -196,7 +196,7 @@ impl Core {
 
     /// Whether the leader should wake the worker when it hands on; `led` if somebody else leads next.
     pub(super) fn work_is_due(&self, state: &State, led: bool) -> bool {
-        if state.duties.seal_is_due() || self.fill_due(state).is_some() {
+        if state.duties.seal_is_due() {
             return true;
         }
         let idle_timer_starts =
@@ -248,7 +248,7 @@ impl Core {
     /// The file that should be filled ahead now, and up to where: the tail's, or else the next one,
     /// once the tail has come far enough to promise that it will be needed. Space ahead pays only where syncs are:
     /// without them, extending a file costs nothing extra.
-    fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
+    pub(super) fn fill_due(&self, state: &State) -> Option<(SegmentId, Arc<Space>, u64)> {
         if self.options.durability != Durability::Durable || state.life.poison().is_some() {
             return None;
         }

@@ -50,6 +50,10 @@ impl Core {
         if state.queue.is_empty() {
             state.duties.queue_is_empty();
         }
+        if gathers && self.options.background && self.fill_due(&state).is_some() {
+            // Beside this group's sync: begun after it, all of the zeros would stand before the next one's.
+            self.nudge_worker();
+        }
         drop(state);
 
         let outcome = self.carry_out(&mut group);

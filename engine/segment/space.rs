@@ -121,7 +121,7 @@ impl Space {
         self.given_end.load(Ordering::Relaxed)
     }
 
-    /// Has the system begin to write to the device what was written up to `end`, so that the next sync
+    /// Has the system begin to write to the device the frames written up to `end`, so that the next sync
     /// finds little left to do.
     ///
     /// Never beside a sync, and an error counts as that of one: it may be the only word of a write that
@@ -131,13 +131,8 @@ impl Space {
         if begun >= end {
             return Ok(());
         }
-        let given = self.give_to_disk(begun, end);
-        self.given_end.store(end, Ordering::Relaxed);
-        given
-    }
-
-    fn give_to_disk(&self, begun: u64, end: u64) -> io::Result<()> {
         let mut failed = self.syncing.lock();
+        self.given_end.store(end, Ordering::Relaxed);
         if *failed {
             return Ok(());
         }
@@ -211,9 +206,19 @@ impl Space {
             let zeros = vec![0; usize::try_from(next - allocated).unwrap_or(0)];
             write_all_at(&*self.file, &zeros, allocated)
         })?;
-        self.give_to_disk(allocated, next)?;
+        self.give_zeros(allocated, next)?;
         self.allocated_end.store(next, Ordering::Release);
         Ok(true)
+    }
+
+    /// Has the system begin to write what was filled in. Beside a sync, which had to wait for it, or it for the sync: there
+    /// is no frame in whole blocks of zeros, so an error here is no word of one.
+    fn give_zeros(&self, start: u64, end: u64) -> io::Result<()> {
+        let given = write_back_blocks(&*self.file, Direct::padded(start), end);
+        if given.is_err() {
+            *self.syncing.lock() = true;
+        }
+        given
     }
 
     /// Ends the filling: what follows the frames from now on is a footer.
@@ -248,94 +253,4 @@ fn or_by_cache(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail")]
-    use super::{Space, Way};
-    use crate::vfs::{
-        Vfs, VfsFile,
-        sim::{Errno, Fault, FaultRule, OpKind, SimFs, SyncFailure},
-    };
-    use std::{
-        io,
-        path::Path,
-        sync::{
-            Arc,
-            atomic::{AtomicBool, Ordering::SeqCst},
-        },
-        thread,
-        time::{Duration, Instant},
-    };
-
-    /// A file whose writes of zeros take until they are let go.
-    #[derive(Debug)]
-    struct SlowZeros {
-        file: Arc<dyn VfsFile>,
-        begun: AtomicBool,
-        go: AtomicBool,
-    }
-
-    impl VfsFile for SlowZeros {
-        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.file.read_at(buf, offset)
-        }
-        fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-            if buf.iter().all(|byte| *byte == 0) {
-                self.begun.store(true, SeqCst);
-                wait_for(&self.go);
-            }
-            self.file.write_at(buf, offset)
-        }
-        fn len(&self) -> io::Result<u64> {
-            self.file.len()
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            self.file.set_len(len)
-        }
-        fn sync(&self) -> io::Result<()> {
-            // DURABILITY: as the disk has it.
-            self.file.sync()
-        }
-    }
-
-    fn wait_for(flag: &AtomicBool) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while !flag.load(SeqCst) {
-            assert!(Instant::now() < end, "it never came");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn does_a_fill_in_flight_run_over_a_write() {
-        let file = SimFs::new(1).create_new(Path::new("/file")).unwrap();
-        let (begun, go) = (AtomicBool::new(false), AtomicBool::new(false));
-        let slow = Arc::new(SlowZeros { file, begun, go });
-        let space = Space::new(slow.clone(), 0);
-        thread::scope(|scope| {
-            scope.spawn(|| space.fill_piece(4096, false).unwrap());
-            wait_for(&slow.begun);
-            scope.spawn(|| space.write(b"frame", 10, Way::Unsynced).unwrap());
-            thread::sleep(Duration::from_millis(30));
-            slow.go.store(true, SeqCst);
-        });
-        let mut found = [0; 5];
-        slow.read_at(&mut found, 10).unwrap();
-        assert_eq!(&found, b"frame");
-    }
-
-    /// It may be the only word of bytes that were lost: the system tells it once.
-    #[test]
-    fn does_a_sync_succeed_after_the_disk_refused_bytes_given_early() {
-        let disk = SimFs::new(1);
-        let space = Space::new(disk.create_new(Path::new("/file")).unwrap(), 0);
-        space.write(&[7; 9000], 0, Way::Unsynced).unwrap();
-        let lies = Fault::Sync(Errno::Eio, SyncFailure::CacheKeepsNew);
-        disk.fail(FaultRule::nth(OpKind::WriteBack, 0, lies));
-        space.write_back(9000).unwrap_err();
-        // DURABILITY: none; both syncs have to fail.
-        space.sync().unwrap_err();
-        assert!(space.sync_failed());
-        space.write_back(9000).unwrap();
-        assert!(space.sync().is_err(), "it sticks");
-    }
-}
+mod tests;
