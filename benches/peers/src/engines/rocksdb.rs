@@ -10,11 +10,11 @@ pub const ENTRANT: Entrant = Entrant {
     name: "rocksdb",
     kind: Kind::Peer,
     settings: "its defaults without compression; `put` by big-endian number with `sync`; a batch is a `WriteBatch`; written: \
-               without `sync`; not durable: `manual_wal_flush`; at the end `flush_wal(true)`",
+               without `sync`; not durable: `manual_wal_flush`; at the end `flush_wal(true)`; to let go: `delete_range`, `delete_file_in_range`",
     levels: &[Level::Durable, Level::Written, Level::Buffered],
     batches: true,
     syncs: true,
-    lets_go: false,
+    lets_go: true,
     scans: true,
     reads: "a checksum of each block that comes from a file; what is in its table in memory needs none",
     open: |dir, setup| open(dir, setup, DBCompressionType::None),
@@ -68,6 +68,14 @@ impl Engine for Inner {
         self.db.flush()?;
         self.db.compact_range::<&[u8], &[u8]>(None, None);
         Ok(())
+    }
+
+    fn let_go(&self) -> Result<()> {
+        let (first, end) = (u64::MIN.to_be_bytes(), u64::MAX.to_be_bytes());
+        let mut all = WriteBatch::default();
+        all.delete_range(first, end);
+        self.db.write(all)?;
+        Ok(self.db.delete_file_in_range(first, end)?)
     }
 
     fn close(self: Box<Self>) -> Result<()> {
