@@ -81,7 +81,6 @@ fn logs_that_share_a_worker_begin_no_threads_and_lose_nothing() {
     }
 }
 
-/// Of each log with tasks that wait for more one thread woke them: as many threads as logs.
 /// Zeros that were filled ahead and not synced kept each log's file open: 9,800 logs that had one record each met the
 /// process's limit.
 #[test]
@@ -113,6 +112,7 @@ fn only_so_many_files_of_logs_at_rest_stay_open() {
     until("closed", || segments_open() <= 4);
 }
 
+/// Of each log with tasks that wait for more one thread woke them: as many threads as logs.
 #[cfg(feature = "async")]
 #[test]
 fn tasks_that_tail_many_logs_begin_no_threads() {

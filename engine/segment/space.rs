@@ -39,7 +39,7 @@ pub(crate) struct Space {
     /// Beyond everything once the segment is finished.
     allocated_end: AtomicU64,
     filling: Mutex<()>,
-    /// Held during a sync, and while the system is asked to begin with one; whether either has failed.
+    /// Held during a sync, and while the system is asked to begin with that of frames; whether any has failed.
     syncing: Mutex<bool>,
     /// Up to here the system was asked to write to the device.
     given_end: AtomicU64,
@@ -211,8 +211,8 @@ impl Space {
         Ok(true)
     }
 
-    /// Has the system begin to write what was filled in. Beside a sync, which had to wait for it, or it for the sync: there
-    /// is no frame in whole blocks of zeros, so an error here is no word of one.
+    /// Has the system begin to write what was filled in. Beside a sync, so that neither waits for the other: nothing is
+    /// written into these blocks before, so they hold no frame, and an error here is no word of one.
     fn give_zeros(&self, start: u64, end: u64) -> io::Result<()> {
         let given = write_back_blocks(&*self.file, Direct::padded(start), end);
         if given.is_err() {

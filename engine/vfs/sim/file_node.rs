@@ -76,10 +76,9 @@ impl FileNode {
 
     pub(super) fn sync_failed(&mut self, how: SyncFailure) {
         match how {
-            // The inode, which holds the size, is journaled apart from the pages and stays dirty.
-            SyncFailure::CacheKeepsNew => self.write_back_failed(&(0..u64::MAX), how),
             SyncFailure::CacheShowsOld => *self = Self::settled(self.durable.clone()),
-            SyncFailure::StillDirty => {}
+            // The inode, which holds the size, is journaled apart from the pages and stays dirty.
+            _ => self.write_back_failed(&(0..u64::MAX), how),
         }
     }
 
@@ -88,8 +87,7 @@ impl FileNode {
         if how == SyncFailure::StillDirty {
             return;
         }
-        let pending = mem::take(&mut self.pending);
-        for effect in pending {
+        for effect in mem::take(&mut self.pending) {
             match effect {
                 FileEffect::Data { offset, bytes } if overlaps(offset, &bytes, range) => {
                     self.diverged = true;
